@@ -1,0 +1,1 @@
+//! The tiers: one question, the sealed bytes of a chunk id.

@@ -1,0 +1,1 @@
+//! An OCI image in, a published image out.

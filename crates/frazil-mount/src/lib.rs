@@ -1,0 +1,1 @@
+//! An image's address space to the kernel: reader, tree, block.

@@ -1,0 +1,1 @@
+//! Roots, manifests and chunks in an object store; key providers.
