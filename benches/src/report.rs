@@ -1,0 +1,54 @@
+//! Tables of medians, as Markdown.
+
+/// The values of one figure over all runs.
+#[derive(Default, Clone)]
+pub struct Series(Vec<f64>);
+
+impl Series {
+    /// Adds the value of one more run.
+    pub fn push(&mut self, value: f64) {
+        self.0.push(value);
+    }
+
+    /// The median, or none of an empty series.
+    pub fn median(&self) -> Option<f64> {
+        let mut sorted = self.0.clone();
+        sorted.sort_by(f64::total_cmp);
+        let middle = sorted.len() / 2;
+        match sorted.len() {
+            0 => None,
+            n if n % 2 == 1 => sorted.get(middle).copied(),
+            _ => Some(f64::midpoint(*sorted.get(middle - 1)?, *sorted.get(middle)?)),
+        }
+    }
+
+    /// `median (minimum–maximum)`.
+    pub fn cell(&self) -> String {
+        let low = self.0.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = self.0.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        self.median().map_or_else(
+            || "–".to_owned(),
+            |median| format!("{} ({}–{})", number(median), number(low), number(high)),
+        )
+    }
+}
+
+/// Three significant digits, thousands spelled out.
+fn number(value: f64) -> String {
+    match value {
+        v if v >= 10_000.0 => format!("{:.1} k", v / 1000.0),
+        v if v >= 100.0 => format!("{v:.0}"),
+        v if v >= 10.0 => format!("{v:.1}"),
+        v => format!("{v:.2}"),
+    }
+}
+
+/// Prints a table: the first column names the contenders.
+pub fn table(title: &str, columns: &[&str], rows: &[(String, Vec<String>)]) {
+    println!("\n### {title}\n");
+    println!("| | {} |", columns.join(" | "));
+    println!("|---|{}", "---|".repeat(columns.len()));
+    for (name, cells) in rows {
+        println!("| {name} | {} |", cells.join(" | "));
+    }
+}
