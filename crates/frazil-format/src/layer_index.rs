@@ -2,6 +2,10 @@
 //! has to be downloaded or decompressed again. It depends on nothing but the layer's diff id, the cutting
 //! parameters, the scope and the root.
 
+mod body;
+mod bytes;
+mod check;
+
 use crate::{ChunkId, ChunkKey, DiffId};
 
 /// The size of the blocks that files start on in a layer stream, and of the blocks of an image, in bytes.

@@ -3,14 +3,28 @@
 //! Pure: no I/O, no clock, no threads. The only crate of the house that touches a cipher. docs/FORMAT.md is its
 //! specification, down to the byte.
 
+pub mod bounds;
+
+mod chunk_order;
+mod cipher;
+mod domains;
 mod error;
 mod ids;
 mod layer_index;
 mod manifest;
+mod packed;
+mod payload;
 mod seal;
+mod secret;
+mod wrap;
+mod zstd_frame;
 
+pub use bounds::{MAX_CHUNK_LEN, MAX_SEALED_LEN};
 pub use error::FormatError;
 pub use ids::{ChunkId, DiffId, LayerIndexId, ManifestId, RootId, ScopeId};
 pub use layer_index::{Attributes, BLOCK_SIZE, Content, Entry, EntryKind, LayerIndex, StreamChunk};
-pub use manifest::{Chunk, Geometry, LayerExtent, Manifest};
-pub use seal::ChunkKey;
+pub use manifest::{Chunk, Geometry, LayerExtent, Manifest, SealedManifest};
+pub use payload::{Compression, Payload};
+pub use seal::{Sealed, SealedChunk, Sealer, open_chunk};
+pub use secret::{ChunkKey, DataKey, ScopeSecret, WrappingKey};
+pub use wrap::{WrappedKey, wrap_context};

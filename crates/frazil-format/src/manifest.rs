@@ -3,6 +3,15 @@
 //! Clear but authenticated: geometry, layers and chunk table, so that garbage collection and scrubbing can list
 //! chunks without any key. Sealed: the chunk keys and the OCI configuration. docs/FORMAT.md has the bytes.
 
+mod check;
+mod chunk_page;
+mod geometry;
+mod header;
+mod open;
+mod seal;
+
+pub use open::SealedManifest;
+
 use crate::{ChunkId, ChunkKey, DiffId, RootId, ScopeId};
 
 /// What a manifest says of its image, in the clear.

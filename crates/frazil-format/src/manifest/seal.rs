@@ -1,0 +1,108 @@
+//! A manifest's values into bytes. Chunk keys and configuration are sealed, each section with a key of its own
+//! that derives from the data key and a fresh salt; the header's tag and section hashes authenticate the rest.
+
+use zeroize::Zeroizing;
+
+use super::chunk_page::{self, CHUNKS_PER_PAGE};
+use super::header::{Draft, Kind};
+use super::{Manifest, check, geometry};
+use crate::bounds::{MAX_CONFIG_LEN, within};
+use crate::cipher::{self, OneTimeKey};
+use crate::domains::{MANIFEST_COMMITMENT, MANIFEST_HEADER, MANIFEST_SECTION, tag};
+use crate::{ChunkKey, DataKey, FormatError, ManifestId, WrappedKey, packed, secret};
+
+impl Manifest {
+    /// The manifest's id and its bytes, sealed with its image's data key.
+    ///
+    /// # Errors
+    /// What would make [`super::SealedManifest::open`] refuse the manifest; [`FormatError::NoRandomness`].
+    pub fn seal(&self, data_key: &DataKey, wrapped: WrappedKey) -> Result<(ManifestId, Vec<u8>), FormatError> {
+        self.seal_with_salt(data_key, &wrapped, secret::random()?)
+    }
+
+    pub(crate) fn seal_with_salt(
+        &self,
+        data_key: &DataKey,
+        wrapped: &WrappedKey,
+        salt: [u8; 32],
+    ) -> Result<(ManifestId, Vec<u8>), FormatError> {
+        self.check()?;
+        let keys = ManifestKeys { data_key, salt: &salt };
+        let sections = self.sections(&keys)?;
+        let draft = Draft {
+            root: self.geometry.root,
+            chunk_count: self.chunks.len() as u64,
+            salt,
+            commitment: *keys.commitment(),
+            wrapped,
+            sections: &sections,
+        };
+        let mut bytes = draft.encode()?;
+        let tag = tag(&*keys.header(), &bytes);
+        bytes.extend_from_slice(&tag);
+        let id = ManifestId::from_bytes(*blake3::hash(&bytes).as_bytes());
+        for (_, _, section) in &sections {
+            bytes.extend_from_slice(section);
+        }
+        Ok((id, bytes))
+    }
+
+    fn check(&self) -> Result<(), FormatError> {
+        check::geometry(&self.geometry)?;
+        check::chunks(&self.geometry, &self.chunks)?;
+        within("configuration", self.config.len() as u64, MAX_CONFIG_LEN)?;
+        let (keys, chunks) = (self.keys.len() as u64, self.chunks.len() as u64);
+        if keys == chunks { Ok(()) } else { Err(FormatError::KeyCount { keys, chunks }) }
+    }
+
+    fn sections(&self, keys: &ManifestKeys<'_>) -> Result<Vec<(Kind, u32, Vec<u8>)>, FormatError> {
+        let mut sections = vec![(Kind::Geometry, 0, geometry::encode(&self.geometry)?)];
+        for (index, page) in (0..).zip(self.chunks.chunks(CHUNKS_PER_PAGE)) {
+            sections.push((Kind::ChunkPage, index, chunk_page::encode(page)));
+        }
+        for (index, page) in (0..).zip(self.keys.chunks(CHUNKS_PER_PAGE)) {
+            sections.push((Kind::KeyPage, index, keys.seal(Kind::KeyPage, index, &key_page(page))?));
+        }
+        let config = packed::pack(&self.config, "configuration")?;
+        sections.push((Kind::Config, 0, keys.seal(Kind::Config, 0, &config)?));
+        Ok(sections)
+    }
+}
+
+fn key_page(keys: &[ChunkKey]) -> Zeroizing<Vec<u8>> {
+    let mut bytes = Zeroizing::new(Vec::with_capacity(keys.len() * 32));
+    for key in keys {
+        bytes.extend_from_slice(key.as_bytes());
+    }
+    bytes
+}
+
+/// Everything that derives from one manifest's data key and salt.
+pub(super) struct ManifestKeys<'a> {
+    pub(super) data_key: &'a DataKey,
+    pub(super) salt: &'a [u8; 32],
+}
+
+impl ManifestKeys<'_> {
+    /// The public commitment: who presents another data key learns that, before any cipher runs.
+    pub(super) fn commitment(&self) -> Zeroizing<[u8; 32]> {
+        MANIFEST_COMMITMENT.derive(&[self.data_key.as_bytes(), self.salt])
+    }
+
+    /// The key of the header's tag.
+    pub(super) fn header(&self) -> Zeroizing<[u8; 32]> {
+        MANIFEST_HEADER.derive(&[self.data_key.as_bytes(), self.salt])
+    }
+
+    /// The one-time key of one section.
+    pub(super) fn section(&self, kind: Kind, index: u32) -> Zeroizing<[u8; 32]> {
+        let (kind, index) = ((kind as u32).to_le_bytes(), index.to_le_bytes());
+        MANIFEST_SECTION.derive(&[self.data_key.as_bytes(), self.salt, &kind, &index])
+    }
+
+    fn seal(&self, kind: Kind, index: u32, plain: &[u8]) -> Result<Vec<u8>, FormatError> {
+        OneTimeKey::new(self.section(kind, index))
+            .seal(plain)
+            .map_err(|cipher::CannotSeal| FormatError::CannotSeal { what: kind.name() })
+    }
+}
