@@ -1,1 +1,37 @@
 //! Roots, manifests and chunks in an object store; key providers.
+//!
+//! The only crate of the house that sees `object_store`. It knows names and bytes: chunks come and go sealed, and
+//! it has no way to open them. Two laws hold at any time, across crashes too: what has a name is whole, and what
+//! is read is verified or refused. `layout.rs` says where everything lies.
+
+mod access_log;
+mod backend;
+mod barrier;
+mod chunks;
+mod error;
+mod images;
+mod key_file;
+mod key_provider;
+mod keyring;
+mod layout;
+mod leftovers;
+mod location;
+mod name;
+mod objects;
+mod observed;
+mod percent;
+mod random;
+mod record;
+mod requests;
+mod store;
+
+pub use error::{ErrorClass, StoreError};
+pub use images::{MAX_LAYER_INDEX_BYTES, MAX_MANIFEST_BYTES};
+pub use key_provider::KeyProvider;
+pub use keyring::Keyring;
+pub use location::StoreLocation;
+pub use name::ImageName;
+pub use objects::Put;
+pub use record::{Reference, RootState, StoreId};
+pub use requests::RequestCounts;
+pub use store::{Store, StoreOptions};

@@ -1,0 +1,55 @@
+//! A location becomes an object store: the one place that knows which kinds there are.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+use object_store::local::LocalFileSystem;
+
+use crate::barrier::Barrier;
+use crate::leftovers::Leftovers;
+use crate::objects::Objects;
+use crate::observed::{Observed, Record};
+use crate::{StoreError, StoreLocation};
+
+/// Opens what is at the location, whether it is a store or not.
+pub(crate) fn open(location: &StoreLocation, record: &Record) -> Result<Objects, StoreError> {
+    match location {
+        StoreLocation::Directory(path) => open_directory(path, record),
+    }
+}
+
+/// Makes room for a new store at the location. What is there already must be a store, or one that is just being
+/// made, or nothing.
+pub(crate) fn prepare(location: &StoreLocation) -> Result<(), StoreError> {
+    match location {
+        StoreLocation::Directory(path) => prepare_directory(path, location),
+    }
+}
+
+fn open_directory(path: &Path, record: &Record) -> Result<Objects, StoreError> {
+    let files = LocalFileSystem::new_with_prefix(path)
+        .map_err(|error| StoreError::backend("open", path.display(), error))?;
+    let observe = |files| Arc::new(Observed::new(Arc::new(files), record.clone())) as Arc<dyn ObjectStore>;
+    Ok(Objects {
+        plain: observe(files.clone()),
+        durable: observe(files.with_fsync(true)),
+        barrier: Barrier::of_directory(path)?,
+        leftovers: Some(Leftovers::of_directory(path)),
+    })
+}
+
+fn prepare_directory(path: &Path, location: &StoreLocation) -> Result<(), StoreError> {
+    std::fs::create_dir_all(path).map_err(|source| StoreError::io("create", path.display(), source))?;
+    let entries =
+        std::fs::read_dir(path).map_err(|source| StoreError::io("list", path.display(), source))?;
+    for entry in entries {
+        let entry = entry.map_err(|source| StoreError::io("list", path.display(), source))?;
+        let name = entry.file_name();
+        let is_ours = |name: &str| matches!(name, "roots" | "names" | "lost+found") || name.starts_with("frazil.json");
+        if !name.to_str().is_some_and(is_ours) {
+            return Err(StoreError::Occupied { location: location.to_string() });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! Sealed chunks in a store: put if absent, and never believed when they come back.
+
+use frazil_format::{ChunkId, MAX_SEALED_LEN, RootId, SealedChunk};
+
+use crate::objects::{Durability, Put};
+use crate::{ErrorClass, Store, StoreError, layout};
+
+impl Store {
+    /// Writes a sealed chunk, unless it is there. It is durable after the next [`Store::sync`], whoever wrote it.
+    pub async fn put_chunk(&self, root: RootId, id: &ChunkId, chunk: &SealedChunk) -> Result<Put, StoreError> {
+        debug_assert_eq!(ChunkId::of(chunk.bytes()), *id, "a chunk is put under its own id");
+        let path = layout::chunk(root, id);
+        self.objects().put_if_absent(&path, chunk.bytes().clone(), Durability::AtBarrier).await
+    }
+
+    /// Reads a sealed chunk, and verifies it.
+    pub async fn get_chunk(&self, root: RootId, id: &ChunkId) -> Result<SealedChunk, StoreError> {
+        let path = layout::chunk(root, id);
+        let bytes = match self.objects().read(&path, MAX_SEALED_LEN.into()).await {
+            Err(StoreError::NotFound { .. }) => return Err(StoreError::ChunkNotFound { root, id: *id }),
+            read => read?,
+        };
+        SealedChunk::verify(id, bytes).map_err(|source| StoreError::CorruptChunk { root, id: *id, source })
+    }
+
+    /// The length in bytes of what lies under a chunk's name; `None` if nothing does. Nothing is verified.
+    pub async fn contains_chunk(&self, root: RootId, id: &ChunkId) -> Result<Option<u64>, StoreError> {
+        self.objects().len(&layout::chunk(root, id)).await
+    }
+}
+
+/// Whether there was nothing.
+pub(crate) fn is_not_found(error: &StoreError) -> bool {
+    error.class() == ErrorClass::NotFound
+}

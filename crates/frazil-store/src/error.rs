@@ -1,0 +1,292 @@
+//! What can go wrong with a store or a keyring, and the class that decides what a caller does about it.
+//!
+//! Errors of the operating system keep their number and lose the object store crate's wrapping, whose messages
+//! repeat their sources; so a printed chain says each thing once.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+
+use frazil_format::{ChunkId, FormatError, RootId};
+
+/// What a caller can do about an error: the only thing that retries and errnos look at.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ErrorClass {
+    /// It is not there; trying again does not help.
+    NotFound,
+    /// It is there and wrong; trying again does not help, another copy might.
+    Corrupt,
+    /// It may work when it is tried again.
+    Transient,
+    /// It is refused: by permissions, by a read-only file system, or because the request makes no sense.
+    Denied,
+    /// There is no room for it.
+    Full,
+}
+
+impl fmt::Display for ErrorClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotFound => "not found",
+            Self::Corrupt => "corrupt",
+            Self::Transient => "transient",
+            Self::Denied => "denied",
+            Self::Full => "full",
+        })
+    }
+}
+
+/// Why a store or a keyring did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The text names no store.
+    #[error("not the location of a store: {text:?} ({reason})")]
+    BadLocation {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A kind of store that is planned for.
+    #[error("a store at {scheme}:// is not supported yet: {text:?}; use a directory")]
+    LocationNotYet {
+        /// What was given.
+        text: String,
+        /// The part before `://`.
+        scheme: String,
+    },
+    /// The text cannot name an image.
+    #[error("not an image name: {text:?} ({reason})")]
+    BadName {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The text cannot name a tenant or a scope.
+    #[error(
+        "not the name of a {kind}: {text:?} (1 to 64 letters, digits, '.', '_' or '-', a letter or digit first)"
+    )]
+    BadLabel {
+        /// `tenant` or `scope`.
+        kind: &'static str,
+        /// What was given.
+        text: String,
+    },
+    /// There is no store at the location.
+    #[error("there is no store at {location}")]
+    NotAStore {
+        /// Where it was looked for.
+        location: String,
+    },
+    /// A store cannot be made where other things are.
+    #[error("{location} holds other files and is not a store")]
+    Occupied {
+        /// The directory.
+        location: String,
+    },
+    /// The object is of a version that this program does not know.
+    #[error("{path} is of format {found}, this program knows {known}")]
+    UnknownFormat {
+        /// The object.
+        path: String,
+        /// The version that it says.
+        found: u32,
+        /// The version that is known.
+        known: u32,
+    },
+    /// No root takes new chunks.
+    #[error("the store at {location} has no active root")]
+    NoActiveRoot {
+        /// The store.
+        location: String,
+    },
+    /// The object is not there.
+    #[error("{path} is not in the store")]
+    NotFound {
+        /// The object's path in the store.
+        path: String,
+    },
+    /// The chunk is not there.
+    #[error("chunk {id} is not in root {root}")]
+    ChunkNotFound {
+        /// Where it was looked for.
+        root: RootId,
+        /// The chunk.
+        id: ChunkId,
+    },
+    /// The bytes under the chunk's name are not that chunk.
+    #[error("chunk {id} of root {root} is corrupt in the store")]
+    CorruptChunk {
+        /// The root that holds it.
+        root: RootId,
+        /// The chunk.
+        id: ChunkId,
+        /// What is wrong with the bytes.
+        source: FormatError,
+    },
+    /// The object is larger than anything of its kind; it was not read.
+    #[error("{path} has {len} bytes, more than the {limit} that are possible")]
+    Oversized {
+        /// The object's path in the store.
+        path: String,
+        /// Its length in bytes.
+        len: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// A small record of the store cannot be understood.
+    #[error("{path} is damaged: {reason}")]
+    Damaged {
+        /// The object's path in the store.
+        path: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The operating system refused.
+    #[error("cannot {action} {path}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file or object.
+        path: String,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The object store failed in a way that has no errno.
+    #[error("cannot {action} {path}: {detail}")]
+    Backend {
+        /// What was tried.
+        action: &'static str,
+        /// On which object.
+        path: String,
+        /// What the object store says.
+        detail: String,
+        /// Whether trying again may help.
+        class: ErrorClass,
+    },
+    /// The keyring has no such key.
+    #[error("there is no key at {path}")]
+    KeyNotFound {
+        /// The key file.
+        path: String,
+    },
+    /// Others could have read the key.
+    #[error("{path} has mode {mode:04o}: {reason}")]
+    KeyExposed {
+        /// The key file or its directory.
+        path: String,
+        /// Its permissions.
+        mode: u32,
+        /// What must not be.
+        reason: &'static str,
+    },
+    /// The key file cannot be understood.
+    #[error("key file {path} is damaged: {reason}")]
+    KeyDamaged {
+        /// The key file.
+        path: String,
+        /// What is wrong with it; never a part of its content.
+        reason: &'static str,
+    },
+    /// The wrapped key was wrapped by something else than the key that is here.
+    #[error("the data key was wrapped by {wanted}, here is {present}")]
+    KeyMismatch {
+        /// The provider and key that wrapped it.
+        wanted: String,
+        /// The provider and key that are here.
+        present: String,
+    },
+    /// A key could not be made or wrapped.
+    #[error("cannot make or wrap a key")]
+    CannotMakeKey {
+        /// Why not.
+        source: FormatError,
+    },
+    /// The wrapped key does not open.
+    #[error("the data key does not open with {key}")]
+    KeyRefused {
+        /// The wrapping key's id.
+        key: String,
+        /// Why it does not.
+        source: FormatError,
+    },
+}
+
+impl StoreError {
+    /// What a caller can do about it.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::NotAStore { .. }
+            | Self::NotFound { .. }
+            | Self::ChunkNotFound { .. }
+            | Self::KeyNotFound { .. } => ErrorClass::NotFound,
+            Self::CorruptChunk { .. }
+            | Self::Oversized { .. }
+            | Self::Damaged { .. }
+            | Self::KeyDamaged { .. } => ErrorClass::Corrupt,
+            Self::BadLocation { .. }
+            | Self::LocationNotYet { .. }
+            | Self::BadName { .. }
+            | Self::BadLabel { .. }
+            | Self::Occupied { .. }
+            | Self::UnknownFormat { .. }
+            | Self::NoActiveRoot { .. }
+            | Self::KeyExposed { .. }
+            | Self::KeyMismatch { .. }
+            | Self::KeyRefused { .. } => ErrorClass::Denied,
+            Self::CannotMakeKey { .. } => ErrorClass::Transient,
+            Self::Io { source, .. } => io_class(source.kind()),
+            Self::Backend { class, .. } => *class,
+        }
+    }
+
+    /// An error of the operating system.
+    pub(crate) fn io(action: &'static str, path: impl fmt::Display, source: io::Error) -> Self {
+        Self::Io { action, path: path.to_string(), source }
+    }
+
+    /// An error of the object store crate.
+    pub(crate) fn backend(
+        action: &'static str,
+        path: impl fmt::Display,
+        error: object_store::Error,
+    ) -> Self {
+        use object_store::Error as E;
+        let path = path.to_string();
+        if matches!(error, E::NotFound { .. }) {
+            return Self::NotFound { path };
+        }
+        if let Some(code) = raw_os_error(&error) {
+            return Self::io(action, path, io::Error::from_raw_os_error(code));
+        }
+        let class = match error {
+            E::PermissionDenied { .. }
+            | E::Unauthenticated { .. }
+            | E::NotSupported { .. }
+            | E::NotImplemented { .. }
+            | E::UnknownConfigurationKey { .. }
+            | E::InvalidPath { .. } => ErrorClass::Denied,
+            _ => ErrorClass::Transient,
+        };
+        Self::Backend { action, path, detail: error.to_string(), class }
+    }
+}
+
+fn io_class(kind: ErrorKind) -> ErrorClass {
+    match kind {
+        ErrorKind::NotFound => ErrorClass::NotFound,
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => ErrorClass::Full,
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => ErrorClass::Denied,
+        ErrorKind::IsADirectory | ErrorKind::NotADirectory | ErrorKind::InvalidData => ErrorClass::Corrupt,
+        _ => ErrorClass::Transient,
+    }
+}
+
+/// The errno at the bottom of an error's chain.
+fn raw_os_error(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    /// No crate nests deeper; a chain that loops must not hang.
+    const MAX_DEPTH: usize = 16;
+    std::iter::successors(Some(error), |error| error.source())
+        .take(MAX_DEPTH)
+        .find_map(|error| error.downcast_ref::<io::Error>()?.raw_os_error())
+}

@@ -1,0 +1,108 @@
+//! Layer indexes, manifests and names: what refers to chunks, and so is written only behind the barrier.
+//!
+//! chunks → barrier → layer index; chunks → barrier → manifest → name. Each of these puts passes the barrier
+//! itself and is durable when it returns, so no caller can get the order wrong.
+
+use bytes::Bytes;
+use frazil_format::{LayerIndexId, ManifestId, RootId};
+use futures::{StreamExt, TryStreamExt, stream};
+
+use crate::chunks::is_not_found;
+use crate::name::Label;
+use crate::objects::{Durability, Put};
+use crate::{ImageName, Reference, Store, StoreError, layout, record};
+
+/// The longest layer index that is read, in bytes: ten million files of a hundred bytes.
+pub const MAX_LAYER_INDEX_BYTES: u64 = 1 << 30;
+
+/// The longest manifest that is read, in bytes: two million chunks of a hundred and thirty bytes.
+pub const MAX_MANIFEST_BYTES: u64 = 256 << 20;
+
+/// How many references are read at once.
+const CONCURRENT_READS: usize = 16;
+
+impl Store {
+    /// Writes a layer index, unless it is there. Its chunks must have been put; they are durable before it is.
+    pub async fn put_layer_index(
+        &self,
+        root: RootId,
+        id: &LayerIndexId,
+        bytes: Bytes,
+    ) -> Result<Put, StoreError> {
+        self.sync().await?;
+        self.objects().put_if_absent(&layout::layer_index(root, id), bytes, Durability::AtOnce).await
+    }
+
+    /// A layer index as it was put, not verified; `None` if it is not there.
+    pub async fn layer_index(&self, root: RootId, id: &LayerIndexId) -> Result<Option<Bytes>, StoreError> {
+        let read = self.objects().read(&layout::layer_index(root, id), MAX_LAYER_INDEX_BYTES).await;
+        optional(read)
+    }
+
+    /// Writes a manifest, unless it is there. Its chunks must have been put; they are durable before it is.
+    pub async fn put_manifest(&self, root: RootId, id: &ManifestId, bytes: Bytes) -> Result<Put, StoreError> {
+        self.sync().await?;
+        self.objects().put_if_absent(&layout::manifest(root, id), bytes, Durability::AtOnce).await
+    }
+
+    /// A manifest as it was put, not verified.
+    pub async fn manifest(&self, root: RootId, id: &ManifestId) -> Result<Bytes, StoreError> {
+        self.objects().read(&layout::manifest(root, id), MAX_MANIFEST_BYTES).await
+    }
+
+    /// Gives a name to a manifest that is in the store, replacing what the name stood for. Atomic, and durable
+    /// when it returns: before it, the image is visible to nobody; after it, to everybody, whole.
+    pub async fn publish(
+        &self,
+        tenant: &str,
+        name: &ImageName,
+        reference: Reference,
+    ) -> Result<(), StoreError> {
+        let path = layout::name(&Label::tenant(tenant)?, name)?;
+        let manifest = layout::manifest(reference.root, &reference.manifest);
+        if self.objects().len(&manifest).await?.is_none() {
+            return Err(StoreError::NotFound { path: manifest.to_string() });
+        }
+        self.sync().await?;
+        let record = record::encode(&path, reference)?;
+        self.objects().put(&path, record, Durability::AtOnce).await
+    }
+
+    /// What a name stands for; `None` if it is nobody's.
+    pub async fn reference(&self, tenant: &str, name: &ImageName) -> Result<Option<Reference>, StoreError> {
+        let path = layout::name(&Label::tenant(tenant)?, name)?;
+        optional(record::read(self.objects(), &path).await)
+    }
+
+    /// A tenant's names and what they stand for, sorted by name.
+    pub async fn names(&self, tenant: &str) -> Result<Vec<(ImageName, Reference)>, StoreError> {
+        let tenant_names = layout::names(&Label::tenant(tenant)?);
+        let paths = match self.objects().objects(&tenant_names).await {
+            Err(error) if is_not_found(&error) => Vec::new(),
+            listed => listed?,
+        };
+        let read = paths.iter().filter_map(|path| Some((layout::name_of(path)?, path))).map(
+            |(name, path)| async move {
+                // A name that goes away while it is listed is not there.
+                optional(record::read(self.objects(), path).await)
+                    .map(|found| found.map(|reference| (name, reference)))
+            },
+        );
+        let found: Vec<_> = stream::iter(read).buffered(CONCURRENT_READS).try_collect().await?;
+        let mut names: Vec<_> = found.into_iter().flatten().collect();
+        names.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(names)
+    }
+
+    /// Takes a name away, and nothing else; says whether it was there.
+    pub async fn unpublish(&self, tenant: &str, name: &ImageName) -> Result<bool, StoreError> {
+        self.objects().delete(&layout::name(&Label::tenant(tenant)?, name)?).await
+    }
+}
+
+fn optional<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    match read {
+        Err(error) if is_not_found(&error) => Ok(None),
+        read => read.map(Some),
+    }
+}

@@ -1,0 +1,120 @@
+//! Where everything lies in a store: the only place that makes paths.
+//!
+//! ```text
+//! frazil.json                               the format's version, the store's id; written last: it makes the store
+//! roots/00000001/state.json                 the root's place in its life cycle
+//! roots/00000001/chunks/<2 hex>/<64 hex>    a sealed chunk, by its id; the directory is the id's first byte
+//! roots/00000001/layers/<64 hex>            a layer index
+//! roots/00000001/manifests/<64 hex>         a manifest, by its id
+//! names/<tenant>/<image name>               a reference: the root and manifest of a name, percent-encoded
+//! ```
+//!
+//! Everything under `roots` is written once and never changed, but for `state.json`. A file whose name ends in
+//! `#` and digits is a write that has not finished: it is no object and in no listing.
+
+use frazil_format::{ChunkId, LayerIndexId, ManifestId, RootId};
+use object_store::path::Path;
+
+use crate::StoreError;
+use crate::name::{ImageName, Label};
+
+/// The object that makes a place a store.
+pub(crate) fn marker() -> Path {
+    Path::from("frazil.json")
+}
+
+/// Where the roots lie.
+pub(crate) fn roots() -> Path {
+    Path::from("roots")
+}
+
+/// The root that a directory under [`roots`] is.
+pub(crate) fn root_of(directory: &Path) -> Option<RootId> {
+    directory.filename()?.parse().ok()
+}
+
+/// The record of a root's state.
+pub(crate) fn root_state(root: RootId) -> Path {
+    in_root(root).join("state.json")
+}
+
+/// A sealed chunk. The first byte of the id is a directory, so that no directory grows beyond what file systems
+/// and people like, and that a store of a million chunks has four thousand in each.
+pub(crate) fn chunk(root: RootId, id: &ChunkId) -> Path {
+    let [first, ..] = id.as_bytes();
+    in_root(root).join("chunks").join(format!("{first:02x}")).join(id.to_string())
+}
+
+/// A layer index.
+pub(crate) fn layer_index(root: RootId, id: &LayerIndexId) -> Path {
+    in_root(root).join("layers").join(id.to_string())
+}
+
+/// A manifest.
+pub(crate) fn manifest(root: RootId, id: &ManifestId) -> Path {
+    in_root(root).join("manifests").join(id.to_string())
+}
+
+/// Where a tenant's references lie.
+pub(crate) fn names(tenant: &Label<'_>) -> Path {
+    Path::from("names").join(tenant.as_str().to_owned())
+}
+
+/// The reference of an image's name. The name is encoded already: joined as a plain string, its percent signs
+/// would be encoded again.
+pub(crate) fn name(tenant: &Label<'_>, name: &ImageName) -> Result<Path, StoreError> {
+    Path::parse(format!("{}/{}", names(tenant), name.to_file_name()))
+        .map_err(|_| StoreError::BadName { text: name.to_string(), reason: "it makes no path" })
+}
+
+/// The image whose reference this is.
+pub(crate) fn name_of(reference: &Path) -> Option<ImageName> {
+    ImageName::from_file_name(reference.filename()?)
+}
+
+/// Whether a file's name is that of a write that never finished.
+pub(crate) fn is_unfinished(file_name: &str) -> bool {
+    file_name
+        .rsplit_once('#')
+        .is_some_and(|(_, suffix)| !suffix.is_empty() && suffix.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn in_root(root: RootId) -> Path {
+    roots().join(root.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_layout_is_what_the_format_says() {
+        let id = "ab".repeat(32);
+        let root = RootId::FIRST;
+        assert_eq!(root_state(root).as_ref(), "roots/00000001/state.json");
+        assert_eq!(
+            chunk(root, &id.parse().unwrap()).as_ref(),
+            format!("roots/00000001/chunks/ab/{id}")
+        );
+        assert_eq!(layer_index(root, &id.parse().unwrap()).as_ref(), format!("roots/00000001/layers/{id}"));
+        assert_eq!(manifest(root, &id.parse().unwrap()).as_ref(), format!("roots/00000001/manifests/{id}"));
+        assert_eq!(
+            name(&Label::tenant("default").unwrap(), &"a/b:1".parse().unwrap()).unwrap().as_ref(),
+            "names/default/a%2Fb:1"
+        );
+    }
+
+    #[test]
+    fn a_path_says_whose_it_is() {
+        let reference = name(&Label::tenant("default").unwrap(), &"../x %".parse().unwrap()).unwrap();
+        assert_eq!(name_of(&reference).unwrap().as_str(), "../x %");
+        assert_eq!(root_of(&roots().join("00000007")), Some(RootId::from_number(7)));
+        assert_eq!(root_of(&roots().join("7")), None);
+    }
+
+    #[test]
+    fn unfinished_writes_are_recognised() {
+        assert!(is_unfinished("abc#1") && is_unfinished("a#b#22"));
+        assert!(!is_unfinished("abc") && !is_unfinished("abc#") && !is_unfinished("abc#x"));
+    }
+}

@@ -1,0 +1,150 @@
+//! A store: opening and making one, its roots, and the barrier.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use frazil_format::RootId;
+
+use crate::access_log::AccessLog;
+use crate::objects::{Durability, Objects, Put};
+use crate::observed::Record;
+use crate::record::{self, Marker, RootRecord};
+use crate::requests::Requests;
+use crate::{RequestCounts, RootState, StoreError, StoreId, StoreLocation, backend, layout};
+
+/// The most roots that are looked at. A store grows a root every few weeks at the most.
+const MAX_ROOTS: usize = 4096;
+
+/// How to open a store.
+#[derive(Clone, Default, Debug)]
+pub struct StoreOptions {
+    /// A file to append one JSON line per request to; none by default.
+    pub access_log: Option<PathBuf>,
+}
+
+/// A store: roots, their chunks, layer indexes and manifests, and the names of images.
+///
+/// Cheap to clone; clones share their counters and their barrier.
+#[derive(Clone, Debug)]
+pub struct Store(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    location: StoreLocation,
+    id: StoreId,
+    objects: Objects,
+    requests: Arc<Requests>,
+}
+
+impl Store {
+    /// Opens the store at the location.
+    pub async fn open(location: &StoreLocation, options: &StoreOptions) -> Result<Self, StoreError> {
+        let not_a_store = || StoreError::NotAStore { location: location.to_string() };
+        let requests = Arc::<Requests>::default();
+        let log = options.access_log.as_deref().map(AccessLog::open).transpose()?.map(Arc::new);
+        let observe = Record { requests: Arc::clone(&requests), log };
+        let objects = backend::open(location, &observe).map_err(|error| or_not_found(error, not_a_store))?;
+        let marker: Marker = record::read(&objects, &layout::marker())
+            .await
+            .map_err(|error| or_not_found(error, not_a_store))?;
+        if !marker.store_id.is_well_formed() {
+            let reason = "its store id is not 32 hexadecimal digits".to_owned();
+            return Err(StoreError::Damaged { path: layout::marker().to_string(), reason });
+        }
+        Ok(Self(Arc::new(Inner { location: location.clone(), id: marker.store_id, objects, requests })))
+    }
+
+    /// Makes a store at the location, with one active root, and opens it. When there is one already, or when
+    /// several processes make it at once, all of them open the same store.
+    pub async fn open_or_create(
+        location: &StoreLocation,
+        options: &StoreOptions,
+    ) -> Result<Self, StoreError> {
+        match Self::open(location, options).await {
+            Err(StoreError::NotAStore { .. }) => {}
+            opened => return opened,
+        }
+        backend::prepare(location)?;
+        let unobserved = Record { requests: Arc::default(), log: None };
+        create(&backend::open(location, &unobserved)?).await?;
+        Self::open(location, options).await
+    }
+
+    /// The store's own name.
+    pub fn id(&self) -> &StoreId {
+        &self.0.id
+    }
+
+    /// Where the store is.
+    pub fn location(&self) -> &StoreLocation {
+        &self.0.location
+    }
+
+    /// How often the store was asked since it was opened.
+    pub fn requests(&self) -> RequestCounts {
+        self.0.requests.counts()
+    }
+
+    /// Every root and its state, in the order of their numbers.
+    pub async fn roots(&self) -> Result<Vec<(RootId, RootState)>, StoreError> {
+        let directories = self.objects().directories(&layout::roots()).await?;
+        let mut roots = Vec::new();
+        for root in directories.iter().filter_map(layout::root_of).take(MAX_ROOTS) {
+            roots.push((root, self.root_state(root).await?));
+        }
+        roots.sort_by_key(|(root, _)| *root);
+        Ok(roots)
+    }
+
+    /// The state of a root.
+    pub async fn root_state(&self, root: RootId) -> Result<RootState, StoreError> {
+        let record: RootRecord = record::read(self.objects(), &layout::root_state(root)).await?;
+        Ok(record.state)
+    }
+
+    /// The root that takes new images: the youngest of the active ones.
+    pub async fn active_root(&self) -> Result<RootId, StoreError> {
+        let roots = self.roots().await?;
+        let active = roots.into_iter().rfind(|(_, state)| *state == RootState::Active);
+        active.map(|(root, _)| root).ok_or_else(|| StoreError::NoActiveRoot { location: self.to_string() })
+    }
+
+    /// The durability barrier: when it returns, everything that was put or found before it survives a power cut.
+    ///
+    /// Layer indexes, manifests and names pass it by themselves, before they refer to anything.
+    pub async fn sync(&self) -> Result<(), StoreError> {
+        self.objects().barrier.pass().await
+    }
+
+    pub(crate) fn objects(&self) -> &Objects {
+        &self.0.objects
+    }
+}
+
+impl fmt::Display for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.location.fmt(f)
+    }
+}
+
+/// Writes what makes a store, the marker last: until it is there, nothing is.
+async fn create(objects: &Objects) -> Result<(), StoreError> {
+    let state = layout::root_state(RootId::FIRST);
+    let record = record::encode(&state, RootRecord { state: RootState::Active })?;
+    objects.put_if_absent(&state, record, Durability::AtOnce).await?;
+    objects.barrier.pass().await?;
+    let marker = layout::marker();
+    let record = record::encode(&marker, Marker { store_id: StoreId::generate()? })?;
+    if objects.put_if_absent(&marker, record, Durability::AtOnce).await? == Put::New {
+        tracing::info!(store = %objects.plain, "made a store");
+    }
+    objects.barrier.pass().await
+}
+
+fn or_not_found(error: StoreError, not_found: impl Fn() -> StoreError) -> StoreError {
+    match error.class() {
+        crate::ErrorClass::NotFound => not_found(),
+        _ => error,
+    }
+}
