@@ -1,1 +1,17 @@
 //! The tiers: one question, the sealed bytes of a chunk id.
+//!
+//! Every level of the cache, every decorator of one, and the socket between agent and host cache is a [`Tier`];
+//! they stack, and the stack prints itself. No tier holds a key. What any of them answers is verified against
+//! the chunk's id: wrong bytes never leave this crate.
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
+mod error;
+mod origin;
+mod tier;
+
+pub use error::TierError;
+pub use frazil_store::ErrorClass;
+pub use origin::Origin;
+pub use tier::{Tier, Wanted};

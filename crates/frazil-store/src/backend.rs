@@ -41,12 +41,12 @@ fn open_directory(path: &Path, record: &Record) -> Result<Objects, StoreError> {
 
 fn prepare_directory(path: &Path, location: &StoreLocation) -> Result<(), StoreError> {
     std::fs::create_dir_all(path).map_err(|source| StoreError::io("create", path.display(), source))?;
-    let entries =
-        std::fs::read_dir(path).map_err(|source| StoreError::io("list", path.display(), source))?;
+    let entries = std::fs::read_dir(path).map_err(|source| StoreError::io("list", path.display(), source))?;
     for entry in entries {
         let entry = entry.map_err(|source| StoreError::io("list", path.display(), source))?;
         let name = entry.file_name();
-        let is_ours = |name: &str| matches!(name, "roots" | "names" | "lost+found") || name.starts_with("frazil.json");
+        let is_ours =
+            |name: &str| matches!(name, "roots" | "names" | "lost+found") || name.starts_with("frazil.json");
         if !name.to_str().is_some_and(is_ours) {
             return Err(StoreError::Occupied { location: location.to_string() });
         }

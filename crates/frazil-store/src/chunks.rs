@@ -7,7 +7,12 @@ use crate::{ErrorClass, Store, StoreError, layout};
 
 impl Store {
     /// Writes a sealed chunk, unless it is there. It is durable after the next [`Store::sync`], whoever wrote it.
-    pub async fn put_chunk(&self, root: RootId, id: &ChunkId, chunk: &SealedChunk) -> Result<Put, StoreError> {
+    pub async fn put_chunk(
+        &self,
+        root: RootId,
+        id: &ChunkId,
+        chunk: &SealedChunk,
+    ) -> Result<Put, StoreError> {
         debug_assert_eq!(ChunkId::of(chunk.bytes()), *id, "a chunk is put under its own id");
         let path = layout::chunk(root, id);
         self.objects().put_if_absent(&path, chunk.bytes().clone(), Durability::AtBarrier).await

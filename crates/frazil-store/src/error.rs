@@ -246,11 +246,7 @@ impl StoreError {
     }
 
     /// An error of the object store crate.
-    pub(crate) fn backend(
-        action: &'static str,
-        path: impl fmt::Display,
-        error: object_store::Error,
-    ) -> Self {
+    pub(crate) fn backend(action: &'static str, path: impl fmt::Display, error: object_store::Error) -> Self {
         use object_store::Error as E;
         let path = path.to_string();
         if matches!(error, E::NotFound { .. }) {

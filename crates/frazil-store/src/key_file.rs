@@ -94,10 +94,9 @@ pub(crate) fn read(path: &Path, kind: KeyKind) -> Result<Option<Key>, StoreError
     // The buffer has its final size from the start: growing would leave unwiped copies behind.
     let mut text = Zeroizing::new(Vec::with_capacity(MAX_FILE_BYTES as usize + 1));
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut text).map_err(failed)?;
-    parse(&text, kind).map(Some).map_err(|reason| StoreError::KeyDamaged {
-        path: path.display().to_string(),
-        reason,
-    })
+    parse(&text, kind)
+        .map(Some)
+        .map_err(|reason| StoreError::KeyDamaged { path: path.display().to_string(), reason })
 }
 
 /// Makes a key file, unless there is one. Durable when it returns.

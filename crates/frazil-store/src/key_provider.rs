@@ -16,10 +16,6 @@ pub trait KeyProvider: Debug + Send + Sync {
     async fn wrap(&self, tenant: &str, key: &DataKey, context: &[u8]) -> Result<WrappedKey, StoreError>;
 
     /// Unwraps what [`KeyProvider::wrap`] gave.
-    async fn unwrap(
-        &self,
-        tenant: &str,
-        wrapped: &WrappedKey,
-        context: &[u8],
-    ) -> Result<DataKey, StoreError>;
+    async fn unwrap(&self, tenant: &str, wrapped: &WrappedKey, context: &[u8])
+    -> Result<DataKey, StoreError>;
 }

@@ -92,10 +92,7 @@ mod tests {
         let id = "ab".repeat(32);
         let root = RootId::FIRST;
         assert_eq!(root_state(root).as_ref(), "roots/00000001/state.json");
-        assert_eq!(
-            chunk(root, &id.parse().unwrap()).as_ref(),
-            format!("roots/00000001/chunks/ab/{id}")
-        );
+        assert_eq!(chunk(root, &id.parse().unwrap()).as_ref(), format!("roots/00000001/chunks/ab/{id}"));
         assert_eq!(layer_index(root, &id.parse().unwrap()).as_ref(), format!("roots/00000001/layers/{id}"));
         assert_eq!(manifest(root, &id.parse().unwrap()).as_ref(), format!("roots/00000001/manifests/{id}"));
         assert_eq!(

@@ -37,9 +37,8 @@ impl Leftovers {
             Err(_) => false,
         };
         if is_first {
-            let swept = tokio::task::spawn_blocking(move || {
-                sweep(&directory, crate::layout::is_unfinished, MIN_AGE)
-            });
+            let swept =
+                tokio::task::spawn_blocking(move || sweep(&directory, crate::layout::is_unfinished, MIN_AGE));
             // Not being able to sweep must not stop a write.
             let _ = swept.await;
         }

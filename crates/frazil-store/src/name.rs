@@ -109,8 +109,19 @@ mod tests {
 
     #[test]
     fn every_name_has_a_file_name_of_its_own() {
-        let names =
-            ["python", "a/b", "a%2Fb", ".", "..", "../../etc/passwd", ".hidden", "x#1", "grün", "a b", "a:b@c"];
+        let names = [
+            "python",
+            "a/b",
+            "a%2Fb",
+            ".",
+            "..",
+            "../../etc/passwd",
+            ".hidden",
+            "x#1",
+            "grün",
+            "a b",
+            "a:b@c",
+        ];
         let mut file_names = std::collections::HashSet::new();
         for text in names {
             let name: ImageName = text.parse().unwrap();

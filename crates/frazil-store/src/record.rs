@@ -111,7 +111,11 @@ fn decode<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, StoreErro
         |error: serde_json::Error| StoreError::Damaged { path: path.to_string(), reason: error.to_string() };
     let version: VersionOnly = serde_json::from_slice(bytes).map_err(damaged)?;
     if version.format != FORMAT {
-        return Err(StoreError::UnknownFormat { path: path.to_string(), found: version.format, known: FORMAT });
+        return Err(StoreError::UnknownFormat {
+            path: path.to_string(),
+            found: version.format,
+            known: FORMAT,
+        });
     }
     serde_json::from_slice::<Versioned<T>>(bytes).map(|versioned| versioned.record).map_err(damaged)
 }

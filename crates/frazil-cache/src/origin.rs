@@ -1,0 +1,43 @@
+//! The last tier: the store itself.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use frazil_format::SealedChunk;
+use frazil_store::Store;
+
+use crate::{Tier, TierError, Wanted};
+
+/// The store, as a tier. It has everything or nobody has.
+#[derive(Clone, Debug)]
+pub struct Origin(Store);
+
+impl Origin {
+    /// The tier of this store.
+    pub fn new(store: Store) -> Self {
+        Self(store)
+    }
+}
+
+#[async_trait]
+impl Tier for Origin {
+    async fn get(&self, wanted: &Wanted) -> Result<SealedChunk, TierError> {
+        let Wanted { root, id, sealed_len } = *wanted;
+        let chunk = self
+            .0
+            .get_chunk(root, &id)
+            .await
+            .map_err(|error| TierError::from_store(root, id, self.to_string(), error))?;
+        let (len, expected) = (chunk.len() as u64, u64::from(sealed_len));
+        if len != expected {
+            return Err(TierError::WrongLength { id, tier: self.to_string(), len, expected });
+        }
+        Ok(chunk)
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "origin({})", self.0)
+    }
+}

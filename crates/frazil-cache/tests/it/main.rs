@@ -1,0 +1,3 @@
+//! Every tier against the conformance suite, on real directories.
+
+mod origin;
