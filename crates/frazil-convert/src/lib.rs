@@ -1,1 +1,3 @@
 //! An OCI image in, a published image out.
+
+pub mod source;

@@ -1,0 +1,168 @@
+//! HTTP towards one registry: time limits, bounded bodies, and what a status means.
+//!
+//! Invariant: no call waits without a limit, and no body is kept without one.
+//! Format: OCI distribution-spec 1.1, "API" and "Error Codes".
+
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use serde::Deserialize;
+
+use super::retry::{Again, Failure};
+use super::{RegistryAccess, SourceError};
+
+/// Redirects that are followed: a registry sends blobs' readers to its object store.
+const MAX_REDIRECTS: usize = 10;
+/// Largest error body that is looked into, in bytes.
+const MAX_ERROR_BYTES: u64 = 64 << 10;
+/// Longest message of a registry that is shown, in characters.
+const MAX_MESSAGE_CHARS: usize = 300;
+
+/// A client of one registry.
+pub(super) struct Http {
+    client: Client,
+    host: String,
+    access: RegistryAccess,
+    timeout: Duration,
+}
+
+#[derive(Deserialize)]
+struct ErrorsWire {
+    errors: Option<Vec<ErrorWire>>,
+}
+
+#[derive(Deserialize)]
+struct ErrorWire {
+    code: Option<String>,
+    message: Option<String>,
+}
+
+impl Http {
+    pub(super) fn new(host: &str, access: RegistryAccess, timeout: Duration) -> Result<Self, SourceError> {
+        let builder = || {
+            Client::builder()
+                .connect_timeout(timeout)
+                .redirect(reqwest::redirect::Policy::limited(MAX_REDIRECTS))
+                .referer(false)
+                .user_agent(concat!("frazil/", env!("CARGO_PKG_VERSION")))
+                // Not even a redirect or a token server may lead out of TLS unless plain HTTP was asked for.
+                .https_only(access == RegistryAccess::Https)
+        };
+        let client = match (builder().build(), access) {
+            // Plain HTTP works on a machine that has no root certificates.
+            (Err(_), RegistryAccess::PlainHttp) => builder().tls_certs_only([]).build(),
+            (built, _) => built,
+        };
+        let client = client.map_err(|source| SourceError::HttpClient { source })?;
+        Ok(Self { client, host: host.to_owned(), access, timeout })
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(super) fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub(super) fn scheme(&self) -> &'static str {
+        match self.access {
+            RegistryAccess::Https => "https",
+            RegistryAccess::PlainHttp => "http",
+        }
+    }
+
+    /// Sends a request and waits for the answer's head, whatever its status.
+    pub(super) async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        match tokio::time::timeout(self.timeout, request.send()).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => Err(self.failure(error)),
+            Err(_) => Err(Failure::transient(self.timed_out())),
+        }
+    }
+
+    /// The next piece of a body; `None` at its end.
+    pub(super) async fn chunk(&self, response: &mut Response) -> Result<Option<bytes::Bytes>, Failure> {
+        match tokio::time::timeout(self.timeout, response.chunk()).await {
+            Ok(chunk) => chunk.map_err(|error| self.failure(error)),
+            Err(_) => Err(Failure::transient(self.timed_out())),
+        }
+    }
+
+    /// A whole small body of at most `limit` bytes.
+    pub(super) async fn body(
+        &self,
+        mut response: Response,
+        what: &'static str,
+        limit: u64,
+    ) -> Result<Vec<u8>, Failure> {
+        let mut body = Vec::new();
+        while let Some(chunk) = self.chunk(&mut response).await? {
+            let size = (body.len() as u64).saturating_add(chunk.len() as u64);
+            if size > limit {
+                let name = format!("of registry {}", self.host);
+                return Err(Failure::last(SourceError::TooLarge { what, name, size, limit }));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+
+    /// What an answer with an error status means for a request for `what`.
+    pub(super) async fn refusal(&self, response: Response, what: &str) -> Failure {
+        let status = response.status();
+        let again = match status {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                retry_after(response.headers()).map_or(Again::Backoff, Again::After)
+            }
+            StatusCode::REQUEST_TIMEOUT => Again::Backoff,
+            status if status.is_server_error() => Again::Backoff,
+            _ => Again::Never,
+        };
+        let detail = self.message(response).await;
+        let (host, what, status_code) = (self.host.clone(), what.to_owned(), status.as_u16());
+        let error = match status {
+            StatusCode::NOT_FOUND => SourceError::NotInRegistry { host, what },
+            _ => SourceError::Status { host, what, status: status_code, detail },
+        };
+        Failure { error, again }
+    }
+
+    /// What the registry says about an error, as `: text`, or nothing.
+    pub(super) async fn message(&self, response: Response) -> String {
+        let body = self.body(response, "error", MAX_ERROR_BYTES).await.unwrap_or_default();
+        let errors = serde_json::from_slice::<ErrorsWire>(&body).ok().and_then(|wire| wire.errors);
+        let Some(first) = errors.and_then(|errors| errors.into_iter().next()) else { return String::new() };
+        let text = first.message.filter(|text| !text.is_empty()).or(first.code).unwrap_or_default();
+        let printable = text.chars().filter(|c| !c.is_control()).take(MAX_MESSAGE_CHARS);
+        format!(": {}", printable.collect::<String>())
+    }
+
+    pub(super) fn protocol(&self, reason: impl Into<String>) -> SourceError {
+        SourceError::Protocol { host: self.host.clone(), reason: reason.into() }
+    }
+
+    fn timed_out(&self) -> SourceError {
+        SourceError::Timeout { host: self.host.clone(), seconds: self.timeout.as_secs() }
+    }
+
+    fn failure(&self, error: reqwest::Error) -> Failure {
+        if error.is_timeout() {
+            return Failure::transient(self.timed_out());
+        }
+        if error.is_builder() || error.is_redirect() {
+            let host = error.url().and_then(|url| url.host_str()).unwrap_or("nowhere").to_owned();
+            return Failure::last(
+                self.protocol(format!("it leads to {host}, by a URL that may not be followed")),
+            );
+        }
+        // A redirect's URL may be signed: it is as good as a password for a while.
+        let (host, access) = (self.host.clone(), self.access);
+        Failure::transient(SourceError::Unreachable { host, access, source: error.without_url() })
+    }
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
