@@ -1,3 +1,28 @@
 //! An OCI image in, a published image out.
+//!
+//! [`convert`] is the whole path, step by step. It reads from a [`source::Source`] and writes to a store; nothing is
+//! visible under the image's name before all of it is durable. The crate knows no terminal and no configuration.
 
+mod archive;
+mod convert;
+mod cut;
+mod error;
+mod flatten;
+mod ingest;
+mod known;
+mod metadata;
+mod options;
+mod progress;
+mod publish;
 pub mod source;
+mod summary;
+pub mod verify;
+
+pub use archive::ArchiveError;
+pub use convert::convert;
+pub use cut::{CutParameters, MIN_ZERO_RUN};
+pub use error::ConvertError;
+pub use flatten::{FlattenError, Misfit};
+pub use options::{ConvertOptions, DEFAULT_MAX_IMAGE_BYTES, Keys};
+pub use progress::{LayerProgress, NoProgress, Phase, Progress};
+pub use summary::{Conversion, Warnings};

@@ -1,0 +1,158 @@
+//! The conversion, from top to bottom. Each step hides its details; their order is what makes it safe.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
+
+use frazil_format::{DiffId, LayerIndex, Sealer};
+use frazil_store::{ImageName, Store};
+use tokio::runtime::Handle;
+
+use crate::ingest::{ChunkPutter, Ingest, Ingested, Limits, SealPool};
+use crate::known::LayerIndexes;
+use crate::metadata::{self, FlatLayer};
+use crate::progress::{LayerProgress, Phase, Progress};
+use crate::publish::{Draft, publish};
+use crate::source::{LayerDescriptor, Source};
+use crate::summary::{Conversion, Warnings};
+use crate::{ConvertError, ConvertOptions, Keys};
+
+/// Converts an image and publishes it under a name of the tenant.
+///
+/// Dropping the future gives the conversion up: what it has written stays in the store, unnamed, and the next
+/// conversion finds it there. Must run in a multi-threaded tokio runtime.
+///
+/// # Errors
+/// Whatever is wrong with source, layers or store; nothing has become visible then.
+pub async fn convert(
+    source: &dyn Source,
+    name: &ImageName,
+    store: &Store,
+    keys: Keys<'_>,
+    options: &ConvertOptions,
+    progress: &dyn Progress,
+) -> Result<Conversion, ConvertError> {
+    let started = Instant::now();
+
+    // Resolve: the image's manifest and config, none of its layers.
+    let image = source.resolve(&options.platform).await?;
+    let root = store.active_root().await?;
+    progress.layers(&image.layers.iter().map(layer_progress).collect::<Vec<_>>());
+
+    // Known layers: their indexes, from the store.
+    let parameters = options.layer_parameters();
+    let indexes = LayerIndexes { store, root, secret: keys.scope, parameters };
+    let mut known = indexes.look_up(&image.layers).await?;
+    let limits = Arc::new(Limits::new(options.max_image_bytes));
+    for layer in image.layers.iter().filter_map(|layer| known.get(&layer.diff_id)) {
+        limits.stream.take(layer.stream_len)?;
+    }
+
+    // Unknown layers: from the source, decompressed, cut, sealed and put, several at once.
+    let ingest = Ingest {
+        source,
+        progress,
+        pool: SealPool::new(
+            Sealer::new(keys.scope, root),
+            options.compression,
+            options.threads,
+            Handle::current(),
+        )?,
+        putter: ChunkPutter::new(store.clone(), root),
+        cut: options.cut,
+        limits,
+        source_bytes: AtomicU64::new(0),
+    };
+    let unknown = unknown(&image.layers, &known, progress);
+    let layers_ingested = unknown.len();
+    let keep = |ingested: Ingested| async {
+        // A layer that is through is never read again, whatever becomes of the others.
+        indexes.keep(&ingested.index).await?;
+        Ok(ingested)
+    };
+    let mut warnings = Warnings::default();
+    for (diff_id, Ingested { index, warnings: more }) in ingest.layers(unknown, keep).await? {
+        warnings.dropped_xattrs += more.dropped_xattrs;
+        known.insert(diff_id, index);
+    }
+
+    // Flatten the layers into one tree, and write it as EROFS metadata.
+    progress.phase(Phase::Flatten);
+    let (layers, entries) = in_order(&image.layers, known)?;
+    let area = tokio::task::spawn_blocking(move || metadata::build(entries));
+    let area = area.await.map_err(|_| ConvertError::Stopped)??;
+
+    // Cut, seal and put the metadata area.
+    progress.phase(Phase::Metadata);
+    let metadata_len = area.bytes.len() as u64;
+    ingest.limits.stream.take(metadata_len)?;
+    let metadata_chunks = ingest.stream(area.bytes).await?;
+
+    // The durability barrier: nothing is named before all that it needs is safe.
+    progress.phase(Phase::Publish);
+    store.sync().await?;
+
+    // The manifest, and then its name.
+    let layer_count = layers.len();
+    let draft = Draft { root, metadata_len, metadata_chunks, layers, config: image.config };
+    let manifest = draft.into_manifest(name, keys);
+    let published = publish(store, name, &manifest, keys).await?;
+
+    Ok(Conversion {
+        manifest: published.manifest,
+        root,
+        unchanged: published.unchanged,
+        layers_reused: layer_count - layers_ingested,
+        layers_ingested,
+        source_bytes: ingest.source_bytes.into_inner(),
+        tar_bytes: ingest.limits.tar.used(),
+        chunks_new: ingest.putter.new_chunks(),
+        chunks_shared: ingest.putter.shared_chunks(),
+        bytes_written: ingest.putter.bytes_written(),
+        image_chunks: manifest.chunks.len() as u64,
+        metadata_bytes: metadata_len,
+        image_bytes: manifest.geometry.image_len,
+        inodes: area.inodes,
+        warnings,
+        duration: started.elapsed(),
+    })
+}
+
+fn layer_progress(layer: &LayerDescriptor) -> LayerProgress {
+    LayerProgress { index: layer.index, diff_id: layer.diff_id, blob_bytes: layer.size }
+}
+
+/// The layers that have to be read, each once; the others are told of as reused.
+fn unknown<'l>(
+    layers: &'l [LayerDescriptor],
+    known: &HashMap<DiffId, LayerIndex>,
+    progress: &dyn Progress,
+) -> Vec<&'l LayerDescriptor> {
+    let mut seen = HashSet::new();
+    let (unknown, reused): (Vec<_>, Vec<_>) =
+        layers.iter().partition(|layer| !known.contains_key(&layer.diff_id) && seen.insert(layer.diff_id));
+    for layer in reused {
+        progress.layer_reused(layer.index);
+    }
+    unknown
+}
+
+type LayerEntries = (DiffId, u64, Vec<frazil_format::Entry>);
+
+/// The image's layers from the bottom up, one that it has twice at both of its places.
+fn in_order(
+    layers: &[LayerDescriptor],
+    mut known: HashMap<DiffId, LayerIndex>,
+) -> Result<(Vec<FlatLayer>, Vec<LayerEntries>), ConvertError> {
+    let (mut flat, mut entries_of) = (Vec::new(), Vec::new());
+    for (at, layer) in layers.iter().enumerate() {
+        let needed_again = layers.iter().skip(at + 1).any(|above| above.diff_id == layer.diff_id);
+        let index =
+            if needed_again { known.get(&layer.diff_id).cloned() } else { known.remove(&layer.diff_id) };
+        let LayerIndex { diff_id, stream_len, entries, chunks, .. } = index.ok_or(ConvertError::Stopped)?;
+        flat.push(FlatLayer { diff_id, stream_len, chunks });
+        entries_of.push((diff_id, stream_len, entries));
+    }
+    Ok((flat, entries_of))
+}

@@ -1,0 +1,69 @@
+//! Layers that the store knows already: their indexes, before any byte of their source is touched.
+//!
+//! Invariant: an index that is found was sealed for this layer, scope, root and way of cutting, and its chunks are in
+//! the store. One that cannot be opened counts as unknown, so that its layer is read again.
+
+use std::collections::{HashMap, HashSet};
+
+use frazil_format::{DiffId, LayerIndex, LayerIndexId, RootId, ScopeSecret};
+use frazil_store::Store;
+use futures::{StreamExt, TryStreamExt, stream};
+
+use crate::ConvertError;
+use crate::source::LayerDescriptor;
+
+/// Layer indexes that are fetched at once.
+const CONCURRENT_LOOKUPS: usize = 4;
+
+/// Where the layer indexes of one scope and way of cutting are.
+#[derive(Clone, Debug)]
+pub(crate) struct LayerIndexes<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) root: RootId,
+    pub(crate) secret: &'a ScopeSecret,
+    pub(crate) parameters: Vec<u8>,
+}
+
+impl LayerIndexes<'_> {
+    /// The indexes of those of the layers that have one.
+    pub(crate) async fn look_up(
+        &self,
+        layers: &[LayerDescriptor],
+    ) -> Result<HashMap<DiffId, LayerIndex>, ConvertError> {
+        let distinct: HashSet<DiffId> = layers.iter().map(|layer| layer.diff_id).collect();
+        let lookups = distinct.into_iter().map(|diff_id| async move {
+            let index = self.find(&diff_id).await?;
+            Ok::<_, ConvertError>(index.map(|index| (diff_id, index)))
+        });
+        let found: Vec<_> = stream::iter(lookups).buffer_unordered(CONCURRENT_LOOKUPS).try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// Keeps a layer's index; its chunks were put.
+    pub(crate) async fn keep(&self, index: &LayerIndex) -> Result<(), ConvertError> {
+        let id = self.id(&index.diff_id);
+        let sealed = index.seal(self.secret, self.root, &id)?;
+        self.store.put_layer_index(self.root, &id, sealed.into()).await?;
+        Ok(())
+    }
+
+    async fn find(&self, diff_id: &DiffId) -> Result<Option<LayerIndex>, ConvertError> {
+        let id = self.id(diff_id);
+        let Some(sealed) = self.store.layer_index(self.root, &id).await? else { return Ok(None) };
+        match LayerIndex::open(&sealed, self.secret, self.root, &id) {
+            Ok(index) if index.diff_id == *diff_id => Ok(Some(index)),
+            Ok(index) => {
+                tracing::warn!(layer_index = %id, found = %index.diff_id, "a layer index is of another layer");
+                Ok(None)
+            }
+            Err(error) => {
+                tracing::warn!(layer_index = %id, %error, "a layer index is corrupt; its layer is read again");
+                Ok(None)
+            }
+        }
+    }
+
+    fn id(&self, diff_id: &DiffId) -> LayerIndexId {
+        LayerIndexId::derive(self.secret, self.root, diff_id, &self.parameters)
+    }
+}
