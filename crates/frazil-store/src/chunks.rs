@@ -2,7 +2,7 @@
 
 use frazil_format::{ChunkId, MAX_SEALED_LEN, RootId, SealedChunk};
 
-use crate::objects::{Durability, Put};
+use crate::objects::Put;
 use crate::{ErrorClass, Store, StoreError, layout};
 
 impl Store {
@@ -15,7 +15,7 @@ impl Store {
     ) -> Result<Put, StoreError> {
         debug_assert_eq!(ChunkId::of(chunk.bytes()), *id, "a chunk is put under its own id");
         let path = layout::chunk(root, id);
-        self.objects().put_if_absent(&path, chunk.bytes().clone(), Durability::AtBarrier).await
+        self.objects().put_if_absent(&path, chunk.bytes().clone()).await
     }
 
     /// Reads a sealed chunk, and verifies it.

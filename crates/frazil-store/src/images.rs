@@ -9,7 +9,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::chunks::is_not_found;
 use crate::name::Label;
-use crate::objects::{Durability, Put};
+use crate::objects::Durability;
 use crate::{ImageName, Reference, Store, StoreError, layout, record};
 
 /// The longest layer index that is read, in bytes: ten million files of a hundred bytes.
@@ -22,15 +22,16 @@ pub const MAX_MANIFEST_BYTES: u64 = 256 << 20;
 const CONCURRENT_READS: usize = 16;
 
 impl Store {
-    /// Writes a layer index, unless it is there. Its chunks must have been put; they are durable before it is.
+    /// Writes a layer index, replacing one that is there: it may be damaged. Its chunks must have been put; they are
+    /// durable before it is.
     pub async fn put_layer_index(
         &self,
         root: RootId,
         id: &LayerIndexId,
         bytes: Bytes,
-    ) -> Result<Put, StoreError> {
+    ) -> Result<(), StoreError> {
         self.sync().await?;
-        self.objects().put_if_absent(&layout::layer_index(root, id), bytes, Durability::AtOnce).await
+        self.objects().put(&layout::layer_index(root, id), bytes, Durability::AtOnce).await
     }
 
     /// A layer index as it was put, not verified; `None` if it is not there.
@@ -39,10 +40,10 @@ impl Store {
         optional(read)
     }
 
-    /// Writes a manifest, unless it is there. Its chunks must have been put; they are durable before it is.
-    pub async fn put_manifest(&self, root: RootId, id: &ManifestId, bytes: Bytes) -> Result<Put, StoreError> {
+    /// Writes a manifest. Its chunks must have been put; they are durable before it is.
+    pub async fn put_manifest(&self, root: RootId, id: &ManifestId, bytes: Bytes) -> Result<(), StoreError> {
         self.sync().await?;
-        self.objects().put_if_absent(&layout::manifest(root, id), bytes, Durability::AtOnce).await
+        self.objects().put(&layout::manifest(root, id), bytes, Durability::AtOnce).await
     }
 
     /// A manifest as it was put, not verified.

@@ -2,7 +2,7 @@
 //!
 //! * A read is bounded before its first byte.
 //! * A put is atomic, whole or absent, and says how soon it must be durable.
-//! * A present object of another length is the remains of a power cut, and counts as absent.
+//! * A present chunk of another length is what a power cut left of it, and counts as absent.
 
 use std::sync::Arc;
 
@@ -91,13 +91,18 @@ impl Objects {
             .map_err(|error| StoreError::backend("write", path, error))
     }
 
-    /// Writes an object whose content its path decides, unless it is there. One of another length is replaced.
-    pub(crate) async fn put_if_absent(
-        &self,
-        path: &Path,
-        bytes: Bytes,
-        durability: Durability,
-    ) -> Result<Put, StoreError> {
+    /// Writes the object, durably, unless there is one, whatever it holds.
+    pub(crate) async fn create(&self, path: &Path, bytes: Bytes) -> Result<Put, StoreError> {
+        match self.write(path, bytes, PutMode::Create, Durability::AtOnce).await {
+            Ok(()) => Ok(Put::New),
+            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(Put::Present),
+            Err(error) => Err(StoreError::backend("write", path, error)),
+        }
+    }
+
+    /// Writes an object whose content its path decides, unless it is there; durable at the barrier, whoever wrote
+    /// it. One of another length is what a power cut left, and is replaced.
+    pub(crate) async fn put_if_absent(&self, path: &Path, bytes: Bytes) -> Result<Put, StoreError> {
         let len = bytes.len() as u64;
         let found = self.len(path).await?;
         if found == Some(len) {
@@ -105,7 +110,7 @@ impl Objects {
             return Ok(Put::Present);
         }
         if found.is_none() {
-            match self.write(path, bytes.clone(), PutMode::Create, durability).await {
+            match self.write(path, bytes.clone(), PutMode::Create, Durability::AtBarrier).await {
                 Ok(()) => return Ok(Put::New),
                 Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {}
                 Err(error) => return Err(StoreError::backend("write", path, error)),
@@ -117,7 +122,7 @@ impl Objects {
             }
         }
         tracing::warn!(%path, expected = len, ?found, "replacing an object of the wrong length");
-        self.put(path, bytes, durability).await.map(|()| Put::New)
+        self.put(path, bytes, Durability::AtBarrier).await.map(|()| Put::New)
     }
 
     /// Deletes the object, if it is there; says whether it was.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use frazil_format::RootId;
 
 use crate::access_log::AccessLog;
-use crate::objects::{Durability, Objects, Put};
+use crate::objects::{Objects, Put};
 use crate::observed::Record;
 use crate::record::{self, Marker, RootRecord};
 use crate::requests::Requests;
@@ -132,11 +132,11 @@ impl fmt::Display for Store {
 async fn create(objects: &Objects) -> Result<(), StoreError> {
     let state = layout::root_state(RootId::FIRST);
     let record = record::encode(&state, RootRecord { state: RootState::Active })?;
-    objects.put_if_absent(&state, record, Durability::AtOnce).await?;
+    objects.create(&state, record).await?;
     objects.barrier.pass().await?;
     let marker = layout::marker();
     let record = record::encode(&marker, Marker { store_id: StoreId::generate()? })?;
-    if objects.put_if_absent(&marker, record, Durability::AtOnce).await? == Put::New {
+    if objects.create(&marker, record).await? == Put::New {
         tracing::info!(store = %objects.plain, "made a store");
     }
     objects.barrier.pass().await

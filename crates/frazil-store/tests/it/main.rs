@@ -1,0 +1,12 @@
+//! A directory store and a keyring on real file systems: full, read-only, damaged, and raced for.
+
+mod access_log;
+mod chunks;
+mod full_disk;
+mod images;
+mod keyring;
+mod namespace;
+mod opening;
+mod order_of_writes;
+mod read_only;
+mod scene;
