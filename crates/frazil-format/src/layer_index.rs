@@ -6,6 +6,9 @@ mod body;
 mod bytes;
 mod check;
 
+#[cfg(test)]
+pub(crate) use body::encode as encode_body;
+
 use crate::{ChunkId, ChunkKey, DiffId};
 
 /// The size of the blocks that files start on in a layer stream, and of the blocks of an image, in bytes.

@@ -28,3 +28,6 @@ pub use payload::{Compression, Payload};
 pub use seal::{Sealed, SealedChunk, Sealer, open_chunk};
 pub use secret::{ChunkKey, DataKey, ScopeSecret, WrappingKey};
 pub use wrap::{WrappedKey, wrap_context};
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,11 @@ mod open;
 mod seal;
 
 pub use open::SealedManifest;
+#[cfg(test)]
+pub(crate) use {
+    header::{Draft, Kind},
+    seal::{ManifestKeys, encode_sections},
+};
 
 use crate::{ChunkId, ChunkKey, DiffId, RootId, ScopeId};
 

@@ -19,7 +19,11 @@ pub(crate) fn pack(plain: &[u8], what: &'static str) -> Result<Zeroizing<Vec<u8>
 }
 
 /// Unpacks bytes, at most `limit` of them.
-pub(crate) fn unpack(packed: &[u8], limit: u64, what: &'static str) -> Result<Zeroizing<Vec<u8>>, FormatError> {
+pub(crate) fn unpack(
+    packed: &[u8],
+    limit: u64,
+    what: &'static str,
+) -> Result<Zeroizing<Vec<u8>>, FormatError> {
     let too_short = FormatError::WrongLength { what, expected: 8, present: packed.len() as u64 };
     let (len, frame) = packed.split_first_chunk().ok_or(too_short)?;
     let len = u64::from_le_bytes(*len);

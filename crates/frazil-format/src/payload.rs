@@ -71,3 +71,11 @@ pub(crate) fn decompress(payload: &[u8], len: usize) -> Result<Vec<u8>, FormatEr
         None => Err(FormatError::WrongLength { what: "payload", expected: 1, present: 0 }),
     }
 }
+
+#[cfg(test)]
+impl Payload {
+    /// A payload as it was once made, by whatever codec.
+    pub(crate) fn from_stored(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}

@@ -26,7 +26,7 @@ struct Record {
 }
 
 /// The body of a layer index.
-pub(super) fn encode(index: &LayerIndex) -> Result<Zeroizing<Vec<u8>>, FormatError> {
+pub(crate) fn encode(index: &LayerIndex) -> Result<Zeroizing<Vec<u8>>, FormatError> {
     let head = Head {
         diff_id: *index.diff_id.as_bytes(),
         tar_len: index.tar_len.into(),

@@ -158,11 +158,8 @@ impl Material<'_> {
 
 impl<'a> Parts<'a> {
     fn split(bytes: &'a [u8]) -> Result<Self, FormatError> {
-        let wrong_length = |expected: u64| FormatError::WrongLength {
-            what: WHAT,
-            expected,
-            present: bytes.len() as u64,
-        };
+        let wrong_length =
+            |expected: u64| FormatError::WrongLength { what: WHAT, expected, present: bytes.len() as u64 };
         let (header, rest) = Header::ref_from_prefix(bytes)
             .map_err(|_| wrong_length((size_of::<Header>() + TRAILER_LEN) as u64))?;
         if header.magic != MAGIC {
@@ -189,7 +186,8 @@ impl<'a> Parts<'a> {
             Some(Self { header, chunk_ids, body, checksum, tag: tag.try_into().ok()? })
         };
         let parts = split().ok_or_else(|| wrong_length(expected))?;
-        let (covered, _) = bytes.split_at_checked(bytes.len() - TRAILER_LEN).ok_or_else(|| wrong_length(expected))?;
+        let (covered, _) =
+            bytes.split_at_checked(bytes.len() - TRAILER_LEN).ok_or_else(|| wrong_length(expected))?;
         if blake3::hash(covered) != *parts.checksum {
             return Err(FormatError::Damaged { what: WHAT, number: 0 });
         }

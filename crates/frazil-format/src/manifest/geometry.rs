@@ -87,7 +87,8 @@ fn extent(record: &Layer) -> LayerExtent {
 }
 
 fn text(bytes: &[u8]) -> Result<String, FormatError> {
-    let text = str::from_utf8(bytes).map_err(|_| FormatError::BadGeometry { problem: "a name is not UTF-8" })?;
+    let text =
+        str::from_utf8(bytes).map_err(|_| FormatError::BadGeometry { problem: "a name is not UTF-8" })?;
     Ok(text.to_owned())
 }
 
@@ -98,6 +99,7 @@ fn count(len: usize, what: &'static str, limit: u64) -> Result<U32, FormatError>
 
 fn short(name: &str) -> Result<U16, FormatError> {
     let len = name.len() as u64;
-    let len = u16::try_from(len).map_err(|_| FormatError::TooLong { what: "name", len, limit: MAX_NAME_LEN })?;
+    let len =
+        u16::try_from(len).map_err(|_| FormatError::TooLong { what: "name", len, limit: MAX_NAME_LEN })?;
     Ok(len.into())
 }

@@ -54,7 +54,7 @@ struct WrappedHead {
 
 /// What a section holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Geometry = 1,
     ChunkPage = 2,
     KeyPage = 3,
@@ -84,7 +84,7 @@ pub(super) struct Header {
 }
 
 impl Kind {
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Geometry => "geometry section",
             Self::ChunkPage => "chunk page",
@@ -122,21 +122,22 @@ fn section_count(chunk_count: u64) -> u64 {
 }
 
 /// The values of a header that is to be written.
-pub(super) struct Draft<'a> {
-    pub(super) root: RootId,
-    pub(super) chunk_count: u64,
-    pub(super) salt: [u8; 32],
-    pub(super) commitment: [u8; 32],
-    pub(super) wrapped: &'a WrappedKey,
+pub(crate) struct Draft<'a> {
+    pub(crate) root: RootId,
+    pub(crate) chunk_count: u64,
+    pub(crate) salt: [u8; 32],
+    pub(crate) commitment: [u8; 32],
+    pub(crate) wrapped: &'a WrappedKey,
     /// Kind, index and bytes, in the order of the file.
-    pub(super) sections: &'a [(Kind, u32, Vec<u8>)],
+    pub(crate) sections: &'a [(Kind, u32, Vec<u8>)],
 }
 
 impl Draft<'_> {
     /// The header without its tag.
-    pub(super) fn encode(&self) -> Result<Vec<u8>, FormatError> {
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, FormatError> {
         let wrapped = encode_wrapped(self.wrapped)?;
-        let too_long = |len: usize| FormatError::TooLong { what: WHAT, len: len as u64, limit: u32::MAX.into() };
+        let too_long =
+            |len: usize| FormatError::TooLong { what: WHAT, len: len as u64, limit: u32::MAX.into() };
         let word = |len: usize| u32::try_from(len).map(U32::from).map_err(|_| too_long(len));
         let table_len = self.sections.len() * size_of::<SectionEntry>();
         let header_len = size_of::<Fixed>() + table_len + wrapped.len() + 32;
@@ -243,12 +244,15 @@ fn decode_sections(fixed: &Fixed, entries: &[SectionEntry]) -> Result<Vec<Sectio
             return Err(FormatError::WrongLength { what: kind.name(), expected, present });
         }
         if entry.offset.get() != end {
-            return Err(FormatError::BadGeometry { problem: "a section does not start where the one before ends" });
+            return Err(FormatError::BadGeometry {
+                problem: "a section does not start where the one before ends",
+            });
         }
         sections.push(Section { kind, index, offset: end, len: present, hash: entry.hash });
-        end = end.checked_add(present).filter(|&end| end <= fixed.total_len.get()).ok_or(
-            FormatError::BadGeometry { problem: "a section ends behind the manifest" },
-        )?;
+        end = end
+            .checked_add(present)
+            .filter(|&end| end <= fixed.total_len.get())
+            .ok_or(FormatError::BadGeometry { problem: "a section ends behind the manifest" })?;
     }
     if end != fixed.total_len.get() {
         return Err(FormatError::BadGeometry { problem: "the last section does not end with the manifest" });
@@ -271,7 +275,8 @@ fn encode_wrapped(wrapped: &WrappedKey) -> Result<Vec<u8>, FormatError> {
 fn decode_wrapped(bytes: &[u8]) -> Result<WrappedKey, FormatError> {
     let bad = || FormatError::BadGeometry { problem: "the wrapped key's lengths do not fit" };
     let text = |bytes: &[u8]| {
-        let text = str::from_utf8(bytes).map_err(|_| FormatError::BadGeometry { problem: "a key id is not UTF-8" })?;
+        let text = str::from_utf8(bytes)
+            .map_err(|_| FormatError::BadGeometry { problem: "a key id is not UTF-8" })?;
         Ok(text.to_owned())
     };
     let (head, rest) = WrappedHead::ref_from_prefix(bytes).map_err(|_| bad())?;

@@ -16,7 +16,11 @@ impl Manifest {
     ///
     /// # Errors
     /// What would make [`super::SealedManifest::open`] refuse the manifest; [`FormatError::NoRandomness`].
-    pub fn seal(&self, data_key: &DataKey, wrapped: WrappedKey) -> Result<(ManifestId, Vec<u8>), FormatError> {
+    pub fn seal(
+        &self,
+        data_key: &DataKey,
+        wrapped: WrappedKey,
+    ) -> Result<(ManifestId, Vec<u8>), FormatError> {
         self.seal_with_salt(data_key, &wrapped, secret::random()?)
     }
 
@@ -28,7 +32,7 @@ impl Manifest {
     ) -> Result<(ManifestId, Vec<u8>), FormatError> {
         self.check()?;
         let keys = ManifestKeys { data_key, salt: &salt };
-        let sections = self.sections(&keys)?;
+        let sections = encode_sections(self, &keys)?;
         let draft = Draft {
             root: self.geometry.root,
             chunk_count: self.chunks.len() as u64,
@@ -54,19 +58,23 @@ impl Manifest {
         let (keys, chunks) = (self.keys.len() as u64, self.chunks.len() as u64);
         if keys == chunks { Ok(()) } else { Err(FormatError::KeyCount { keys, chunks }) }
     }
+}
 
-    fn sections(&self, keys: &ManifestKeys<'_>) -> Result<Vec<(Kind, u32, Vec<u8>)>, FormatError> {
-        let mut sections = vec![(Kind::Geometry, 0, geometry::encode(&self.geometry)?)];
-        for (index, page) in (0..).zip(self.chunks.chunks(CHUNKS_PER_PAGE)) {
-            sections.push((Kind::ChunkPage, index, chunk_page::encode(page)));
-        }
-        for (index, page) in (0..).zip(self.keys.chunks(CHUNKS_PER_PAGE)) {
-            sections.push((Kind::KeyPage, index, keys.seal(Kind::KeyPage, index, &key_page(page))?));
-        }
-        let config = packed::pack(&self.config, "configuration")?;
-        sections.push((Kind::Config, 0, keys.seal(Kind::Config, 0, &config)?));
-        Ok(sections)
+/// Kind, index and bytes of every section, in the order of the file.
+pub(crate) fn encode_sections(
+    manifest: &Manifest,
+    keys: &ManifestKeys<'_>,
+) -> Result<Vec<(Kind, u32, Vec<u8>)>, FormatError> {
+    let mut sections = vec![(Kind::Geometry, 0, geometry::encode(&manifest.geometry)?)];
+    for (index, page) in (0..).zip(manifest.chunks.chunks(CHUNKS_PER_PAGE)) {
+        sections.push((Kind::ChunkPage, index, chunk_page::encode(page)));
     }
+    for (index, page) in (0..).zip(manifest.keys.chunks(CHUNKS_PER_PAGE)) {
+        sections.push((Kind::KeyPage, index, keys.seal(Kind::KeyPage, index, &key_page(page))?));
+    }
+    let config = packed::pack(&manifest.config, "configuration")?;
+    sections.push((Kind::Config, 0, keys.seal(Kind::Config, 0, &config)?));
+    Ok(sections)
 }
 
 fn key_page(keys: &[ChunkKey]) -> Zeroizing<Vec<u8>> {
@@ -78,19 +86,19 @@ fn key_page(keys: &[ChunkKey]) -> Zeroizing<Vec<u8>> {
 }
 
 /// Everything that derives from one manifest's data key and salt.
-pub(super) struct ManifestKeys<'a> {
-    pub(super) data_key: &'a DataKey,
-    pub(super) salt: &'a [u8; 32],
+pub(crate) struct ManifestKeys<'a> {
+    pub(crate) data_key: &'a DataKey,
+    pub(crate) salt: &'a [u8; 32],
 }
 
 impl ManifestKeys<'_> {
     /// The public commitment: who presents another data key learns that, before any cipher runs.
-    pub(super) fn commitment(&self) -> Zeroizing<[u8; 32]> {
+    pub(crate) fn commitment(&self) -> Zeroizing<[u8; 32]> {
         MANIFEST_COMMITMENT.derive(&[self.data_key.as_bytes(), self.salt])
     }
 
     /// The key of the header's tag.
-    pub(super) fn header(&self) -> Zeroizing<[u8; 32]> {
+    pub(crate) fn header(&self) -> Zeroizing<[u8; 32]> {
         MANIFEST_HEADER.derive(&[self.data_key.as_bytes(), self.salt])
     }
 
@@ -100,7 +108,7 @@ impl ManifestKeys<'_> {
         MANIFEST_SECTION.derive(&[self.data_key.as_bytes(), self.salt, &kind, &index])
     }
 
-    fn seal(&self, kind: Kind, index: u32, plain: &[u8]) -> Result<Vec<u8>, FormatError> {
+    pub(crate) fn seal(&self, kind: Kind, index: u32, plain: &[u8]) -> Result<Vec<u8>, FormatError> {
         OneTimeKey::new(self.section(kind, index))
             .seal(plain)
             .map_err(|cipher::CannotSeal| FormatError::CannotSeal { what: kind.name() })
