@@ -135,10 +135,7 @@ struct Walk {
 }
 
 impl Walk {
-    fn entries(
-        &mut self,
-        first: Option<[u8; BLOCK_BYTES as usize]>,
-    ) -> io::Result<HashMap<String, Slot>> {
+    fn entries(&mut self, first: Option<[u8; BLOCK_BYTES as usize]>) -> io::Result<HashMap<String, Slot>> {
         let mut entries = HashMap::new();
         let mut extensions = Extensions::default();
         let mut next = first;
@@ -223,9 +220,8 @@ impl Walk {
         let extent = self.content(if has_content { size } else { 0 })?;
         let name = extensions.name.unwrap_or_else(|| header.path_bytes().into_owned());
         let Some(name) = normal_name("", &name) else { return Ok(None) };
-        let link = || {
-            extensions.link.clone().or_else(|| header.link_name_bytes().map(|link| link.into_owned()))
-        };
+        let link =
+            || extensions.link.clone().or_else(|| header.link_name_bytes().map(|link| link.into_owned()));
         let slot = match kind {
             EntryType::Regular | EntryType::Continuous => Slot::File(extent),
             EntryType::Directory => return Ok(None),

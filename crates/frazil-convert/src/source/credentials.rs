@@ -33,7 +33,10 @@ pub struct CredentialFiles(Vec<PathBuf>);
 /// What proves a user to a registry.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Credential {
-    Password { username: String, password: String },
+    Password {
+        username: String,
+        password: String,
+    },
     /// An OAuth2 refresh token.
     IdentityToken(String),
 }
@@ -200,7 +203,8 @@ mod tests {
 
     #[tokio::test]
     async fn unreadable_credentials_are_an_error_that_names_the_file() {
-        for config in ["{", r#"{"auths":{"quay.io":{"auth":"%"}}}"#, r#"{"credsStore":"frazil-has-no-such"}"#] {
+        for config in ["{", r#"{"auths":{"quay.io":{"auth":"%"}}}"#, r#"{"credsStore":"frazil-has-no-such"}"#]
+        {
             let error = find(config, "quay.io/a").await.unwrap_err();
             assert!(matches!(error, SourceError::Credentials { .. }), "{error}");
         }

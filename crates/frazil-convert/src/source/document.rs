@@ -137,9 +137,7 @@ impl Document {
             return Err(refuse("it is not of the type that it was announced as"));
         }
         match (kind, wire.manifests, wire.config, wire.layers) {
-            (Kind::Index, manifests, None, None) => {
-                Ok(Self::Index(entries(manifests.unwrap_or_default())?))
-            }
+            (Kind::Index, manifests, None, None) => Ok(Self::Index(entries(manifests.unwrap_or_default())?)),
             (Kind::Manifest, None, Some(config), layers) => Ok(Self::Manifest {
                 config: config.try_into()?,
                 layers: layers
@@ -187,8 +185,10 @@ impl DescriptorWire {
         let unknown = self.platform.as_ref().is_some_and(|platform| {
             platform.os.as_deref() == Some("unknown") && platform.architecture.as_deref() == Some("unknown")
         });
-        let attached =
-            self.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(DOCKER_REFERENCE_TYPE));
+        let attached = self
+            .annotations
+            .as_ref()
+            .is_some_and(|annotations| annotations.contains_key(DOCKER_REFERENCE_TYPE));
         !unknown && !attached
     }
 }
@@ -239,16 +239,19 @@ impl Config {
     /// Refuses an image that says it is for another machine than `wanted`.
     pub(super) fn check_platform(&self, wanted: &Platform) -> Result<(), SourceError> {
         match &self.platform {
-            Some(offered) if !wanted.same_machine(offered) => Err(SourceError::MissingPlatform {
-                wanted: wanted.clone(),
-                available: vec![offered.clone()],
-            }),
+            Some(offered) if !wanted.same_machine(offered) => {
+                Err(SourceError::MissingPlatform { wanted: wanted.clone(), available: vec![offered.clone()] })
+            }
             _ => Ok(()),
         }
     }
 
     /// Refuses a manifest whose layers do not pair up with the diff ids.
-    pub(super) fn check_layers(&self, layers: usize, name: &dyn std::fmt::Display) -> Result<(), SourceError> {
+    pub(super) fn check_layers(
+        &self,
+        layers: usize,
+        name: &dyn std::fmt::Display,
+    ) -> Result<(), SourceError> {
         if layers > MAX_LAYERS {
             return Err(SourceError::TooMany { what: "layers", name: name.to_string(), limit: MAX_LAYERS });
         }

@@ -3,10 +3,10 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::{Platform, RegistryAccess};
 use super::digest::Digest;
 use super::spec::{list, list_platforms};
 use super::verified::VerifyError;
+use super::{Platform, RegistryAccess};
 
 /// Why an image could not be read from its source.
 #[derive(Debug, thiserror::Error)]

@@ -89,10 +89,7 @@ mod tests {
         let of = |media_type| LayerCompression::of_media_type(media_type, 3);
         assert_eq!(of("application/vnd.oci.image.layer.v1.tar").unwrap(), LayerCompression::None);
         assert_eq!(of("application/vnd.oci.image.layer.v1.tar+zstd").unwrap(), LayerCompression::Zstd);
-        assert_eq!(
-            of("application/vnd.docker.image.rootfs.diff.tar.gzip").unwrap(),
-            LayerCompression::Gzip
-        );
+        assert_eq!(of("application/vnd.docker.image.rootfs.diff.tar.gzip").unwrap(), LayerCompression::Gzip);
         for foreign in [
             "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
             "application/vnd.oci.image.layer.nondistributable.v1.tar",

@@ -86,9 +86,7 @@ impl Files {
 async fn open_regular(dir: &Path, name: &str) -> Result<(BlobStream, u64), SourceError> {
     let path = dir.join(name);
     let missing = |source: io::Error| match source.kind() {
-        io::ErrorKind::NotFound => {
-            SourceError::MissingEntry { path: dir.to_owned(), name: name.to_owned() }
-        }
+        io::ErrorKind::NotFound => SourceError::MissingEntry { path: dir.to_owned(), name: name.to_owned() },
         _ => SourceError::Io { path: path.clone(), source },
     };
     let metadata = tokio::fs::metadata(&path).await.map_err(missing)?;
@@ -109,8 +107,7 @@ impl Layout {
     }
 
     async fn check_version(&self) -> Result<(), SourceError> {
-        let refuse =
-            |reason| SourceError::NotALayout { path: self.files.path().to_owned(), reason };
+        let refuse = |reason| SourceError::NotALayout { path: self.files.path().to_owned(), reason };
         let bytes = match self.files.read(LAYOUT_FILE).await {
             Err(SourceError::MissingEntry { .. }) => {
                 let docker = self.files.open(DOCKER_MANIFEST_FILE).await.is_ok();

@@ -93,7 +93,9 @@ impl FromStr for Reference {
             return Err(malformed("the registry's name is not a host name with an optional port"));
         }
         if !is_repository(path) {
-            return Err(malformed("a repository is made of lowercase letters, digits, '.', '_', '-' and '/'"));
+            return Err(malformed(
+                "a repository is made of lowercase letters, digits, '.', '_', '-' and '/'",
+            ));
         }
         if tag.is_some_and(|tag| !is_tag(tag)) {
             return Err(malformed("a tag is made of at most 128 letters, digits, '.', '_' and '-'"));

@@ -98,11 +98,7 @@ async fn image(
 }
 
 /// Refuses a manifest or config before any of it is read.
-pub(super) fn check_size(
-    descriptor: &Descriptor,
-    what: &'static str,
-    limit: u64,
-) -> Result<(), SourceError> {
+pub(super) fn check_size(descriptor: &Descriptor, what: &'static str, limit: u64) -> Result<(), SourceError> {
     if descriptor.size > limit {
         let (name, size) = (descriptor.digest.to_string(), descriptor.size);
         return Err(SourceError::TooLarge { what, name, size, limit });

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use sha2::{Digest as _, Sha256};
-use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 
 use super::{Digest, LayerDescriptor};
 
@@ -96,7 +96,7 @@ impl<R: AsyncRead + Unpin> Verified<R> {
     /// Reads what the consumer left, and proves the whole.
     pub async fn finish_async(mut self) -> io::Result<()> {
         let mut buffer = vec![0; DRAIN_BUFFER_BYTES];
-        while AsyncReadExt::read(&mut self, &mut buffer).await? > 0 {}
+        while tokio::io::AsyncReadExt::read(&mut self, &mut buffer).await? > 0 {}
         Ok(())
     }
 }
@@ -157,7 +157,11 @@ impl<R: Read> Read for Verified<R> {
 }
 
 impl<R: AsyncRead + Unpin> AsyncRead for Verified<R> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if buffer.remaining() == 0 {
             return Poll::Ready(Ok(()));

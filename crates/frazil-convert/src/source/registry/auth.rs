@@ -236,8 +236,8 @@ fn token_request(
 
 async fn bearer(http: &Http, response: Response) -> Result<HeaderValue, Failure> {
     let body = http.body(response, "token", MAX_TOKEN_BYTES).await?;
-    let wire: TokenWire = from_json(&body, "token", &format!("of registry {}", http.host()))
-        .map_err(Failure::last)?;
+    let wire: TokenWire =
+        from_json(&body, "token", &format!("of registry {}", http.host())).map_err(Failure::last)?;
     let token = wire.token.or(wire.access_token).filter(|token| !token.is_empty());
     let header = token.and_then(|token| HeaderValue::from_str(&format!("Bearer {token}")).ok());
     let mut header =

@@ -1,0 +1,10 @@
+//! The crate's integration tests: one binary, a module per story.
+
+mod images;
+mod registry;
+mod scripted;
+mod source_archive;
+mod source_faults;
+mod source_layout;
+mod source_registry;
+mod tools;
