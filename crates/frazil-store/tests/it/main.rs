@@ -1,5 +1,7 @@
 //! A directory store and a keyring on real file systems: full, read-only, damaged, and raced for.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod access_log;
 mod chunks;
 mod full_disk;
