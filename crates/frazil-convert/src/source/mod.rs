@@ -21,6 +21,7 @@ mod resolve;
 mod spec;
 mod verified;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -51,6 +52,8 @@ pub struct SourceOptions {
     pub access: RegistryAccess,
     /// Where the user keeps registry credentials; none by default.
     pub credentials: CredentialFiles,
+    /// PEM files of certificate authorities to trust besides the system's, for registries with their own.
+    pub root_certificates: Vec<PathBuf>,
     /// How stubbornly a registry is asked.
     pub retry: RetryPolicy,
 }

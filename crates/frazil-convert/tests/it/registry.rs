@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use crate::tools::tool;
+use crate::tools::{run, tool};
 
 /// Tries to find a free port: another process may take one between our look and the registry's.
 const MAX_STARTS: usize = 5;
 const MAX_POLLS: usize = 400;
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+const CERTIFICATE: &str = "certificate.pem";
 
 /// The user of a registry that asks for one.
 pub(crate) const USER: &str = "frazil";
@@ -26,6 +28,8 @@ pub(crate) enum Admission {
     Anyone,
     /// Only [`USER`], by HTTP Basic.
     Password,
+    /// Anyone who speaks TLS and trusts [`Registry::certificate`].
+    Tls,
 }
 
 /// A running registry; it ends, and its data go, when this is dropped.
@@ -67,6 +71,11 @@ impl Registry {
         format!("docker://{}/{name}", self.host())
     }
 
+    /// The certificate to trust, of a registry that speaks TLS.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.dir.path().join(CERTIFICATE)
+    }
+
     /// Where the registry keeps its blobs.
     pub(crate) fn blob_path(&self, digest: &str) -> PathBuf {
         let hex = digest.strip_prefix("sha256:").unwrap();
@@ -100,6 +109,15 @@ fn write_config(dir: PathBuf, port: u16, admission: Admission) -> PathBuf {
         let passwords = dir.join("htpasswd");
         fs::write(&passwords, format!("{USER}:{PASSWORD_HASH}\n")).unwrap();
         config += &format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", passwords.display());
+    }
+    if admission == Admission::Tls {
+        let (certificate, key) = (dir.join(CERTIFICATE), dir.join("key.pem"));
+        let mut openssl = tool("openssl", "openssl");
+        openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]);
+        openssl.args(["-addext", "subjectAltName=IP:127.0.0.1"]);
+        openssl.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
+        run(openssl.arg("-keyout").arg(&key).arg("-out").arg(&certificate));
+        config += &format!("  tls: {{certificate: {}, key: {}}}\n", certificate.display(), key.display());
     }
     let path = dir.join("registry.yml");
     fs::write(&path, config).unwrap();

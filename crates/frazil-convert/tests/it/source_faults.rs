@@ -12,6 +12,9 @@ use crate::scripted::{Reply, Request, Scripted};
 use crate::source_layout::{amd64, open, read_layer};
 use crate::source_registry::plain_http;
 
+/// What a server answers to a request; it is told its own address.
+type Script = Box<dyn Fn(&Request, &str) -> Reply + Send + Sync>;
+
 /// The three blobs of an image with one large layer.
 struct Image {
     manifest: Vec<u8>,
@@ -227,7 +230,7 @@ async fn a_hostile_registry_ends_in_an_error() {
     let image = Arc::new(image());
     let challenge =
         |realm: &str| Reply::status(401).with("WWW-Authenticate", format!("Bearer realm=\"{realm}\""));
-    let scripts: [(&str, Box<dyn Fn(&Request, &str) -> Reply + Send + Sync>); 6] = [
+    let scripts: [(&str, Script); 6] = [
         ("an endless manifest", Box::new(|_, _| Reply::ok(vec![b' '; 5 << 20]))),
         ("no challenge", Box::new(|_, _| Reply::status(401))),
         (

@@ -107,7 +107,7 @@ async fn the_wanted_platform_is_chosen_and_a_missing_one_named() {
         for_platform(image("arm64"), "linux/arm64/v8"),
         for_platform(attestation, "unknown/unknown"),
     ]);
-    let nested = layout.nested_index(&[index.clone()]);
+    let nested = layout.nested_index(std::slice::from_ref(&index));
     layout.index(&[tagged(index, "flat"), tagged(nested.clone(), "nested")]);
     for tag in ["flat", "nested"] {
         let source = layout.source(Some(tag));
@@ -216,8 +216,8 @@ async fn manifests_that_cannot_be_used_say_why() {
         (with("size", json!(-1)), "malformed manifest"),
         (with("digest", json!(7)), "malformed manifest"),
         (schema1, "schema 1"),
-        (layout.manifest(&huge, &[layer.clone()]), "over the limit of 8388608"),
-        (layout.manifest(&chart, &[layer.clone()]), "it is no container image"),
+        (layout.manifest(&huge, std::slice::from_ref(&layer)), "over the limit of 8388608"),
+        (layout.manifest(&chart, std::slice::from_ref(&layer)), "it is no container image"),
         (layout.blob(OCI_MANIFEST, b"[]"), "malformed manifest"),
         (layout.blob(OCI_MANIFEST, &vec![b' '; (4 << 20) + 1]), "over the limit of 4194304"),
     ] {

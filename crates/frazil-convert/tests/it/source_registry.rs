@@ -79,6 +79,19 @@ async fn a_password_opens_a_registry_that_asks_for_one() {
 }
 
 #[tokio::test]
+async fn a_registry_with_its_own_certificate_is_read_by_who_trusts_it() {
+    let (dir, registry) = (tempfile::tempdir().unwrap(), Registry::start(Admission::Tls));
+    let source = Layout::with_image(dir.path(), "v1", &layers("x"), Packing::Gzip).source(None);
+    let pushed = registry.source("app:v1");
+    skopeo_copy(&source, &pushed, &[]);
+    let https = SourceOptions { access: RegistryAccess::Https, ..plain_http() };
+    let error = resolve_error(&pushed, &https).await;
+    assert!(matches!(error, SourceError::Unreachable { .. }), "{error}");
+    let trusting = SourceOptions { root_certificates: vec![registry.certificate()], ..https };
+    assert_image(&pushed, &trusting, &layers("x")).await;
+}
+
+#[tokio::test]
 async fn an_index_of_two_platforms_gives_each_its_own() {
     let (dir, registry) = (tempfile::tempdir().unwrap(), Registry::start(Admission::Anyone));
     let layout = Layout::create(dir.path());

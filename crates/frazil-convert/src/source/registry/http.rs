@@ -3,19 +3,23 @@
 //! Invariant: no call waits without a limit, and no body is kept without one.
 //! Format: OCI distribution-spec 1.1, "API" and "Error Codes".
 
+use std::io::{self, Read};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{Client, RequestBuilder, Response, StatusCode};
+use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
 
 use super::retry::{Again, Failure};
-use super::{RegistryAccess, SourceError};
+use super::{RegistryAccess, SourceError, SourceOptions};
 
 /// Redirects that are followed: a registry sends blobs' readers to its object store.
 const MAX_REDIRECTS: usize = 10;
 /// Largest error body that is looked into, in bytes.
 const MAX_ERROR_BYTES: u64 = 64 << 10;
+/// Largest file of root certificates, in bytes; the system's own bundles have about 200 KiB.
+const MAX_PEM_BYTES: u64 = 8 << 20;
 /// Longest message of a registry that is shown, in characters.
 const MAX_MESSAGE_CHARS: usize = 300;
 
@@ -39,12 +43,15 @@ struct ErrorWire {
 }
 
 impl Http {
-    pub(super) fn new(host: &str, access: RegistryAccess, timeout: Duration) -> Result<Self, SourceError> {
+    pub(super) fn new(host: &str, options: &SourceOptions) -> Result<Self, SourceError> {
+        let (access, timeout) = (options.access, options.retry.timeout);
+        let roots = roots(&options.root_certificates)?;
         let builder = || {
             Client::builder()
                 .connect_timeout(timeout)
                 .redirect(reqwest::redirect::Policy::limited(MAX_REDIRECTS))
                 .referer(false)
+                .tls_certs_merge(roots.clone())
                 .user_agent(concat!("frazil/", env!("CARGO_PKG_VERSION")))
                 // Not even a redirect or a token server may lead out of TLS unless plain HTTP was asked for.
                 .https_only(access == RegistryAccess::Https)
@@ -161,6 +168,19 @@ impl Http {
         let (host, access) = (self.host.clone(), self.access);
         Failure::transient(SourceError::Unreachable { host, access, source: error.without_url() })
     }
+}
+
+fn roots(files: &[PathBuf]) -> Result<Vec<Certificate>, SourceError> {
+    let mut roots = Vec::new();
+    for path in files {
+        let failed = |source| SourceError::Io { path: path.clone(), source };
+        let file = std::fs::File::open(path).map_err(failed)?;
+        let mut pem = Vec::new();
+        file.take(MAX_PEM_BYTES).read_to_end(&mut pem).map_err(failed)?;
+        let read = Certificate::from_pem_bundle(&pem);
+        roots.extend(read.map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidData, error)))?);
+    }
+    Ok(roots)
 }
 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {

@@ -68,7 +68,7 @@ struct Wanted<'a> {
 
 impl Registry {
     pub(super) fn new(reference: Reference, options: &SourceOptions) -> Result<Self, SourceError> {
-        let http = Http::new(reference.host(), options.access, options.retry.timeout)?;
+        let http = Http::new(reference.host(), options)?;
         let auth = Authenticator::new(options.credentials.clone());
         let (retry, granted) = (options.retry.clone(), AtomicBool::new(false));
         Ok(Self(Arc::new(Repository { http, reference, auth, retry, granted })))
