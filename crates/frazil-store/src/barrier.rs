@@ -91,3 +91,38 @@ impl Directory {
         synced
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directory(flags: OFlags, progress: Progress) -> Directory {
+        let fd = rustix::fs::open(std::env::temp_dir(), flags, Mode::empty()).unwrap();
+        Directory { fd, puts: AtomicU64::new(1), progress: Mutex::new(progress) }
+    }
+
+    #[test]
+    fn a_sync_covers_every_put_that_ended_before_it() {
+        let directory = directory(OFlags::RDONLY, Progress::Synced(0));
+        directory.puts.store(5, SeqCst);
+        directory.sync(1).unwrap();
+        assert!(matches!(*directory.progress.lock().unwrap(), Progress::Synced(5)));
+    }
+
+    #[test]
+    fn what_is_durable_already_is_not_synced_again() {
+        // Whatever is synced through this descriptor fails.
+        let directory = directory(OFlags::PATH, Progress::Synced(1));
+        directory.sync(1).unwrap();
+        assert_eq!(directory.sync(2), Err(Errno::BADF));
+    }
+
+    #[test]
+    fn after_a_lost_write_nothing_is_durable_even_if_the_kernel_says_so() {
+        let broken = directory(OFlags::PATH, Progress::Synced(0));
+        assert_eq!(broken.sync(1), Err(Errno::BADF));
+        assert!(matches!(*broken.progress.lock().unwrap(), Progress::Lost(Errno::BADF)));
+        let healthy = directory(OFlags::RDONLY, Progress::Lost(Errno::IO));
+        assert_eq!(healthy.sync(0), Err(Errno::IO));
+    }
+}
