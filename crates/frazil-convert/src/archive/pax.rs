@@ -215,7 +215,7 @@ mod tests {
     fn records_that_lie_about_their_length_are_refused() {
         for lie in [
             &b"99 path=a\n"[..],
-            b"9 path=a\n",
+            b"8 path=a\n",
             b"11 path=a\n",
             b"0 path=a\n",
             b"path=a\n",

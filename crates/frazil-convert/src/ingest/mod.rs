@@ -14,34 +14,30 @@ mod decompress;
 mod entries;
 mod layer_stream;
 mod pieces;
+mod pipeline;
 mod put;
 mod seal_pool;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::sync_channel;
 
-use bytes::{Bytes, BytesMut};
-use frazil_format::{DiffId, Entry, LayerIndex, StreamChunk};
+use frazil_format::{DiffId, LayerIndex, StreamChunk};
 use futures::{StreamExt, TryStreamExt, stream};
-use sha2::{Digest as _, Sha256};
-use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use allowance::Allowance;
-pub(crate) use entries::{FileSink, read_entries};
+pub(crate) use entries::FileSink;
+pub(crate) use pipeline::{ReadArchive, ReceivePiece, blob_through_threads, read_archive};
 pub(crate) use put::ChunkPutter;
 pub(crate) use seal_pool::SealPool;
 
-use decompress::decompress;
 use layer_stream::LayerStream;
-use pieces::{PIECE_BYTES, Piece, Pieces, QUEUED_PIECES};
-use seal_pool::SealedQueue;
+use pipeline::spawn;
 
 use crate::cut::Cutter;
 use crate::progress::Progress;
-use crate::source::{LayerCompression, LayerDescriptor, Source, Verified};
+use crate::source::{LayerDescriptor, Source};
 use crate::summary::Warnings;
 use crate::{ConvertError, CutParameters};
 
@@ -125,119 +121,24 @@ impl Ingest<'_> {
     }
 
     async fn layer(&self, layer: &LayerDescriptor) -> Result<Ingested, ConvertError> {
-        let blob = Verified::layer(self.source.layer(layer).await?, layer);
-        let (blob_queue, blob_pieces) = mpsc::channel(QUEUED_PIECES);
         let (sealed_queue, sealed) = mpsc::unbounded_channel();
-        let reader = self.start_threads(layer, blob_pieces, sealed_queue)?;
-        let read = async { reader.await.map_err(|_| ConvertError::Stopped)? };
-        let ((), chunks, read) =
-            tokio::try_join!(self.feed(blob, layer.index, blob_queue), self.putter.put_all(sealed), read)?;
-        if read.actual != layer.diff_id {
-            return Err(ConvertError::WrongDiffId { actual: read.actual });
-        }
-        Ok(read.into_ingested(chunks))
-    }
-
-    /// Sends the blob's bytes and then its end. What goes wrong travels along, so that there is one place to report.
-    async fn feed(
-        &self,
-        mut blob: impl AsyncRead + Unpin,
-        index: usize,
-        queue: mpsc::Sender<Piece>,
-    ) -> Result<(), ConvertError> {
-        loop {
-            let piece = tokio::select! {
-                piece = read_piece(&mut blob) => piece,
-                () = queue.closed() => return Ok(()),
-            };
-            let len = piece.as_ref().map_or(0, Bytes::len);
-            self.source_bytes.fetch_add(len as u64, Ordering::Relaxed);
-            self.progress.layer_read(index, len as u64);
-            if queue.send(piece).await.is_err() || len == 0 {
-                return Ok(());
-            }
-        }
-    }
-
-    fn start_threads(
-        &self,
-        layer: &LayerDescriptor,
-        mut blob: mpsc::Receiver<Piece>,
-        sealed: SealedQueue,
-    ) -> Result<oneshot::Receiver<Result<ReadLayer, ConvertError>>, ConvertError> {
-        let (result, reader) = oneshot::channel();
         let (pool, cut, limits) = (self.pool.clone(), self.cut, Arc::clone(&self.limits));
-        let read = move |archive: &mut dyn FnMut() -> Option<Piece>| {
-            // The queue of sealed chunks closes with this thread, and tells the puts that no more will come.
-            let _ = result.send(read_layer(archive, cut, &limits, |cut| pool.submit(cut, &sealed)));
+        let read = move |pieces: &mut ReceivePiece<'_>| {
+            let submit = |cut| pool.submit(cut, &sealed_queue);
+            let mut stream = LayerStream::new(Cutter::new(cut), submit, &limits.stream);
+            let read = read_archive(pieces, &limits.tar, &mut stream)?;
+            let stream_len = stream.len();
+            // The queue closes with this thread, and tells the puts that no more chunks will come.
+            stream.finish().map(|()| (read, stream_len))
         };
-        let compression = layer.compression;
-        if compression == LayerCompression::None {
-            spawn("frazil-read", move || read(&mut || blob.blocking_recv()))?;
-        } else {
-            let (archive_queue, archive) = sync_channel(QUEUED_PIECES);
-            spawn("frazil-unpack", move || {
-                let blob = Pieces::new(|| blob.blocking_recv(), |_| Ok(()));
-                decompress(compression, blob, |piece| archive_queue.send(piece).is_ok());
-            })?;
-            spawn("frazil-read", move || read(&mut || archive.recv().ok()))?;
-        }
-        Ok(reader)
+        let passed = |bytes| {
+            self.source_bytes.fetch_add(bytes, Ordering::Relaxed);
+            self.progress.layer_read(layer.index, bytes);
+        };
+        let blob = self.source.layer(layer).await?;
+        let reading = blob_through_threads(blob, layer, passed, read);
+        let (chunks, (read, stream_len)) = tokio::try_join!(self.putter.put_all(sealed), reading)?;
+        let ReadArchive { diff_id, tar_len, entries, warnings } = read;
+        Ok(Ingested { index: LayerIndex { diff_id, tar_len, stream_len, entries, chunks }, warnings })
     }
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), ConvertError> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop).map_err(ConvertError::Thread)
-}
-
-async fn read_piece(blob: &mut (impl AsyncRead + Unpin)) -> Piece {
-    let mut piece = BytesMut::with_capacity(PIECE_BYTES);
-    while piece.len() < PIECE_BYTES {
-        match blob.read_buf(&mut piece).await {
-            Ok(0) => break,
-            Ok(_) => {}
-            Err(error) => return Err(ConvertError::Blob(error)),
-        }
-    }
-    Ok(piece.freeze())
-}
-
-/// A layer that was read to its end.
-struct ReadLayer {
-    /// What its archive hashes to.
-    actual: DiffId,
-    tar_len: u64,
-    stream_len: u64,
-    entries: Vec<Entry>,
-    warnings: Warnings,
-}
-
-impl ReadLayer {
-    fn into_ingested(self, chunks: Vec<StreamChunk>) -> Ingested {
-        let Self { actual, tar_len, stream_len, entries, warnings } = self;
-        Ingested { index: LayerIndex { diff_id: actual, tar_len, stream_len, entries, chunks }, warnings }
-    }
-}
-
-/// Reads an archive and whatever lies behind its end marker, which the diff id covers too.
-fn read_layer(
-    receive: impl FnMut() -> Option<Piece>,
-    cut: CutParameters,
-    limits: &Limits,
-    emit: impl FnMut(crate::cut::Cut) -> Result<(), ConvertError>,
-) -> Result<ReadLayer, ConvertError> {
-    let (mut hasher, mut tar_len) = (Sha256::new(), 0);
-    let archive = Pieces::new(receive, |piece: &[u8]| {
-        hasher.update(piece);
-        tar_len += piece.len() as u64;
-        limits.tar.take(piece.len() as u64)
-    });
-    let mut stream = LayerStream::new(Cutter::new(cut), emit, &limits.stream);
-    let (entries, warnings, mut rest) = read_entries(archive, &mut stream)?;
-    while !rest.next_piece()?.is_empty() {}
-    drop(rest);
-    let stream_len = stream.len();
-    stream.finish()?;
-    let actual = DiffId::from_bytes(hasher.finalize().into());
-    Ok(ReadLayer { actual, tar_len, stream_len, entries, warnings })
 }
