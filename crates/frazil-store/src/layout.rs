@@ -9,8 +9,9 @@
 //! names/<tenant>/<image name>               a reference: the root and manifest of a name, percent-encoded
 //! ```
 //!
-//! Everything under `roots` is written once and never changed, but for `state.json`. A file whose name ends in
-//! `#` and digits is a write that has not finished: it is no object and in no listing.
+//! docs/FORMAT.md, "A store", specifies it. What lies under `roots` never changes its meaning, but for `state.json`: a
+//! chunk or a manifest is named by its content, a layer index by what it was made from. A file whose name ends in `#`
+//! and digits is a write that has not finished: it is no object and in no listing.
 
 use frazil_format::{ChunkId, LayerIndexId, ManifestId, RootId};
 use object_store::path::Path;

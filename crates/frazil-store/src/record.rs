@@ -149,14 +149,20 @@ mod tests {
     }
 
     #[test]
-    fn a_reference_is_text_that_people_can_read() {
-        let path = Path::from("names/default/x");
-        let text = encode(&path, reference()).unwrap();
-        let manifest = "ab".repeat(32);
-        let expected =
-            format!("{{\n  \"format\": 1,\n  \"root\": \"00000001\",\n  \"manifest\": \"{manifest}\"\n}}\n");
-        assert_eq!(std::str::from_utf8(&text).unwrap(), expected);
-        assert_eq!(decode::<Reference>(&path, &text).unwrap(), reference());
+    fn records_are_written_as_the_format_document_shows_them() {
+        let document = include_str!("../../../docs/FORMAT.md");
+        let path = Path::from("a/record");
+        let store_id = StoreId("5bd3a2e98f0c4a7db1c6e8f0a1b2c3d4".to_owned());
+        let records = [
+            encode(&path, Marker { store_id }).unwrap(),
+            encode(&path, RootRecord { state: RootState::Active }).unwrap(),
+            encode(&path, reference()).unwrap(),
+        ];
+        for text in &records {
+            let text = std::str::from_utf8(text).unwrap();
+            assert!(document.contains(&format!("```json\n{text}```\n")), "docs/FORMAT.md lacks {text}");
+        }
+        assert_eq!(decode::<Reference>(&path, &records[2]).unwrap(), reference());
     }
 
     #[test]
