@@ -1,1 +1,30 @@
-fn main() {}
+//! `frazil`: arguments, configuration, wiring, exit codes. What it does is in the crates below it.
+
+mod cli;
+mod commands;
+mod exit;
+mod failure;
+mod hints;
+mod inherited;
+mod logging;
+mod mount_record;
+mod output;
+mod places;
+mod progress;
+mod run;
+mod similar;
+mod size;
+mod via;
+mod wiring;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::Cli;
+
+fn main() -> ExitCode {
+    let Cli { global, command } = Cli::parse();
+    logging::start(global.verbose, global.quiet);
+    command.execute(&global).unwrap_or_else(|error| failure::report(&error)).into()
+}

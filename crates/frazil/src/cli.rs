@@ -1,0 +1,60 @@
+//! The command line: what every command shares. Each command's own arguments stand in its file.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser};
+
+use crate::commands::Command;
+use crate::wiring;
+
+/// A container image store that starts huge images in the time it takes to read the few bytes they touch.
+#[derive(Parser, Debug)]
+#[command(name = "frazil", version, disable_help_subcommand = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command understands.
+#[derive(Args, Debug)]
+pub(crate) struct Global {
+    /// The store: a directory [default: $XDG_DATA_HOME/frazil/store]
+    #[arg(long, value_name = "STORE", env = "FRAZIL_STORE", global = true, hide_env_values = true)]
+    pub(crate) store: Option<String>,
+
+    /// The keyring: a directory that only you can read [default: $XDG_CONFIG_HOME/frazil/keys]
+    #[arg(long, value_name = "DIR", env = "FRAZIL_KEYS", global = true, hide_env_values = true)]
+    pub(crate) keys: Option<PathBuf>,
+
+    /// Append a line for each request to the store to this file
+    #[arg(long, value_name = "FILE", env = "FRAZIL_ACCESS_LOG", global = true, hide_env_values = true)]
+    pub(crate) access_log: Option<PathBuf>,
+
+    /// Say more on stderr; twice, thrice: even more ($FRAZIL_LOG filters more finely)
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub(crate) verbose: u8,
+
+    /// Say less on stderr
+    #[arg(short, long, action = clap::ArgAction::Count, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: u8,
+}
+
+impl Global {
+    /// The same, as arguments for a process of frazil with another current directory and environment.
+    pub(crate) fn arguments(&self) -> Result<Vec<OsString>> {
+        let mut arguments = vec!["--store".into(), wiring::location(self)?.to_string().into()];
+        for (option, path) in [("--keys", &self.keys), ("--access-log", &self.access_log)] {
+            if let Some(path) = path {
+                let path = std::path::absolute(path).context("there is no current directory")?;
+                arguments.extend([option.into(), path.into_os_string()]);
+            }
+        }
+        arguments.extend((0..self.verbose).map(|_| "-v".into()));
+        Ok(arguments)
+    }
+}

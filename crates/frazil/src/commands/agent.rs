@@ -1,0 +1,165 @@
+//! `frazil agent`: the process that serves one mounted image. Started by `frazil mount`; not for people.
+//!
+//! It ends when the image is unmounted, by whomever, or by SIGTERM or SIGINT, upon which it unmounts.
+
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use frazil_mount::{MountError, MountOptions, Mounted};
+use rustix::process::setsid;
+use serde::{Deserialize, Serialize};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::mount;
+use crate::cli::Global;
+use crate::exit::Exit;
+use crate::inherited::inherit;
+use crate::mount_record::{Mount, MountRecord};
+use crate::run::spec;
+use crate::via::Via;
+use crate::wiring::{self, Absent};
+
+/// Serve a mounted image (started by `frazil mount`)
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// The image's name in the store
+    name: String,
+
+    /// The directory
+    directory: PathBuf,
+
+    /// Which face shows the image
+    #[arg(long, value_enum)]
+    via: Via,
+
+    /// The socket on which to say that the tree is readable
+    #[arg(long)]
+    ready: i32,
+}
+
+/// Who is told that the tree is readable.
+pub(crate) enum Readiness {
+    /// The person who watches.
+    Terminal,
+    /// The process that started this one.
+    Parent(UnixStream),
+}
+
+/// A tree is readable.
+#[derive(Serialize, Deserialize, Debug)]
+pub(crate) struct Announcement {
+    /// The image's name.
+    pub(crate) image: String,
+    /// Where it is mounted.
+    pub(crate) directory: PathBuf,
+    /// `tree` or `erofs`.
+    pub(crate) face: String,
+    /// Why that one.
+    pub(crate) reason: String,
+}
+
+/// A tree could not be mounted.
+#[derive(Serialize, Deserialize, Debug)]
+pub(crate) struct Refusal {
+    /// Why, with all causes.
+    pub(crate) error: String,
+    /// What can be done about it.
+    pub(crate) hint: Option<String>,
+}
+
+impl Announcement {
+    /// Waits for an agent's word; none if it ended without one.
+    pub(crate) fn receive(socket: &UnixStream) -> std::io::Result<Option<Result<Self, Refusal>>> {
+        spec::receive(socket)
+    }
+}
+
+/// Serves, and tells the parent how it went.
+pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
+    let socket =
+        UnixStream::from(inherit(args.ready).context("this command is started by frazil mount alone")?);
+    let answer = socket.try_clone().context("cannot keep the socket")?;
+    // No terminal's signals, and no directory that could not be unmounted because of this process.
+    setsid().context("cannot leave the session")?;
+    std::env::set_current_dir("/").context("cannot leave the directory")?;
+    let served = serve(&args.name, &args.directory, args.via, global, Readiness::Parent(socket));
+    if let Err(error) = &served {
+        // Nobody listens any more if the tree was readable before.
+        let _ = spec::send(&answer, &Err::<Announcement, _>(mount::refusal(error)));
+    }
+    served
+}
+
+/// Mounts, tells, and serves until the end.
+pub(crate) fn serve(
+    name: &str,
+    directory: &Path,
+    via: Via,
+    global: &Global,
+    ready: Readiness,
+) -> Result<Exit> {
+    wiring::runtime()?.block_on(async {
+        let mut end = End::new()?;
+        let store = wiring::store(global, Absent::Refuse).await?;
+        let keys = wiring::keyring(global, Absent::Refuse)?;
+        let open = wiring::image(&store, &keys, name).await?;
+        let mut record = MountRecord::take(directory)?;
+        let probe = via.choose().await;
+        let options = MountOptions { face: probe.face, name: open.name.to_string() };
+        let mounted = frazil_mount::mount(&open.image, directory, &options).await?;
+        let face = probe.face.to_string();
+        record.write(&Mount { pid: std::process::id(), directory, image: name, face: face.clone() })?;
+        let announcement = Announcement {
+            image: name.to_owned(),
+            directory: directory.to_owned(),
+            face,
+            reason: probe.reason,
+        };
+        match ready {
+            Readiness::Terminal => mount::say(&announcement),
+            // A parent that is gone will not say that there is a mount; so there must be none.
+            Readiness::Parent(socket) => {
+                spec::send(&socket, &Ok::<_, Refusal>(announcement))
+                    .context("the mounting process is gone")?;
+            }
+        }
+        until_the_end(mounted, &mut end).await
+    })
+}
+
+async fn until_the_end(mut mounted: Mounted, end: &mut End) -> Result<Exit> {
+    let unmounted = tokio::select! {
+        ended = mounted.wait() => ended,
+        () = end.asked() => mounted.try_unmount().await,
+    };
+    match unmounted {
+        Err(error @ MountError::Busy { .. }) => {
+            // Who asked wants this process gone: the mount goes at once, whoever still has a file open.
+            tracing::warn!("{error}: detached");
+            drop(mounted);
+            Ok(Exit::SUCCESS)
+        }
+        ended => Ok(ended.map(|()| Exit::SUCCESS)?),
+    }
+}
+
+/// The signals that ask a process to end.
+struct End {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl End {
+    fn new() -> Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! `frazil inspect`: everything that is known of one image.
+
+use std::collections::HashSet;
+
+use anyhow::{Context, Result};
+use frazil_format::{Chunk, ChunkId, Geometry, SealedManifest};
+use frazil_store::{ImageName, Reference, Store};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::cli::Global;
+use crate::exit::Exit;
+use crate::failure::chain;
+use crate::output::{self, Table, bytes, percent};
+use crate::wiring::{self, Absent, TENANT};
+
+/// The part of an image that is read for its EROFS superblock, in bytes: a block.
+const SUPERBLOCK_BYTES: usize = frazil_erofs::BLOCK_SIZE;
+
+/// Show an image's layers, chunks, sharing, EROFS geometry and configuration
+///
+/// Without the key, all but EROFS and the configuration.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// The image's name in the store
+    name: String,
+
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The stable document of `--json`.
+#[derive(Serialize)]
+struct Document {
+    name: String,
+    manifest: String,
+    root: String,
+    tenant: String,
+    created_seconds: u64,
+    key: String,
+    image_bytes: u64,
+    metadata: Part,
+    layers: Vec<Part>,
+    total: Figures,
+    secrets: Option<Secrets>,
+    locked: Option<String>,
+}
+
+/// A layer's stream, or the metadata area.
+#[derive(Serialize)]
+struct Part {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    diff_id: Option<String>,
+    scope: String,
+    offset: u64,
+    bytes: u64,
+    #[serde(flatten)]
+    figures: Figures,
+}
+
+/// Chunks and their sealed bytes; shared are those that another image of the store has too.
+#[derive(Serialize, Default, Clone, Copy)]
+struct Figures {
+    chunks: u64,
+    sealed_bytes: u64,
+    shared_chunks: u64,
+    shared_bytes: u64,
+}
+
+/// What only the image's key shows.
+#[derive(Serialize)]
+struct Secrets {
+    erofs: Erofs,
+    config: Value,
+}
+
+/// The geometry of the EROFS image.
+#[derive(Serialize)]
+struct Erofs {
+    block_bytes: u64,
+    blocks: u32,
+    inodes: u64,
+    root_nid: u64,
+    uuid: String,
+}
+
+/// Shows it.
+pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
+    wiring::runtime()?.block_on(async {
+        let store = wiring::store(global, Absent::Refuse).await?;
+        let (name, reference) = wiring::find(&store, &args.name).await?;
+        let manifest = wiring::sealed_manifest(&store, &reference).await?;
+        let others = chunks_of_others(&store, &name).await?;
+        let secrets = secrets(&store, &name, global).await;
+        let document = Document::new(&name, &reference, &manifest, &others, secrets);
+        if args.json {
+            output::json(&document)?
+        } else {
+            output::print(&document.in_words())?
+        }
+        Ok(Exit::SUCCESS)
+    })
+}
+
+/// The chunks of all images with other names; a second name of the same image shares everything.
+async fn chunks_of_others(store: &Store, name: &ImageName) -> Result<HashSet<ChunkId>> {
+    let mut chunks = HashSet::new();
+    for (other, reference) in store.names(TENANT).await? {
+        if other != *name {
+            let manifest = wiring::sealed_manifest(store, &reference).await?;
+            chunks.extend(manifest.chunks().iter().map(|chunk| chunk.id));
+        }
+    }
+    Ok(chunks)
+}
+
+async fn secrets(store: &Store, name: &ImageName, global: &Global) -> Result<Secrets> {
+    let keys = wiring::keyring(global, Absent::Refuse)?;
+    let open = wiring::image(store, &keys, name.as_str()).await?;
+    let block = open.image.read(0, SUPERBLOCK_BYTES).await?;
+    let erofs = frazil_erofs::Image::open(block.as_ref()).context("cannot read the superblock")?;
+    let superblock = erofs.superblock();
+    Ok(Secrets {
+        erofs: Erofs {
+            block_bytes: frazil_format::BLOCK_SIZE,
+            blocks: superblock.block_count,
+            inodes: superblock.inode_count,
+            root_nid: superblock.root.0,
+            uuid: uuid(&superblock.uuid),
+        },
+        config: serde_json::from_slice(&open.config).context("cannot read the image's configuration")?,
+    })
+}
+
+/// The bytes in the groups of RFC 9562.
+fn uuid(bytes: &[u8; 16]) -> String {
+    let digits = hex::encode(bytes);
+    let groups = [0..8, 8..12, 12..16, 16..20, 20..32];
+    groups.map(|group| digits.get(group).unwrap_or_default()).join("-")
+}
+
+impl Figures {
+    fn of<'a>(chunks: impl Iterator<Item = &'a Chunk>, others: &HashSet<ChunkId>) -> Self {
+        chunks.fold(Self::default(), |mut figures, chunk| {
+            let sealed_len = u64::from(chunk.sealed_len);
+            figures.chunks += 1;
+            figures.sealed_bytes += sealed_len;
+            if others.contains(&chunk.id) {
+                figures.shared_chunks += 1;
+                figures.shared_bytes += sealed_len;
+            }
+            figures
+        })
+    }
+}
+
+impl Document {
+    fn new(
+        name: &ImageName,
+        reference: &Reference,
+        manifest: &SealedManifest,
+        others: &HashSet<ChunkId>,
+        secrets: Result<Secrets>,
+    ) -> Self {
+        let geometry = manifest.geometry();
+        let (secrets, locked) = match secrets {
+            Ok(secrets) => (Some(secrets), None),
+            Err(error) => (None, Some(chain(&error))),
+        };
+        Self {
+            name: name.to_string(),
+            manifest: reference.manifest.to_string(),
+            root: reference.root.to_string(),
+            tenant: geometry.tenant.clone(),
+            created_seconds: geometry.created_seconds,
+            key: manifest.wrapped_key().key_id.clone(),
+            image_bytes: geometry.image_len,
+            metadata: Part {
+                diff_id: None,
+                scope: geometry.metadata_scope.to_string(),
+                offset: 0,
+                bytes: geometry.metadata_len,
+                figures: figures_between(manifest, 0, geometry.metadata_len, others),
+            },
+            layers: layers(geometry, manifest, others),
+            total: Figures::of(manifest.chunks().iter(), others),
+            secrets,
+            locked,
+        }
+    }
+
+    fn in_words(&self) -> String {
+        let total = &self.total;
+        let mut text = format!(
+            "name      {}\nmanifest  {}\nroot      {}\nkey       {}\nsize      {}, {} chunks, {} sealed\nshared    {} of {} chunks, {} ({}) with other images\n",
+            self.name,
+            self.manifest,
+            self.root,
+            self.key,
+            bytes(self.image_bytes),
+            total.chunks,
+            bytes(total.sealed_bytes),
+            total.shared_chunks,
+            total.chunks,
+            bytes(total.shared_bytes),
+            percent(total.shared_bytes, total.sealed_bytes),
+        );
+        text.push('\n');
+        text.push_str(&self.parts());
+        if let Some(Secrets { erofs, config }) = &self.secrets {
+            text.push_str(&format!(
+                "\nerofs     {} blocks of {}, {} inodes, root nid {}, uuid {}\nconfig    {:#}\n",
+                erofs.blocks,
+                bytes(erofs.block_bytes),
+                erofs.inodes,
+                erofs.root_nid,
+                erofs.uuid,
+                config.get("config").unwrap_or(config),
+            ));
+        }
+        if let Some(reason) = &self.locked {
+            text.push_str(&format!("\nlocked    {reason}\n"));
+        }
+        text
+    }
+
+    fn parts(&self) -> String {
+        let mut table = Table::new(&["OFFSET", "SIZE", "CHUNKS", "SEALED", "SHARED", "PART"]);
+        for part in std::iter::once(&self.metadata).chain(&self.layers) {
+            let name = part.diff_id.as_ref().map_or("metadata".to_owned(), |id| format!("layer sha256:{id}"));
+            table.row(vec![
+                part.offset.to_string(),
+                bytes(part.bytes),
+                part.figures.chunks.to_string(),
+                bytes(part.figures.sealed_bytes),
+                bytes(part.figures.shared_bytes),
+                name,
+            ]);
+        }
+        table.render()
+    }
+}
+
+fn layers(geometry: &Geometry, manifest: &SealedManifest, others: &HashSet<ChunkId>) -> Vec<Part> {
+    let part = |layer: &frazil_format::LayerExtent| Part {
+        diff_id: Some(layer.diff_id.to_string()),
+        scope: layer.scope.to_string(),
+        offset: layer.offset,
+        bytes: layer.len,
+        figures: figures_between(manifest, layer.offset, layer.len, others),
+    };
+    geometry.layers.iter().map(part).collect()
+}
+
+/// The figures of the chunks that start within `len` bytes from `offset` on.
+fn figures_between(manifest: &SealedManifest, offset: u64, len: u64, others: &HashSet<ChunkId>) -> Figures {
+    let end = offset.saturating_add(len);
+    let chunks = manifest.chunks();
+    // Chunks are sorted by offset.
+    let (first, last) = (
+        chunks.partition_point(|chunk| chunk.offset < offset),
+        chunks.partition_point(|chunk| chunk.offset < end),
+    );
+    Figures::of(chunks.get(first..last).unwrap_or_default().iter(), others)
+}

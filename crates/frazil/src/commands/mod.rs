@@ -1,0 +1,65 @@
+//! One file per command.
+
+mod agent;
+mod completions;
+mod container;
+mod convert;
+mod export;
+mod images;
+mod init;
+mod inspect;
+mod man;
+mod mount;
+mod rm;
+mod run;
+mod unmount;
+mod verify;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+use crate::cli::Global;
+use crate::exit::Exit;
+
+/// What frazil can do.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    Init(init::Args),
+    Convert(convert::Args),
+    Run(Box<run::Args>),
+    Mount(mount::Args),
+    Unmount(unmount::Args),
+    Images(images::Args),
+    Inspect(inspect::Args),
+    Verify(verify::Args),
+    Export(export::Args),
+    Rm(rm::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+    #[command(hide = true)]
+    Agent(agent::Args),
+    #[command(hide = true)]
+    Container(container::Args),
+}
+
+impl Command {
+    /// Does it.
+    pub(crate) fn execute(self, global: &Global) -> Result<Exit> {
+        match self {
+            Self::Init(args) => init::execute(&args, global),
+            Self::Convert(args) => convert::execute(&args, global),
+            Self::Run(args) => run::execute(*args, global),
+            Self::Mount(args) => mount::execute(&args, global),
+            Self::Unmount(args) => unmount::execute(&args),
+            Self::Images(args) => images::execute(&args, global),
+            Self::Inspect(args) => inspect::execute(&args, global),
+            Self::Verify(args) => verify::execute(&args, global),
+            Self::Export(args) => export::execute(&args, global),
+            Self::Rm(args) => rm::execute(&args, global),
+            Self::Completions(args) => completions::execute(&args),
+            Self::Man(args) => man::execute(&args),
+            Self::Agent(args) => agent::execute(&args, global),
+            Self::Container(args) => container::execute(&args),
+        }
+    }
+}

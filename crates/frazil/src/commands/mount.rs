@@ -1,0 +1,111 @@
+//! `frazil mount`: an image as a directory, served in the background.
+//!
+//! Invariant: when it returns with 0 the tree is readable; when it returns otherwise nothing is left, neither a
+//! mount nor a process.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, anyhow};
+
+use super::agent::{self, Announcement, Readiness};
+use crate::cli::Global;
+use crate::exit::Exit;
+use crate::failure::{Advise, chain};
+use crate::inherited::bequeath;
+use crate::mount_record;
+use crate::output::note;
+use crate::via::Via;
+
+/// Mount an image at an empty directory
+///
+/// Returns when the tree is readable; a process in the background fetches what is read, as it is read. To end
+/// it: frazil unmount DIR.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// The image's name in the store
+    name: String,
+
+    /// An empty directory
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
+
+    /// Which face shows the image
+    #[arg(long, value_enum, default_value_t = Via::Auto)]
+    via: Via,
+
+    /// Serve from this process, until it is unmounted or ends by SIGTERM or SIGINT
+    #[arg(long)]
+    foreground: bool,
+}
+
+/// Mounts it.
+pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
+    let directory = mount_record::canonical(&args.directory)?;
+    let announcement = if args.foreground {
+        return agent::serve(&args.name, &directory, args.via, global, Readiness::Terminal);
+    } else {
+        start_agent(args, &directory, global)?
+    };
+    if global.quiet == 0 {
+        note(announcement.in_words());
+    }
+    Ok(Exit::SUCCESS)
+}
+
+/// Starts the process that serves the mount, and waits for its word.
+fn start_agent(args: &Args, directory: &Path, global: &Global) -> Result<Announcement> {
+    let (log_path, log) = mount_record::log(directory)?;
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().context("cannot make a socket")?;
+    let number = bequeath(&theirs).context("cannot hand a socket on")?.to_string();
+    let mut agent = Command::new("/proc/self/exe")
+        .args(global.arguments()?)
+        .args(["agent", "--ready", &number, "--via", args.via.word(), "--"])
+        .arg(&args.name)
+        .arg(directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .context("cannot start the agent")?;
+    drop(theirs);
+    match Announcement::receive(&ours).context("cannot hear from the agent")? {
+        Some(Ok(announcement)) => Ok(announcement),
+        Some(Err(refusal)) => {
+            let _ = agent.wait();
+            let error = Err(anyhow!(refusal.error));
+            match refusal.hint {
+                Some(hint) => error.hint(hint),
+                None => error,
+            }
+        }
+        None => {
+            let ended = agent.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
+            Err(anyhow!("the agent ended without a word: {ended}"))
+                .hint(format!("its log is {}", log_path.display()))
+        }
+    }
+}
+
+impl Announcement {
+    /// For the person who watches.
+    fn in_words(&self) -> String {
+        format!(
+            "mounted {} at {} through {} ({})",
+            self.image,
+            self.directory.display(),
+            self.face,
+            self.reason
+        )
+    }
+}
+
+/// Says that a mount is ready, in the foreground.
+pub(crate) fn say(announcement: &Announcement) {
+    note(announcement.in_words());
+}
+
+/// Puts an error into the words of a refusal.
+pub(crate) fn refusal(error: &anyhow::Error) -> agent::Refusal {
+    agent::Refusal { error: chain(error), hint: crate::failure::hint(error) }
+}

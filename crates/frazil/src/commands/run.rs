@@ -1,0 +1,163 @@
+//! `frazil run`: an image's command, in a container, over a tree that arrives while it is read.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use frazil_mount::MountOptions;
+use rustix::process::getpid;
+
+use super::convert::{ConversionArgs, source_of};
+use crate::cli::Global;
+use crate::exit::Exit;
+use crate::failure::Advise;
+use crate::output::note;
+use crate::run::config::{self, Overrides};
+use crate::run::container::{self, Addressee};
+use crate::run::namespaces;
+use crate::run::signals::Signals;
+use crate::run::spec::{Network, Privilege, Spec};
+use crate::run::stage::Stage;
+use crate::run::summary::{Summary, Times};
+use crate::run::user::UserSpec;
+use crate::run::volume::Volume;
+use crate::via::Via;
+use crate::wiring::{self, Absent, OpenImage};
+
+/// Run an image's command in a container
+///
+/// The image is a name in the store, or a source (docker://…, oci:…, oci-archive:…, docker-archive:…) that is
+/// converted first; what the store has of it already is not read again. What the command writes is gone when it
+/// ends. Works for root and for ordinary users.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// The image: a name, or a source with its transport in front
+    #[arg(value_name = "NAME|SOURCE")]
+    image: String,
+
+    /// What to execute instead of the image's own command
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<OsString>,
+
+    /// Which face shows the image
+    #[arg(long, value_enum, default_value_t = Via::Auto)]
+    via: Via,
+
+    /// Set an environment variable: NAME=VALUE, or NAME to pass your own value on
+    #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
+    environment: Vec<String>,
+
+    /// Start in this directory
+    #[arg(short, long, value_name = "DIR")]
+    workdir: Option<PathBuf>,
+
+    /// Run as this user: a name or a number, with a group after a colon
+    #[arg(short, long, value_name = "USER[:GROUP]")]
+    user: Option<UserSpec>,
+
+    /// Run this program instead of the image's entrypoint
+    #[arg(long, value_name = "PROGRAM")]
+    entrypoint: Option<OsString>,
+
+    /// Show a directory or file of the host inside
+    #[arg(long = "volume", value_name = "HOST:INSIDE[:ro]")]
+    volumes: Vec<Volume>,
+
+    /// The network: the host's, or none
+    #[arg(long, value_enum, default_value_t = Network::Host)]
+    network: Network,
+
+    /// The host name inside [default: 12 digits of the image's manifest id]
+    #[arg(long)]
+    hostname: Option<String>,
+
+    /// Do not say afterwards what the run cost
+    #[arg(long)]
+    no_summary: bool,
+
+    /// Write what the run cost to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    summary_json: Option<PathBuf>,
+
+    #[command(flatten)]
+    conversion: ConversionArgs,
+}
+
+/// Runs it; what goes wrong before the command starts ends with the code that says so.
+pub(crate) fn execute(args: Args, global: &Global) -> Result<Exit> {
+    run(args, global).exit(Exit::NOT_STARTED)
+}
+
+fn run(args: Args, global: &Global) -> Result<Exit> {
+    let started = Instant::now();
+    // Signals and namespaces first: both are inherited by threads, and no thread may be there yet.
+    let signals = Signals::block().context("cannot block signals")?;
+    let directory = Stage::directory()?;
+    let privilege = namespaces::enter_private()?;
+    let stage = Stage::mount(directory)?;
+    let addressee = Addressee::follow(signals)?;
+    let runtime = wiring::runtime()?;
+
+    let open = runtime.block_on(image(&args, global))?;
+    let probe = runtime.block_on(args.via.choose());
+    let options = MountOptions { face: probe.face, name: open.name.to_string() };
+    let mounted = runtime.block_on(frazil_mount::mount(&open.image, &stage.image(), &options))?;
+    let after_mount = started.elapsed();
+    tracing::info!(image = %open.name, face = %probe.face, reason = probe.reason, "mounted");
+
+    let spec = describe(&args, &stage, privilege, &open)?;
+    let exit = container::start(&spec, &addressee)?.wait()?;
+
+    let times = Times { mounted: after_mount, exited: started.elapsed() };
+    let face = probe.face.to_string();
+    let counters = open.image.counters();
+    let summary = Summary::new(open.name.as_str(), face, exit, times, open.sealed_bytes, &counters);
+    // The command's code is the result; what goes wrong from here on is only worth a remark.
+    if let Err(error) = runtime.block_on(mounted.unmount()) {
+        tracing::warn!(%error, "cannot unmount");
+    }
+    if !args.no_summary && global.quiet == 0 {
+        summary.tell(times);
+    }
+    if let Some(file) = &args.summary_json
+        && let Err(error) = summary.write(file)
+    {
+        note(format!("warning: {}", crate::failure::chain(&error)));
+    }
+    Ok(exit)
+}
+
+/// Opens the image by its name, or converts the source first.
+async fn image(args: &Args, global: &Global) -> Result<OpenImage> {
+    let Some(source) = source_of(&args.image)? else {
+        let store = wiring::store(global, Absent::Refuse).await?;
+        let keys = wiring::keyring(global, Absent::Refuse)?;
+        return wiring::image(&store, &keys, &args.image).await;
+    };
+    let store = wiring::store(global, Absent::Create).await?;
+    let keys = wiring::keyring(global, Absent::Create)?;
+    let name = source.default_name().parse()?;
+    super::convert::convert(&source, &name, &store, &keys, &args.conversion, global).await?;
+    wiring::image(&store, &keys, name.as_str()).await
+}
+
+fn describe(args: &Args, stage: &Stage, privilege: Privilege, open: &OpenImage) -> Result<Spec> {
+    let overrides = Overrides {
+        entrypoint: args.entrypoint.clone(),
+        command: args.command.clone(),
+        environment: args.environment.clone(),
+        directory: args.workdir.clone(),
+        user: args.user.clone(),
+    };
+    let id = open.reference.manifest.to_string();
+    Ok(Spec {
+        parent: getpid().as_raw_nonzero().get(),
+        stage: stage.path().to_owned(),
+        privilege,
+        network: args.network,
+        hostname: args.hostname.clone().unwrap_or_else(|| id.chars().take(12).collect()),
+        volumes: args.volumes.clone(),
+        process: config::process(&open.config, overrides)?,
+    })
+}

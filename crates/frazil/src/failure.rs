@@ -1,0 +1,116 @@
+//! How an error leaves the program: `error:` with its chain, then `hint:` where something can be done.
+//!
+//! Invariant: printing never fails the program; whoever closed stderr does not want to know.
+
+use std::fmt;
+use std::io::{ErrorKind, Write};
+
+use anyhow::Error;
+
+use crate::exit::Exit;
+use crate::hints;
+
+/// An error that knows what to do about it, or how the process should end; prints as what it wraps.
+#[derive(Debug)]
+pub(crate) struct Advised {
+    error: Error,
+    hint: Option<String>,
+    exit: Option<Exit>,
+}
+
+impl fmt::Display for Advised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl std::error::Error for Advised {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        let error: &(dyn std::error::Error + Send + Sync + 'static) = self.error.as_ref();
+        // The wrapped error is invisible; a wrapped advice must still be found.
+        if error.is::<Self>() { Some(error) } else { error.source() }
+    }
+}
+
+/// Adds advice to an error.
+pub(crate) trait Advise<T> {
+    /// Says what can be done about it.
+    fn hint(self, hint: impl Into<String>) -> Result<T, Error>;
+
+    /// Says how the process should end of it.
+    fn exit(self, exit: Exit) -> Result<T, Error>;
+}
+
+impl<T, E: Into<Error>> Advise<T> for Result<T, E> {
+    fn hint(self, hint: impl Into<String>) -> Result<T, Error> {
+        self.map_err(|error| Advised { error: error.into(), hint: Some(hint.into()), exit: None }.into())
+    }
+
+    fn exit(self, exit: Exit) -> Result<T, Error> {
+        self.map_err(|error| Advised { error: error.into(), hint: None, exit: Some(exit) }.into())
+    }
+}
+
+fn advice(error: &Error) -> impl Iterator<Item = &Advised> {
+    error.chain().filter_map(|cause| cause.downcast_ref::<Advised>())
+}
+
+/// Prints the error and gives the code to end with.
+pub(crate) fn report(error: &Error) -> Exit {
+    if is_broken_pipe(error) {
+        return Exit::SUCCESS;
+    }
+    let mut stderr = std::io::stderr().lock();
+    let _ = writeln!(stderr, "error: {}", chain(error));
+    if let Some(hint) = hint(error) {
+        let _ = writeln!(stderr, "hint: {hint}");
+    }
+    advice(error).filter_map(|advised| advised.exit).last().unwrap_or(Exit::FAILURE)
+}
+
+/// What can be done about it: who was nearest to the cause knows best.
+pub(crate) fn hint(error: &Error) -> Option<String> {
+    advice(error).filter_map(|advised| advised.hint.clone()).last().or_else(|| hints::of(error))
+}
+
+/// The error and its causes, in one line, without saying anything twice.
+pub(crate) fn chain(error: &Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if !text.ends_with(&cause) {
+            text = if text.is_empty() { cause } else { format!("{text}: {cause}") };
+        }
+    }
+    text
+}
+
+/// Whether a reader of our output went away (`frazil images | head`), which is no failure.
+fn is_broken_pipe(error: &Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_advised_error_prints_as_the_error_alone_and_keeps_hint_and_exit() {
+        let missing = std::io::Error::from(ErrorKind::NotFound);
+        let error = Err::<(), _>(missing)
+            .hint("make it")
+            .exit(Exit::NOT_FOUND)
+            .map_err(|error| error.context("cannot look"))
+            .unwrap_err();
+        assert_eq!(chain(&error), "cannot look: entity not found");
+        assert_eq!(hint(&error).as_deref(), Some("make it"));
+        assert_eq!(report(&error), Exit::NOT_FOUND);
+    }
+
+    #[test]
+    fn the_exit_code_nearest_to_the_cause_holds() {
+        let error =
+            Err::<(), _>(anyhow::anyhow!("no")).exit(Exit::NOT_FOUND).exit(Exit::NOT_STARTED).unwrap_err();
+        assert_eq!(report(&error), Exit::NOT_FOUND);
+    }
+}

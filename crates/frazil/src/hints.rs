@@ -1,0 +1,85 @@
+//! What a person can do about an error of the crates below. Where a crate knows best itself, it is asked.
+
+use std::error::Error;
+use std::io::ErrorKind;
+
+use frazil_convert::ConvertError;
+use frazil_convert::source::SourceError;
+use frazil_mount::MountError;
+use frazil_store::StoreError;
+
+/// What can be done about it, by the first error in the chain that we know a remedy for.
+pub(crate) fn of(error: &anyhow::Error) -> Option<String> {
+    error.chain().find_map(of_one)
+}
+
+fn of_one(error: &(dyn Error + 'static)) -> Option<String> {
+    if let Some(error) = error.downcast_ref::<ConvertError>() {
+        return error.hint();
+    }
+    if let Some(error) = error.downcast_ref::<SourceError>() {
+        return error.hint();
+    }
+    if let Some(error) = error.downcast_ref::<StoreError>() {
+        return of_store(error);
+    }
+    error.downcast_ref::<MountError>().and_then(of_mount)
+}
+
+fn of_store(error: &StoreError) -> Option<String> {
+    Some(match error {
+        StoreError::NotAStore { .. } => {
+            "make one with frazil init, or say where it is with --store or $FRAZIL_STORE".to_owned()
+        }
+        StoreError::Occupied { .. } => "give --store an empty or a new directory".to_owned(),
+        StoreError::KeyNotFound { .. } | StoreError::KeyMismatch { .. } | StoreError::KeyRefused { .. } => {
+            "say which keyring has the key with --keys or $FRAZIL_KEYS".to_owned()
+        }
+        StoreError::KeyExposed { path, .. } => format!("make it yours alone: chmod go= {path}"),
+        StoreError::CorruptChunk { .. } | StoreError::ChunkNotFound { .. } => {
+            "convert the image again: what is there and right is not written twice".to_owned()
+        }
+        StoreError::Io { source, path, .. } if source.kind() == ErrorKind::PermissionDenied => {
+            format!("see who may enter it: ls -ld {path}")
+        }
+        StoreError::Io { source, .. } if source.kind() == ErrorKind::StorageFull => {
+            "make room, and convert again: what is there is not written twice".to_owned()
+        }
+        _ => return None,
+    })
+}
+
+fn of_mount(error: &MountError) -> Option<String> {
+    Some(match error {
+        MountError::NoDirectory { dir } => format!("make it first: mkdir {}", dir.display()),
+        MountError::NotEmpty { .. } => "mount at an empty directory: a mount hides what is in it".to_owned(),
+        MountError::MountedAlready { dir, .. } => format!("frazil unmount {}", dir.display()),
+        MountError::NotOurs { dir, .. } => format!("umount {}", dir.display()),
+        MountError::Busy { .. } => "end the processes that use it, then try again".to_owned(),
+        MountError::Kernel { step, source } => return of_kernel(step, source),
+        MountError::Fusermount { .. } if !can_open_fuse() => OPEN_FUSE.to_owned(),
+        _ => return None,
+    })
+}
+
+const OPEN_FUSE: &str = "this user cannot open /dev/fuse; the usual permissions are: chmod 666 /dev/fuse";
+
+fn of_kernel(step: &str, source: &std::io::Error) -> Option<String> {
+    if !std::path::Path::new("/dev/fuse").exists() {
+        return Some(
+            "there is no /dev/fuse: modprobe fuse, or give it to this container (--device /dev/fuse)"
+                .to_owned(),
+        );
+    }
+    let refused = source.kind() == ErrorKind::PermissionDenied;
+    match (step.contains("EROFS"), refused) {
+        (true, true) => Some("EROFS can be mounted by root alone: --via tree".to_owned()),
+        (true, false) => Some("this kernel may have no EROFS: --via tree".to_owned()),
+        (false, true) if !can_open_fuse() => Some(OPEN_FUSE.to_owned()),
+        (false, _) => None,
+    }
+}
+
+fn can_open_fuse() -> bool {
+    std::fs::OpenOptions::new().read(true).write(true).open("/dev/fuse").is_ok()
+}

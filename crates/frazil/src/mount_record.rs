@@ -1,0 +1,128 @@
+//! What the host remembers of a mount: which process serves it.
+//!
+//! Invariant: an agent holds the lock on its record as long as it lives, so whoever can take the lock knows
+//! that it has ended, however it did. Process ids are shown to people and trusted by nobody.
+
+use std::fs::{self, File, OpenOptions};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use serde::Serialize;
+
+use crate::places;
+
+/// How often a lock is tried while an agent ends.
+const POLL: Duration = Duration::from_millis(10);
+
+/// A mounted directory's record.
+#[derive(Debug)]
+pub(crate) struct MountRecord {
+    path: PathBuf,
+    file: File,
+}
+
+/// What a record says, for people.
+#[derive(Serialize, Debug)]
+pub(crate) struct Mount<'a> {
+    /// The process that serves the mount.
+    pub(crate) pid: u32,
+    /// The directory.
+    pub(crate) directory: &'a Path,
+    /// The image.
+    pub(crate) image: &'a str,
+    /// `tree` or `erofs`.
+    pub(crate) face: String,
+}
+
+impl MountRecord {
+    /// Takes the directory's record for this process.
+    pub(crate) fn take(directory: &Path) -> Result<Self> {
+        let path = path(directory, "json")?;
+        let file = open(&path)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { path, file }),
+            Err(Errno::WOULDBLOCK) => {
+                Err(anyhow!("another process is mounting or serving {}", directory.display()))
+            }
+            Err(error) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+        }
+    }
+
+    /// Writes what the record says.
+    pub(crate) fn write(&mut self, mount: &Mount<'_>) -> Result<()> {
+        let text = serde_json::to_string_pretty(mount)? + "\n";
+        self.file
+            .set_len(0)
+            .and_then(|()| self.file.write_all(text.as_bytes()))
+            .context("cannot write the record")
+    }
+}
+
+impl Drop for MountRecord {
+    fn drop(&mut self) {
+        // A record that stays says nothing: nobody holds its lock.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Waits until the agent of a directory has ended, `patience` at the most. Without a record there is none.
+pub(crate) fn await_end(directory: &Path, patience: Duration) -> Result<()> {
+    let path = path(directory, "json")?;
+    let Ok(file) = OpenOptions::new().read(true).open(&path) else { return Ok(()) };
+    let deadline = Instant::now() + patience;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(()),
+            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(POLL),
+            Err(Errno::WOULDBLOCK) => {
+                return Err(anyhow!(
+                    "{} is unmounted, but its agent still runs; see {}",
+                    directory.display(),
+                    path.display()
+                ));
+            }
+            Err(error) => return Err(error).with_context(|| format!("cannot lock {}", path.display())),
+        }
+    }
+}
+
+/// The log of a directory's agent, empty.
+pub(crate) fn log(directory: &Path) -> Result<(PathBuf, File)> {
+    let path = path(directory, "log")?;
+    let file = open(&path)?;
+    file.set_len(0).with_context(|| format!("cannot empty {}", path.display()))?;
+    Ok((path, file))
+}
+
+fn open(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    options.open(path).with_context(|| format!("cannot open {}", path.display()))
+}
+
+/// The file of a directory: named by a hash, since a path can be longer than a file's name.
+fn path(directory: &Path, extension: &str) -> Result<PathBuf> {
+    let mounts = places::runtime()?.join("mounts");
+    places::private_directory(&mounts)?;
+    let mut hasher = DefaultHasher::new();
+    directory.hash(&mut hasher);
+    Ok(mounts.join(format!("{:016x}.{extension}", hasher.finish())))
+}
+
+/// The directory's one name, although it may be a mount that cannot be looked at.
+pub(crate) fn canonical(directory: &Path) -> Result<PathBuf> {
+    if let Ok(path) = directory.canonicalize() {
+        return Ok(path);
+    }
+    let absolute = std::path::absolute(directory).context("there is no current directory")?;
+    match (absolute.parent().map(Path::canonicalize), absolute.file_name()) {
+        (Some(Ok(parent)), Some(name)) => Ok(parent.join(name)),
+        _ => Ok(absolute),
+    }
+}

@@ -1,0 +1,21 @@
+//! An image's command in a container.
+//!
+//! `frazil run` moves into a mount namespace of its own ([`namespaces`]), mounts the image on a [`stage`] there
+//! and serves it, and starts a second process ([`container`]) that makes the rest of the container ([`init`])
+//! out of a [`spec`]. Everything dies with `frazil run`.
+
+mod attach;
+mod capabilities;
+pub(crate) mod config;
+pub(crate) mod container;
+mod devices;
+pub(crate) mod init;
+pub(crate) mod namespaces;
+mod rootfs;
+pub(crate) mod signals;
+pub(crate) mod spec;
+pub(crate) mod stage;
+mod subordinate;
+pub(crate) mod summary;
+pub(crate) mod user;
+pub(crate) mod volume;

@@ -1,0 +1,95 @@
+//! What a run cost, for people on stderr and for scripts in a file.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use frazil_mount::Counters;
+use serde::Serialize;
+
+use crate::exit::Exit;
+use crate::output::{bytes, duration, note, percent};
+
+/// The figures of one run. Field names are stable.
+#[derive(Serialize, Debug)]
+pub(crate) struct Summary {
+    /// The image's name.
+    pub(crate) image: String,
+    /// `tree` or `erofs`.
+    pub(crate) face: String,
+    /// What the command ended with.
+    pub(crate) exit_code: i32,
+    /// From the start of the process to a readable tree, in milliseconds; conversion included.
+    pub(crate) mounted_ms: f64,
+    /// From the start of the process to the command's end, in milliseconds.
+    pub(crate) exited_ms: f64,
+    /// Sealed chunks asked of the store.
+    pub(crate) requests: u64,
+    /// Bytes of sealed chunks that were fetched.
+    pub(crate) fetched_bytes: u64,
+    /// Bytes of all sealed chunks of the image.
+    pub(crate) image_sealed_bytes: u64,
+    /// Different chunks that were needed.
+    pub(crate) chunks_touched: u64,
+    /// Chunks of the image.
+    pub(crate) chunks_total: u64,
+    /// Chunks that could not be had.
+    pub(crate) errors: u64,
+}
+
+/// When things happened, since the start of the process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    /// The tree was readable.
+    pub(crate) mounted: Duration,
+    /// The command had ended.
+    pub(crate) exited: Duration,
+}
+
+impl Summary {
+    /// The figures of a run that ended.
+    pub(crate) fn new(
+        image: &str,
+        face: String,
+        exit: Exit,
+        times: Times,
+        sealed_bytes: u64,
+        counters: &Counters,
+    ) -> Self {
+        let milliseconds = |duration: Duration| duration.as_secs_f64() * 1000.0;
+        Self {
+            image: image.to_owned(),
+            face,
+            exit_code: exit.code(),
+            mounted_ms: milliseconds(times.mounted),
+            exited_ms: milliseconds(times.exited),
+            requests: counters.requests,
+            fetched_bytes: counters.sealed_bytes,
+            image_sealed_bytes: sealed_bytes,
+            chunks_touched: counters.chunks_touched,
+            chunks_total: counters.chunks_total,
+            errors: counters.errors,
+        }
+    }
+
+    /// Says it to the person who watches.
+    pub(crate) fn tell(&self, times: Times) {
+        let Self { image, face, requests, fetched_bytes, image_sealed_bytes, .. } = self;
+        note(format!("-- {image} through {face}: exit {}", self.exit_code));
+        note(format!("   mounted after  {}", duration(times.mounted)));
+        note(format!("   exited after   {}", duration(times.exited)));
+        let share = percent(*fetched_bytes, *image_sealed_bytes);
+        let (fetched, whole) = (bytes(*fetched_bytes), bytes(*image_sealed_bytes));
+        note(format!("   fetched        {fetched} of {whole} ({share}) in {requests} requests"));
+        note(format!("   touched        {} of {} chunks", self.chunks_touched, self.chunks_total));
+        if self.errors > 0 {
+            note(format!("   failed         {} chunks could not be had", self.errors));
+        }
+    }
+
+    /// Writes it as JSON.
+    pub(crate) fn write(&self, file: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self)? + "\n";
+        std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
+    }
+}

@@ -1,0 +1,36 @@
+//! `--via`: which face shows an image.
+
+use clap::ValueEnum;
+use frazil_mount::{Face, Probe};
+
+/// What was asked for.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Via {
+    /// A FUSE file system of frazil's own; any kernel, any user
+    Tree,
+    /// The kernel's EROFS on a block image that frazil serves; root only
+    Erofs,
+    /// EROFS where it works, found out by trying
+    Auto,
+}
+
+impl Via {
+    /// The face, and why it is that one.
+    pub(crate) async fn choose(self) -> Probe {
+        let asked = |face| Probe { face, reason: "asked for".to_owned() };
+        match self {
+            Self::Tree => asked(Face::Tree),
+            Self::Erofs => asked(Face::Erofs),
+            Self::Auto => frazil_mount::probe().await,
+        }
+    }
+
+    /// The word on the command line.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Tree => "tree",
+            Self::Erofs => "erofs",
+            Self::Auto => "auto",
+        }
+    }
+}

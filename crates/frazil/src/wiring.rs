@@ -1,0 +1,139 @@
+//! The parts put together: runtime, store, keyring, and images by their names.
+//!
+//! Invariant: a process that can see keys cannot be dumped, and is not readable through /proc by its user.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow};
+use frazil_cache::{Origin, Tier};
+use frazil_format::{Manifest, SealedManifest, wrap_context};
+use frazil_mount::{Image, ImageOptions};
+use frazil_store::{ImageName, KeyProvider, Keyring, Reference, Store, StoreLocation, StoreOptions};
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use tokio::runtime::{Handle, Runtime};
+
+use crate::cli::Global;
+use crate::failure::Advise;
+use crate::{places, similar};
+
+/// Whose images these are, until there are several tenants.
+pub(crate) const TENANT: &str = "default";
+
+/// The sharing domain, until there are several.
+pub(crate) const SCOPE: &str = "default";
+
+/// The runtime of the whole process. Makes threads: after it, nothing may fork or enter a user namespace.
+pub(crate) fn runtime() -> Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")
+}
+
+/// What to do about a store or a keyring that is not there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Absent {
+    /// Make it.
+    Create,
+    /// Say so.
+    Refuse,
+}
+
+/// Where the store is.
+pub(crate) fn location(global: &Global) -> Result<StoreLocation> {
+    let place = match (&global.store, places::store()) {
+        (Some(text), _) => text.parse()?,
+        (None, Some(directory)) => StoreLocation::directory(directory)?,
+        (None, None) => {
+            return Err(anyhow!("there is no home directory")).hint("say where the store is: --store");
+        }
+    };
+    Ok(place)
+}
+
+/// Opens the store.
+pub(crate) async fn store(global: &Global, absent: Absent) -> Result<Store> {
+    let (location, options) = (location(global)?, StoreOptions { access_log: global.access_log.clone() });
+    Ok(match absent {
+        Absent::Create => Store::open_or_create(&location, &options).await?,
+        Absent::Refuse => Store::open(&location, &options).await?,
+    })
+}
+
+/// Opens the keyring, and closes this process to its debuggers.
+pub(crate) fn keyring(global: &Global, absent: Absent) -> Result<Keyring> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).context("cannot forbid memory dumps")?;
+    let directory = match (&global.keys, places::keys()) {
+        (Some(directory), _) => directory.clone(),
+        (None, Some(directory)) => directory,
+        (None, None) => {
+            return Err(anyhow!("there is no home directory")).hint("say where the keys are: --keys");
+        }
+    };
+    Ok(match absent {
+        Absent::Create => Keyring::open_or_create(directory)?,
+        Absent::Refuse => Keyring::open(directory)?,
+    })
+}
+
+/// What a name stands for in the store, or an error that guesses what was meant.
+pub(crate) async fn find(store: &Store, text: &str) -> Result<(ImageName, Reference)> {
+    let name: ImageName = text.parse()?;
+    if let Some(reference) = store.reference(TENANT, &name).await? {
+        return Ok((name, reference));
+    }
+    let names = store.names(TENANT).await?;
+    let guess = similar::to(text, names.iter().map(|(name, _)| name.as_str()));
+    let hint = match guess {
+        Some(guess) => format!("did you mean {guess}?"),
+        None if names.is_empty() => "the store has no image yet: frazil convert SOURCE".to_owned(),
+        None => "frazil images lists the names; a source has its transport in front (docker://, oci:, …)"
+            .to_owned(),
+    };
+    Err(anyhow!("there is no image {name} in {store}")).hint(hint)
+}
+
+/// A manifest without its secrets: what anyone with access to the store can read.
+pub(crate) async fn sealed_manifest(store: &Store, reference: &Reference) -> Result<SealedManifest> {
+    let bytes = store.manifest(reference.root, &reference.manifest).await?;
+    let manifest =
+        SealedManifest::parse(bytes).with_context(|| format!("manifest {}", reference.manifest))?;
+    if manifest.id() != reference.manifest {
+        return Err(anyhow!(
+            "the store has manifest {} under the name {}",
+            manifest.id(),
+            reference.manifest
+        ));
+    }
+    Ok(manifest)
+}
+
+/// Opens a manifest with the key that its tenant's key provider unwraps.
+pub(crate) async fn open_manifest(sealed: &SealedManifest, keys: &Keyring) -> Result<Manifest> {
+    let geometry = sealed.geometry();
+    let context = wrap_context(&geometry.tenant, &geometry.name);
+    let key = keys.unwrap(&geometry.tenant, sealed.wrapped_key(), &context).await?;
+    Ok(sealed.open(&key)?)
+}
+
+/// An image that is ready to be read.
+pub(crate) struct OpenImage {
+    /// Its name.
+    pub(crate) name: ImageName,
+    /// What the name stands for.
+    pub(crate) reference: Reference,
+    /// The OCI image configuration, as JSON.
+    pub(crate) config: Vec<u8>,
+    /// All of its sealed chunks, in bytes.
+    pub(crate) sealed_bytes: u64,
+    /// Its reader.
+    pub(crate) image: Arc<Image>,
+}
+
+/// Opens an image by its name.
+pub(crate) async fn image(store: &Store, keys: &Keyring, name: &str) -> Result<OpenImage> {
+    let (name, reference) = find(store, name).await?;
+    let manifest = open_manifest(&sealed_manifest(store, &reference).await?, keys).await?;
+    let config = manifest.config.clone();
+    let sealed_bytes = manifest.chunks.iter().map(|chunk| u64::from(chunk.sealed_len)).sum();
+    let tier: Arc<dyn Tier> = Arc::new(Origin::new(store.clone()));
+    let image = Image::new(manifest, tier, Handle::current(), ImageOptions::default())?;
+    Ok(OpenImage { name, reference, config, sealed_bytes, image })
+}
