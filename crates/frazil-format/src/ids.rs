@@ -43,8 +43,11 @@ macro_rules! hash_id {
 
             fn from_str(text: &str) -> Result<Self, FormatError> {
                 let mut bytes = [0; 32];
-                hex::decode_to_slice(text, &mut bytes)
-                    .map_err(|_| FormatError::NotAnId { kind: stringify!($name), text: text.to_owned() })?;
+                let decoded = hex::decode_to_slice(text, &mut bytes);
+                // One spelling only: a name that two texts can mean makes two objects of one.
+                if decoded.is_err() || text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+                    return Err(FormatError::NotAnId { kind: stringify!($name), text: text.to_owned() });
+                }
                 Ok(Self(bytes))
             }
         }
@@ -111,7 +114,8 @@ impl FromStr for RootId {
     fn from_str(text: &str) -> Result<Self, FormatError> {
         let not_an_id = || FormatError::NotAnId { kind: "RootId", text: text.to_owned() };
         let number = text.parse().map_err(|_| not_an_id())?;
-        if text.len() == 8 { Ok(Self(number)) } else { Err(not_an_id()) }
+        let root = Self(number);
+        if root.to_string() == text { Ok(root) } else { Err(not_an_id()) }
     }
 }
 

@@ -68,7 +68,7 @@ impl WrappingKey {
             return Err(FormatError::UnknownVersion { what, version, supported });
         }
         let mut data_key = Zeroizing::new([0; 32]);
-        cipher::open_into(&*self.one_time_key(&record.salt, context), &record.sealed, &mut *data_key)
+        cipher::open_into(&self.one_time_key(&record.salt, context), &record.sealed, &mut *data_key)
             .map_err(|cipher::NotAuthentic| FormatError::NotAuthentic { what: "wrapped data key" })?;
         Ok(DataKey::from_bytes(*data_key))
     }

@@ -95,7 +95,7 @@ impl LayerIndex {
         bytes.extend_from_slice(&sealed);
         let checksum = *blake3::hash(&bytes).as_bytes();
         bytes.extend_from_slice(&checksum);
-        bytes.extend_from_slice(&tag(&*material.tag_key(), &checksum));
+        bytes.extend_from_slice(&tag(&material.tag_key(), &checksum));
         Ok(bytes)
     }
 
@@ -115,10 +115,10 @@ impl LayerIndex {
             return Err(FormatError::WrongRoot { what: WHAT, expected: root, found });
         }
         let material = Material { secret, root, id, salt: &parts.header.salt };
-        if !same(&tag(&*material.tag_key(), parts.checksum), parts.tag) {
+        if !same(&tag(&material.tag_key(), parts.checksum), parts.tag) {
             return Err(FormatError::NotAuthentic { what: WHAT });
         }
-        let packed = cipher::open(&*material.body_key(), parts.body)
+        let packed = cipher::open(&material.body_key(), parts.body)
             .map_err(|cipher::NotAuthentic| FormatError::NotAuthentic { what: "body of a layer index" })?;
         let plain = packed::unpack(&packed, MAX_LAYER_INDEX_BODY_LEN, "body of a layer index")?;
         let index = body::decode(&plain, parts.chunk_ids)?;

@@ -100,7 +100,7 @@ impl SealedManifest {
             return Err(FormatError::WrongDataKey { manifest: self.id });
         }
         let tagged = self.header.len.checked_sub(self.header.tag.len()).and_then(|len| self.bytes.get(..len));
-        if !same(&tag(&*keys.header(), tagged.unwrap_or_default()), &self.header.tag) {
+        if !same(&tag(&keys.header(), tagged.unwrap_or_default()), &self.header.tag) {
             return Err(FormatError::NotAuthentic { what: "header of a manifest" });
         }
         let mut chunk_keys = Vec::with_capacity(self.chunks.len());

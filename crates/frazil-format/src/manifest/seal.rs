@@ -42,7 +42,7 @@ impl Manifest {
             sections: &sections,
         };
         let mut bytes = draft.encode()?;
-        let tag = tag(&*keys.header(), &bytes);
+        let tag = tag(&keys.header(), &bytes);
         bytes.extend_from_slice(&tag);
         let id = ManifestId::from_bytes(*blake3::hash(&bytes).as_bytes());
         for (_, _, section) in &sections {

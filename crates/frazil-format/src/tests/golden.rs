@@ -42,13 +42,25 @@ fn assert_chain(payload: &Payload, chunk: &[u8], key: &str, sealed: &str, id: &s
 fn a_stored_chunk_is_sealed_to_known_bytes() {
     let payload = Payload::compress(STORED_CHUNK, Compression::None);
     assert_eq!(hex::encode(payload.as_bytes()), "004672617a696c206963652e0a");
-    assert_chain(&payload, STORED_CHUNK, "dc170fd3fb7fba2b414dcb2133e7ff747398b0f31773527eb8258e2239d71fba", "4a71e19ad038b63be5ae23fc218bf7f58461e00f2ac9f6dd6832be8d48", "8be912abbeceab4a7a2a6010ddae0519e675d8bed8305f88aa42b07924cc2542");
+    assert_chain(
+        &payload,
+        STORED_CHUNK,
+        "dc170fd3fb7fba2b414dcb2133e7ff747398b0f31773527eb8258e2239d71fba",
+        "4a71e19ad038b63be5ae23fc218bf7f58461e00f2ac9f6dd6832be8d48",
+        "8be912abbeceab4a7a2a6010ddae0519e675d8bed8305f88aa42b07924cc2542",
+    );
 }
 
 #[test]
 fn a_zstd_payload_is_sealed_to_known_bytes() {
     let payload = Payload::from_stored(hex::decode(ZSTD_PAYLOAD).unwrap());
-    assert_chain(&payload, &repetitive_chunk(), "3b838cffb87507d620830ea2c31f68d873e14d303bfafee86a080b97316c35e5", "0b6517f3483be88918379b7b2ba7147aa11d83f20112230618f95ee7d03b22c8a019204454672fb5", "a2d7d527522f6f08ec07c889563646b0a244a89b24a5226574c848b4f017c68f");
+    assert_chain(
+        &payload,
+        &repetitive_chunk(),
+        "3b838cffb87507d620830ea2c31f68d873e14d303bfafee86a080b97316c35e5",
+        "0b6517f3483be88918379b7b2ba7147aa11d83f20112230618f95ee7d03b22c8a019204454672fb5",
+        "a2d7d527522f6f08ec07c889563646b0a244a89b24a5226574c848b4f017c68f",
+    );
 }
 
 #[test]
@@ -64,7 +76,10 @@ fn this_version_of_zstd_gives_the_payload_that_is_documented() {
 #[test]
 fn scope_ids_and_layer_index_names_are_known() {
     assert_eq!(scope().id().to_string(), "ca81d622e9f7598edea8e1026b281985");
-    assert_eq!(layer_index_id().to_string(), "8a3650e7cb026948fde62006c3ee26f1e185a5f5bd76c27d3783921849e92cfd");
+    assert_eq!(
+        layer_index_id().to_string(),
+        "8a3650e7cb026948fde62006c3ee26f1e185a5f5bd76c27d3783921849e92cfd"
+    );
 }
 
 #[test]
