@@ -1,1 +1,37 @@
 //! An image's address space to the kernel: reader, tree, block.
+//!
+//! ```text
+//!  mount ── tree ───┐                         docs/SEMANTICS.md says what each operation does
+//!        └─ block ──┼── session (FUSE) ── reader ── decoded chunks ── a tier's sealed chunks
+//!  export ──────────┘
+//! ```
+//!
+//! The invariant: whatever a program reads through a mount is what the image's manifest vouches for, or an error.
+//! A read that waits holds up no other, and can be killed.
+
+mod block;
+mod error;
+mod export;
+mod mount;
+#[cfg(feature = "bench")]
+pub mod null;
+mod reader;
+mod session;
+mod tree;
+mod whereabouts;
+
+/// What the integration tests build images with, for the tests of what is not public.
+#[cfg(test)]
+#[path = "../tests/it/support"]
+#[allow(dead_code)]
+mod support {
+    pub(crate) mod sample;
+    pub(crate) mod tier;
+}
+
+pub use error::MountError;
+pub use export::{Exported, export};
+pub use mount::{Face, MountOptions, Mounted, Probe, mount, probe, unmount};
+pub use reader::{
+    AddressSpace, ChunkIndex, Counters, Image, ImageError, ImageOptions, ReadError, TouchListener,
+};

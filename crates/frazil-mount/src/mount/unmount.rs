@@ -1,0 +1,66 @@
+//! Unmounting: whatever Frazil mounted, whether its agent is alive or not.
+
+use std::io;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use rustix::mount::UnmountFlags;
+
+use super::holders::holders;
+use super::mountinfo::mount_at;
+use super::resolve;
+use crate::MountError;
+
+/// What ordinary users unmount with.
+const FUSERMOUNT: &str = "fusermount3";
+
+/// Unmounts the image at a directory; its agent ends by itself. A mount whose agent was killed ("Transport
+/// endpoint is not connected") goes as well.
+///
+/// # Errors
+///
+/// [`MountError::NotMounted`], [`MountError::NotOurs`], or [`MountError::Busy`] with the processes that use it.
+pub fn unmount(dir: &Path) -> Result<(), MountError> {
+    let unreadable = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => MountError::NoDirectory { dir: dir.to_owned() },
+        _ => MountError::Unreadable { dir: dir.to_owned(), source },
+    };
+    let mut resolved = resolve(dir).map_err(unreadable)?;
+    let mut mount = mount_at(&resolved).map_err(unreadable)?;
+    if mount.is_none() {
+        // Not dead, then: it may be a symlink to the mount.
+        resolved = dir.canonicalize().map_err(unreadable)?;
+        mount = mount_at(&resolved).map_err(unreadable)?;
+    }
+    let Some(mount) = mount else { return Err(MountError::NotMounted { dir: resolved }) };
+    if !mount.is_frazil() {
+        let (fs_type, source_name) = (mount.fs_type, mount.source);
+        return Err(MountError::NotOurs { dir: resolved, fs_type, source_name });
+    }
+    detach(&resolved, UnmountFlags::NOFOLLOW).map_err(|source| match source.raw_os_error() {
+        Some(libc::EBUSY) => MountError::Busy { holders: holders(&resolved), dir: resolved.clone() },
+        _ => MountError::Kernel { step: "unmount", source },
+    })
+}
+
+/// Unmounts as root does, or as everyone else does.
+pub(super) fn detach(dir: &Path, flags: UnmountFlags) -> io::Result<()> {
+    match rustix::mount::unmount(dir, flags) {
+        Err(rustix::io::Errno::PERM) => detach_with_fusermount(dir, flags),
+        outcome => Ok(outcome?),
+    }
+}
+
+fn detach_with_fusermount(dir: &Path, flags: UnmountFlags) -> io::Result<()> {
+    let how = if flags.contains(UnmountFlags::DETACH) { "-uz" } else { "-u" };
+    let output = Command::new(FUSERMOUNT).arg(how).arg("--").arg(dir).stdin(Stdio::null()).output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    if message.contains("busy") {
+        Err(io::Error::from_raw_os_error(libc::EBUSY))
+    } else {
+        Err(io::Error::other(message))
+    }
+}

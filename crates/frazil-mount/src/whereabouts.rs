@@ -1,0 +1,54 @@
+//! Which file lies at an offset of the image: for a log line that says more than a number.
+//!
+//! Asked only when something broke, so it may walk the tree; bounded, since what broke may be the tree.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use frazil_erofs::{FileType, ReadError as AttemptError, WalkEntry, WalkLimits};
+
+use crate::reader::Image;
+use crate::tree::Files;
+
+/// A log line waits this long for its file's name.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Entries that are looked at; and between two pauses for others, so that the reactor goes on.
+const LIMITS: WalkLimits = WalkLimits { depth: 4096, entries: 2_000_000 };
+const ENTRIES_AT_ONCE: usize = 512;
+
+/// The path of the file whose data covers the byte at `offset`, or what else is there; `None` if it cannot be
+/// found out.
+pub(crate) async fn file_at(image: &Arc<Image>, offset: u64) -> Option<String> {
+    if offset < image.geometry().metadata_len {
+        return Some("(metadata)".to_owned());
+    }
+    tokio::time::timeout(PATIENCE, search(image, offset)).await.ok()?
+}
+
+async fn search(image: &Arc<Image>, offset: u64) -> Option<String> {
+    let files = Files::open(image).await.ok()?;
+    let mut walk = files.erofs().walk(LIMITS);
+    loop {
+        for _ in 0..ENTRIES_AT_ONCE {
+            match walk.next()? {
+                Ok(entry) if covers(&entry, offset) => {
+                    return Some(format!("/{}", String::from_utf8_lossy(&entry.path)));
+                }
+                Ok(_) => {}
+                Err(AttemptError::Source(missing)) => {
+                    image.read(missing.offset, missing.len).await.ok()?;
+                }
+                Err(AttemptError::Image(_)) => return None,
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+fn covers(entry: &WalkEntry, offset: u64) -> bool {
+    let extents = entry.inode.extents();
+    // A file's last block is its own to the end.
+    let body = extents.body.start..extents.body.end.next_multiple_of(4096);
+    entry.inode.file_type == FileType::Regular && body.contains(&offset)
+}

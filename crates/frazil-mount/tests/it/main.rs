@@ -1,0 +1,15 @@
+//! Images through the reader and through both faces of a real kernel.
+//!
+//! `support` builds small images in memory and a tier that counts and misbehaves on request. The tests mount for
+//! real: they need root, `/dev/fuse`, and a kernel with EROFS.
+
+mod agent;
+mod damage;
+mod everything;
+mod export;
+mod laziness;
+mod lifecycle;
+mod places;
+mod reading;
+mod stuck;
+mod support;

@@ -1,0 +1,8 @@
+//! What the tests build on.
+
+pub(crate) mod agent;
+pub(crate) mod log;
+pub(crate) mod mounts;
+pub(crate) mod posix;
+pub(crate) mod sample;
+pub(crate) mod tier;
