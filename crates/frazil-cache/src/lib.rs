@@ -7,11 +7,21 @@
 #[cfg(feature = "conformance")]
 pub mod conformance;
 
+#[cfg(feature = "testing")]
+pub mod testing;
+
+mod disk;
 mod error;
+mod flights;
+mod memory;
 mod origin;
+pub mod policy;
+mod size;
 mod tier;
 
+pub use disk::{Disk, DiskCounts, DiskOptions};
 pub use error::TierError;
 pub use frazil_store::ErrorClass;
+pub use memory::{ENTRY_OVERHEAD_BYTES, Memory, MemoryCounts};
 pub use origin::Origin;
 pub use tier::{Tier, Wanted};
