@@ -16,6 +16,8 @@ use crate::{StoreError, StoreLocation};
 pub(crate) fn open(location: &StoreLocation, record: &Record) -> Result<Objects, StoreError> {
     match location {
         StoreLocation::Directory(path) => open_directory(path, record),
+        #[cfg(feature = "cloud")]
+        StoreLocation::Bucket(url) => open_bucket(url, record),
     }
 }
 
@@ -24,6 +26,9 @@ pub(crate) fn open(location: &StoreLocation, record: &Record) -> Result<Objects,
 pub(crate) fn prepare(location: &StoreLocation) -> Result<(), StoreError> {
     match location {
         StoreLocation::Directory(path) => prepare_directory(path, location),
+        // A bucket has an owner who made it for something: a prefix in it is free when it has no marker.
+        #[cfg(feature = "cloud")]
+        StoreLocation::Bucket(_) => Ok(()),
     }
 }
 
@@ -37,6 +42,12 @@ fn open_directory(path: &Path, record: &Record) -> Result<Objects, StoreError> {
         barrier: Barrier::of_directory(path)?,
         leftovers: Some(Leftovers::of_directory(path)),
     })
+}
+
+#[cfg(feature = "cloud")]
+fn open_bucket(url: &crate::bucket::BucketUrl, record: &Record) -> Result<Objects, StoreError> {
+    let objects = Arc::new(Observed::new(url.open()?, record.clone()));
+    Ok(Objects { plain: objects.clone(), durable: objects, barrier: Barrier::not_needed(), leftovers: None })
 }
 
 fn prepare_directory(path: &Path, location: &StoreLocation) -> Result<(), StoreError> {

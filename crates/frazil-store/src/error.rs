@@ -249,13 +249,10 @@ impl StoreError {
     pub(crate) fn backend(action: &'static str, path: impl fmt::Display, error: object_store::Error) -> Self {
         use object_store::Error as E;
         let path = path.to_string();
-        if matches!(error, E::NotFound { .. }) {
-            return Self::NotFound { path };
-        }
-        if let Some(code) = raw_os_error(&error) {
-            return Self::io(action, path, io::Error::from_raw_os_error(code));
-        }
+        // An object that is to be written cannot be missing: its bucket is.
         let class = match error {
+            E::NotFound { .. } if action != "write" => return Self::NotFound { path },
+            E::NotFound { .. } => ErrorClass::NotFound,
             E::PermissionDenied { .. }
             | E::Unauthenticated { .. }
             | E::NotSupported { .. }
@@ -264,6 +261,9 @@ impl StoreError {
             | E::InvalidPath { .. } => ErrorClass::Denied,
             _ => ErrorClass::Transient,
         };
+        if let Some(code) = raw_os_error(&error) {
+            return Self::io(action, path, io::Error::from_raw_os_error(code));
+        }
         Self::Backend { action, path, detail: error.to_string(), class }
     }
 }

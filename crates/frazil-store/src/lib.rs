@@ -7,6 +7,8 @@
 mod access_log;
 mod backend;
 mod barrier;
+#[cfg(feature = "cloud")]
+mod bucket;
 mod chunks;
 mod error;
 mod images;
@@ -25,6 +27,8 @@ mod record;
 mod requests;
 mod store;
 
+#[cfg(feature = "cloud")]
+pub use bucket::{BucketUrl, Provider};
 pub use error::{ErrorClass, StoreError};
 pub use images::{MAX_LAYER_INDEX_BYTES, MAX_MANIFEST_BYTES};
 pub use key_provider::KeyProvider;

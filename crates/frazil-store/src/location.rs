@@ -1,6 +1,7 @@
 //! Where a store is: the one place that reads `--store`.
 //!
-//! A directory now. Other kinds of stores become variants here and in [`crate::backend`], and nowhere else.
+//! A directory, or with the feature `cloud` a bucket. Other kinds of stores become variants here and in
+//! [`crate::backend`], and nowhere else.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -11,13 +12,16 @@ use std::str::FromStr;
 use crate::{StoreError, percent};
 
 /// The schemes that will be understood, so that their users read "not yet" and not "no such directory".
-const NOT_YET: [&str; 8] = ["s3", "s3a", "gs", "az", "azure", "abfs", "http", "https"];
+const NOT_YET: [&str; 5] = ["s3", "gs", "az", "http", "https"];
 
 /// Where a store is. Printed as a URL; what is printed parses to the same location.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub enum StoreLocation {
     /// A directory, by its absolute path.
     Directory(PathBuf),
+    /// A prefix in a bucket.
+    #[cfg(feature = "cloud")]
+    Bucket(crate::bucket::BucketUrl),
 }
 
 impl StoreLocation {
@@ -49,6 +53,10 @@ impl FromStr for StoreLocation {
                 let path = percent::decode(path).ok_or_else(|| bad("its percent-encoding is broken"))?;
                 Self::directory(Path::new(&OsString::from_vec(path)))
             }
+            #[cfg(feature = "cloud")]
+            Some((scheme, rest)) if let Some(provider) = crate::bucket::Provider::of_scheme(scheme) => {
+                crate::bucket::BucketUrl::parse(provider, rest).map(Self::Bucket).map_err(bad)
+            }
             Some((scheme, _)) if NOT_YET.contains(&scheme) => {
                 Err(StoreError::LocationNotYet { text: text.to_owned(), scheme: scheme.to_owned() })
             }
@@ -65,6 +73,8 @@ impl fmt::Display for StoreLocation {
                 let keep = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-~+=,@:".contains(&byte);
                 write!(f, "file://{}", percent::encode(path.as_os_str().as_bytes(), keep))
             }
+            #[cfg(feature = "cloud")]
+            Self::Bucket(url) => url.fmt(f),
         }
     }
 }
@@ -97,7 +107,10 @@ mod tests {
 
     #[test]
     fn stores_of_later_releases_are_refused_by_name() {
-        for url in ["s3://bucket/prefix", "gs://bucket", "az://container/x", "https://host/path"] {
+        let buckets = ["s3://bucket/prefix", "gs://bucket", "az://container/x"];
+        for url in
+            ["https://host/path"].into_iter().chain(buckets.into_iter().filter(|_| !cfg!(feature = "cloud")))
+        {
             let error = url.parse::<StoreLocation>().unwrap_err();
             assert!(matches!(error, StoreError::LocationNotYet { .. }), "{url}: {error}");
             assert!(error.to_string().contains("not supported yet"), "{error}");

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod access_log;
+#[cfg(feature = "cloud")]
+mod buckets;
 mod chunks;
 mod full_disk;
 mod images;

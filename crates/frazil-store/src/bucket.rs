@@ -1,0 +1,118 @@
+//! Stores in the buckets of an object store: the providers, and their URLs.
+//!
+//! Credentials, endpoints and regions come from each provider's standard environment variables, files and instance
+//! roles, as the object store crate reads them (`AWS_ENDPOINT_URL`, `AWS_ALLOW_HTTP`, `AWS_SKIP_SIGNATURE`,
+//! `GOOGLE_APPLICATION_CREDENTIALS`, `AZURE_STORAGE_ACCOUNT_NAME` …). A URL never holds a secret.
+
+use std::fmt;
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+use object_store::aws::AmazonS3Builder;
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+
+use crate::StoreError;
+
+/// Whose protocol a bucket speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Provider {
+    /// Amazon S3, and all that is compatible with it.
+    S3,
+    /// Google Cloud Storage.
+    Google,
+    /// Azure Blob Storage; a bucket is called a container there.
+    Azure,
+}
+
+impl Provider {
+    pub(crate) fn of_scheme(scheme: &str) -> Option<Self> {
+        [Self::S3, Self::Google, Self::Azure].into_iter().find(|provider| provider.scheme() == scheme)
+    }
+
+    fn scheme(self) -> &'static str {
+        match self {
+            Self::S3 => "s3",
+            Self::Google => "gs",
+            Self::Azure => "az",
+        }
+    }
+}
+
+/// A prefix in a bucket: `s3://bucket/some/prefix`.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct BucketUrl {
+    provider: Provider,
+    bucket: String,
+    prefix: Path,
+}
+
+impl BucketUrl {
+    /// Reads what follows `://`.
+    pub(crate) fn parse(provider: Provider, rest: &str) -> Result<Self, &'static str> {
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        let is_bucket = |byte: u8| byte.is_ascii_alphanumeric() || b"-._$".contains(&byte);
+        if bucket.is_empty() || !bucket.bytes().all(is_bucket) {
+            return Err("it names no bucket");
+        }
+        let prefix = Path::from_url_path(prefix).map_err(|_| "its path is no prefix of objects")?;
+        Ok(Self { provider, bucket: bucket.to_owned(), prefix })
+    }
+
+    pub(crate) fn open(&self) -> Result<Arc<dyn ObjectStore>, StoreError> {
+        let opened = match self.provider {
+            Provider::S3 => AmazonS3Builder::from_env()
+                .with_bucket_name(&self.bucket)
+                .build()
+                .map(|bucket| self.below_prefix(bucket)),
+            Provider::Google => GoogleCloudStorageBuilder::from_env()
+                .with_bucket_name(&self.bucket)
+                .build()
+                .map(|bucket| self.below_prefix(bucket)),
+            Provider::Azure => MicrosoftAzureBuilder::from_env()
+                .with_container_name(&self.bucket)
+                .build()
+                .map(|bucket| self.below_prefix(bucket)),
+        };
+        opened.map_err(|error| StoreError::backend("open", self, error))
+    }
+
+    fn below_prefix(&self, bucket: impl ObjectStore) -> Arc<dyn ObjectStore> {
+        Arc::new(PrefixStore::new(bucket, self.prefix.clone()))
+    }
+}
+
+impl fmt::Display for BucketUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.provider.scheme(), self.bucket)?;
+        let keep = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-~+=,@:".contains(&byte);
+        match self.prefix.as_ref() {
+            "" => Ok(()),
+            prefix => write!(f, "/{}", crate::percent::encode(prefix.as_bytes(), keep)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::StoreLocation;
+
+    #[test]
+    fn a_bucket_prints_as_what_parses_to_it() {
+        for url in ["s3://bucket", "gs://b.example.org/a/prefix", "az://container/x", "s3://b/a%20b%25"] {
+            let location: StoreLocation = url.parse().unwrap();
+            assert_eq!(location.to_string(), url);
+            assert_eq!(location.to_string().parse::<StoreLocation>().unwrap(), location);
+        }
+        assert_eq!("s3://b/p/".parse::<StoreLocation>().unwrap().to_string(), "s3://b/p");
+    }
+
+    #[test]
+    fn what_names_no_bucket_is_refused() {
+        for url in ["s3://", "s3:///x", "gs://a b/x", "az://user:secret@host/x", "s3://b/../x"] {
+            assert!(url.parse::<StoreLocation>().is_err(), "{url}");
+        }
+    }
+}
