@@ -42,9 +42,9 @@ pub struct Conversion {
     pub duration: Duration,
 }
 
-/// What the layers that were read say, but no mounted image could show.
+/// What the layers that were read say, but no mounted image could or should show.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Warnings {
-    /// Extended attributes that neither the kernel nor EROFS can carry.
+    /// Extended attributes that the kernel or EROFS cannot carry, or that are the host's own business.
     pub dropped_xattrs: u64,
 }

@@ -16,6 +16,9 @@ const MAJOR_LIMIT: u32 = 1 << 12;
 const MINOR_LIMIT: u32 = 1 << 20;
 /// What EROFS stores of an attribute besides its name and value, rounding included, in bytes.
 const XATTR_OVERHEAD_BYTES: usize = 8;
+/// Names of attributes that belong to the machine an image runs on and not to the image: an overlay file system
+/// mounted above would believe its own, and labels are the host's policy. umoci leaves the same ones out.
+const HOST_XATTRS: [&[u8]; 2] = [b"trusted.overlay.", b"security.selinux"];
 /// What of a path is shown in an error, in bytes.
 const SHOWN_PATH_BYTES: usize = 256;
 
@@ -28,7 +31,7 @@ pub(crate) struct Member {
     pub(crate) kind: MemberKind,
     /// Owner, mode, times and extended attributes.
     pub(crate) attributes: Attributes,
-    /// The names of extended attributes that neither the kernel nor EROFS could carry.
+    /// The names of extended attributes that no mounted image could or should show.
     pub(crate) dropped_xattrs: Vec<Vec<u8>>,
     /// Where its header starts in the archive, in bytes.
     pub(crate) offset: u64,
@@ -184,6 +187,7 @@ fn keep_representable(xattrs: NamedValues, kind: &MemberKind) -> (NamedValues, V
     for (name, value) in xattrs {
         let cost = name.len() + value.len() + XATTR_OVERHEAD_BYTES;
         let showable = xattr_is_representable(&name)
+            && !HOST_XATTRS.iter().any(|host| name.starts_with(host))
             && value.len() <= XATTR_VALUE_MAX
             // The kernel allows attributes of users on nothing but files and directories.
             && (carries_user || !name.starts_with(b"user."));

@@ -40,7 +40,7 @@ pub(crate) fn read_entries<R: BufRead>(
         let Some(path) = place(&member)? else { continue };
         for name in &member.dropped_xattrs {
             let (path, name) = (member.path.escape_ascii(), name.escape_ascii());
-            tracing::warn!(%path, xattr = %name, "dropped an extended attribute that no mounted image could show");
+            tracing::warn!(%path, xattr = %name, "dropped an extended attribute that no mounted image could or should show");
             warnings.dropped_xattrs += 1;
         }
         let entry = match path {

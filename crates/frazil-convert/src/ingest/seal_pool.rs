@@ -58,12 +58,6 @@ impl SealPool {
         })
     }
 
-    /// Plaintext bytes that are on their way.
-    #[cfg(test)]
-    pub(crate) fn in_flight(&self) -> usize {
-        BUDGET_BYTES - self.budget.available_permits()
-    }
-
     /// Hands a chunk to the pool; blocks the thread while the budget is used up.
     pub(super) fn submit(&self, cut: Cut, queue: &SealedQueue) -> Result<(), ConvertError> {
         let cost = u32::try_from(cut.bytes.len()).unwrap_or(u32::MAX);
@@ -93,5 +87,51 @@ impl SealPool {
             key: sealed.key,
         };
         Ok(Sealed { chunk, bytes: sealed.chunk, _permit: permit })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use frazil_format::{RootId, ScopeSecret};
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn whoever_cuts_faster_than_chunks_are_taken_waits() {
+        const CHUNK: usize = 1 << 20;
+        const CHUNKS: usize = 3 * BUDGET_BYTES / CHUNK;
+        let sealer = Sealer::new(&ScopeSecret::from_bytes([1; 32]), RootId::FIRST);
+        let pool = SealPool::new(sealer, Compression::default(), 2, Handle::current()).unwrap();
+        let (queue, mut sealed) = tokio::sync::mpsc::unbounded_channel();
+        let submitted = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&submitted);
+        std::thread::spawn(move || {
+            for number in 0..CHUNKS {
+                let bytes = vec![number as u8; CHUNK].into();
+                pool.submit(Cut { offset: (number * CHUNK) as u64, bytes }, &queue).unwrap();
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        let mut taken = 0;
+        while let Some(chunk) = sealed.recv().await {
+            // The chunk at hand still holds its part of the budget.
+            assert!(submitted.load(Ordering::SeqCst) <= taken + BUDGET_BYTES / CHUNK);
+            drop(chunk.unwrap());
+            taken += 1;
+        }
+        assert_eq!(taken, CHUNKS);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_queue_that_nobody_reads_stops_who_cuts() {
+        let sealer = Sealer::new(&ScopeSecret::from_bytes([1; 32]), RootId::FIRST);
+        let pool = SealPool::new(sealer, Compression::None, 1, Handle::current()).unwrap();
+        let (queue, sealed) = tokio::sync::mpsc::unbounded_channel();
+        drop(sealed);
+        let cut = move || pool.submit(Cut { offset: 0, bytes: vec![0; 9].into() }, &queue);
+        let outcome = tokio::task::spawn_blocking(cut).await.unwrap();
+        assert!(matches!(outcome, Err(ConvertError::Stopped)));
     }
 }

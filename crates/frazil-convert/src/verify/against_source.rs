@@ -267,12 +267,12 @@ impl Comparer<'_> {
     }
 }
 
-/// Every path of a tree, the root first.
+/// Every path of a tree: the root first, then depth first in the order of names.
 fn paths(tree: &Tree) -> Vec<(Vec<u8>, InodeIndex)> {
     let (mut paths, mut pending) = (Vec::new(), vec![(Vec::new(), Tree::ROOT)]);
     while let Some((path, index)) = pending.pop() {
         if let Some(InodeKind::Directory(names)) = tree.get(index).map(|inode| &inode.kind) {
-            pending.extend(names.iter().map(|(name, child)| {
+            pending.extend(names.iter().rev().map(|(name, child)| {
                 let slash: &[u8] = if path.is_empty() { b"" } else { b"/" };
                 ([path.as_slice(), slash, name].concat(), *child)
             }));
