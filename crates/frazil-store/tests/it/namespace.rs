@@ -25,7 +25,12 @@ pub(crate) fn in_mount_namespace(story: impl FnOnce() + Send) {
 
 /// Runs async code on threads of this thread's namespace.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(future)
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(future)
 }
 
 /// An empty file system of so many bytes.
