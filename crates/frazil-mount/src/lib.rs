@@ -20,6 +20,13 @@ mod session;
 mod tree;
 mod whereabouts;
 
+pub use error::MountError;
+pub use export::{Exported, export};
+pub use mount::{Face, MountOptions, Mounted, Probe, mount, probe, unmount};
+pub use reader::{
+    AddressSpace, ChunkIndex, Counters, Image, ImageError, ImageOptions, ReadError, TouchListener,
+};
+
 /// What the integration tests build images with, for the tests of what is not public.
 #[cfg(test)]
 #[path = "../tests/it/support"]
@@ -28,10 +35,3 @@ mod support {
     pub(crate) mod sample;
     pub(crate) mod tier;
 }
-
-pub use error::MountError;
-pub use export::{Exported, export};
-pub use mount::{Face, MountOptions, Mounted, Probe, mount, probe, unmount};
-pub use reader::{
-    AddressSpace, ChunkIndex, Counters, Image, ImageError, ImageOptions, ReadError, TouchListener,
-};

@@ -83,11 +83,12 @@ impl<S: AddressSpace> Filesystem for BlockFile<S> {
 
     fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         // The page cache of what is mounted above is the one that counts; a second below would only copy.
-        reply.opened(FileHandle(0), FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_NOFLUSH);
+        reply.opened(FileHandle(0), FopenFlags::FOPEN_DIRECT_IO);
     }
 
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
-        reply.ok();
+        // Nothing is ever buffered: the kernel need not ask again at any other close.
+        reply.error(Errno::ENOSYS);
     }
 
     fn read(

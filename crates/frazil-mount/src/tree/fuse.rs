@@ -169,7 +169,7 @@ impl Filesystem for TreeFs {
             // From now on the kernel opens by itself, and keeps what it cached.
             reply.error(Errno::ENOSYS);
         } else {
-            reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH);
+            reply.opened(FileHandle(0), FopenFlags::FOPEN_KEEP_CACHE);
         }
     }
 
@@ -219,7 +219,8 @@ impl Filesystem for TreeFs {
     }
 
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
-        reply.ok();
+        // Nothing is ever buffered: the kernel need not ask again at any other close.
+        reply.error(Errno::ENOSYS);
     }
 
     fn opendir(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {

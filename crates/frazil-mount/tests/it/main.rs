@@ -3,6 +3,8 @@
 //! `support` builds small images in memory and a tier that counts and misbehaves on request. The tests mount for
 //! real: they need root, `/dev/fuse`, and a kernel with EROFS.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod agent;
 mod damage;
 mod everything;
@@ -11,5 +13,6 @@ mod laziness;
 mod lifecycle;
 mod places;
 mod reading;
+mod semantics;
 mod stuck;
 mod support;
