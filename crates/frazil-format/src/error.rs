@@ -125,14 +125,14 @@ pub enum FormatError {
         what: &'static str,
     },
     /// What decompressed fine has another length than it has to have.
-    #[error("{what} decompresses to {found:?} bytes, not {expected}")]
+    #[error("{what} decompresses to {found} bytes, not {expected}")]
     WrongPlainLength {
         /// What has the wrong length.
         what: &'static str,
         /// The length that was promised, in bytes.
         expected: u64,
-        /// The length that the compressed bytes announce, in bytes, if they do.
-        found: Option<u64>,
+        /// The length that it has, in bytes.
+        found: u64,
     },
     /// The fields of a geometry contradict each other.
     #[error("geometry: {problem}")]

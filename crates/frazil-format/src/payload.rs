@@ -63,7 +63,7 @@ pub(crate) fn decompress(payload: &[u8], len: usize) -> Result<Vec<u8>, FormatEr
     match payload.split_first() {
         Some((&STORED, chunk)) if chunk.len() == len => Ok(chunk.to_vec()),
         Some((&STORED, chunk)) => {
-            let found = Some(chunk.len() as u64);
+            let found = chunk.len() as u64;
             Err(FormatError::WrongPlainLength { what: "chunk", expected: len as u64, found })
         }
         Some((&ZSTD, frame)) => zstd_frame::decode(frame, len, "chunk"),

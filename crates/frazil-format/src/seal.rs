@@ -91,6 +91,12 @@ impl SealedChunk {
         self.0
     }
 
+    /// The same chunk in memory of its own, of its own length: a cache must hold what it counts, and not the
+    /// receive buffer that a short chunk happens to be a part of.
+    pub fn into_compact(self) -> Self {
+        Self(Bytes::copy_from_slice(&self.0))
+    }
+
     /// How many bytes there are.
     #[expect(clippy::len_without_is_empty, reason = "a sealed chunk is never empty: it ends in a tag")]
     pub fn len(&self) -> usize {

@@ -35,9 +35,9 @@ pub(crate) fn append(buffer: &mut Vec<u8>, plain: &[u8], level: i32) -> Result<(
 /// The content of a buffer that is exactly one frame of exactly `len` bytes.
 pub(crate) fn decode(frame: &[u8], len: usize, what: &'static str) -> Result<Vec<u8>, FormatError> {
     let damaged = || FormatError::NotDecompressible { what };
-    let announced = get_frame_content_size(frame).map_err(|_| damaged())?;
-    if announced != Some(len as u64) {
-        return Err(FormatError::WrongPlainLength { what, expected: len as u64, found: announced });
+    let found = get_frame_content_size(frame).ok().flatten().ok_or_else(damaged)?;
+    if found != len as u64 {
+        return Err(FormatError::WrongPlainLength { what, expected: len as u64, found });
     }
     if find_frame_compressed_size(frame) != Ok(frame.len()) {
         return Err(damaged());
