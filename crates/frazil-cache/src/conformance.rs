@@ -3,6 +3,8 @@
 //! A tier's own tests put it on a [`Stage`] and call [`run`]. The laws are those of [`Tier`]: right bytes, or an
 //! error that says what is wrong; whatever lies under a chunk's name.
 
+mod faults;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,6 +12,8 @@ use frazil_format::{ChunkId, Compression, Payload, RootId, ScopeSecret, SealedCh
 use futures::future::join_all;
 
 use crate::{ErrorClass, Tier, TierError, Wanted};
+
+pub use faults::{Fault, FaultyTier, run_over_faults};
 
 /// How many readers want one chunk at once.
 const READERS: usize = 32;

@@ -2,5 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod disk;
+mod disk_damage;
+mod disk_killed;
+mod disk_trouble;
+mod memory;
 mod origin;
 mod proxy;
+mod stages;

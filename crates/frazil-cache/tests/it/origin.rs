@@ -9,13 +9,13 @@ use frazil_format::{ChunkId, RootId};
 use frazil_store::{Store, StoreLocation, StoreOptions};
 
 /// A directory store that is damaged on the disk.
-struct OnDisk {
+pub(crate) struct OnDisk {
     directory: tempfile::TempDir,
     store: Store,
 }
 
 impl OnDisk {
-    async fn with(samples: &[Sample]) -> Self {
+    pub(crate) async fn with(samples: &[Sample]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let location = StoreLocation::directory(directory.path()).unwrap();
         let store = Store::open_or_create(&location, &StoreOptions::default()).await.unwrap();

@@ -1,0 +1,199 @@
+//! The one thread that writes to the cache directory: it takes the directory, indexes it, fills it, evicts from it.
+//!
+//! The invariant: the chunks with a name, the quarantine and the chunk that is being written never take more than the
+//! quota, and leave the floor free. No fill is written before the index knows every file.
+
+use std::io;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use frazil_format::{MAX_SEALED_LEN, SealedChunk};
+
+use super::directory::{Directory, TMP};
+use super::file_name::{FAN_OUT, chunk_file, fan_out_directory, parse};
+use super::fills::Work;
+use super::shelf::Shelf;
+use super::weight_of;
+use crate::policy::residents::Key;
+
+/// The directory, its free space and the retries are looked after so often, at the least.
+const TEND_INTERVAL: Duration = Duration::from_millis(500);
+
+/// A file that the directory held when the process took it.
+struct Found {
+    written: i64,
+    key: Key,
+    weight: u64,
+}
+
+/// Works until the queue is closed.
+pub(super) fn run(shelf: &Shelf) {
+    index(shelf);
+    let mut tended = Instant::now();
+    loop {
+        match shelf.fills.next(TEND_INTERVAL.min(shelf.options.retry_after)) {
+            Work::End => return shelf.set_directory(None),
+            Work::Tend => tend(shelf),
+            Work::Fill(key, chunk) => {
+                if tended.elapsed() >= TEND_INTERVAL {
+                    tend(shelf);
+                    tended = Instant::now();
+                }
+                fill(shelf, &key, &chunk);
+                shelf.fills.done(&key);
+            }
+        }
+    }
+}
+
+/// Takes the directory for this process.
+pub(super) fn attach(shelf: &Shelf) {
+    let path = &shelf.options.directory;
+    let taken = Directory::take(path);
+    let why_not = taken.as_ref().err().map(ToString::to_string);
+    *shelf.why_not.lock().unwrap_or_else(PoisonError::into_inner) = why_not;
+    match taken {
+        Ok(directory) => shelf.set_directory(Some(directory)),
+        Err(error) => {
+            shelf.attachments.failed();
+            shelf.attach_warnings.warn(path, "the directory cannot be used", &error);
+        }
+    }
+}
+
+fn detach(shelf: &Shelf) {
+    shelf.set_directory(None);
+    shelf.index.clear();
+    shelf.quarantine.forget();
+    shelf.indexed.store(false, Ordering::Release);
+    shelf.attachments.failed();
+    shelf.attach_warnings.warn(
+        &shelf.options.directory,
+        "the directory is gone",
+        &io::Error::from(io::ErrorKind::NotFound),
+    );
+}
+
+fn tend(shelf: &Shelf) {
+    match shelf.directory() {
+        Some(directory) if directory.is_gone() => detach(shelf),
+        Some(directory) => {
+            let allowance = allowance(shelf, &directory, shelf.index.occupancy().bytes);
+            evict(shelf, &directory, &shelf.index.resize(allowance));
+        }
+        None if shelf.attachments.is_open() => {
+            attach(shelf);
+            index(shelf);
+        }
+        None => {}
+    }
+}
+
+/// What chunks may take, when they take `resident` bytes now.
+fn allowance(shelf: &Shelf, directory: &Directory, resident: u64) -> u64 {
+    let quota = shelf.options.quota_bytes.saturating_sub(shelf.quarantine.bytes());
+    // A disk that does not say how full it is will say so when it is written to.
+    let free = directory.free_bytes().unwrap_or(u64::MAX);
+    quota.min(resident.saturating_add(free).saturating_sub(shelf.options.free_floor_bytes))
+}
+
+fn evict(shelf: &Shelf, directory: &Directory, evicted: &[Key]) {
+    for key in evicted {
+        // What cannot be removed now is found, and counted again, by the next process.
+        let _ = directory.remove(&chunk_file(key));
+    }
+    shelf.counters.evictions.add(evicted.len() as u64);
+}
+
+/// Learns what is in the directory, the oldest first: it is the first to go where the quota shrank.
+fn index(shelf: &Shelf) {
+    let Some(directory) = shelf.directory() else { return };
+    if let Err(error) = clean(shelf, &directory) {
+        shelf.attach_warnings.warn(&shelf.options.directory, "leftovers cannot be listed", &error);
+    }
+    let mut found = Vec::new();
+    for number in 0..FAN_OUT {
+        if shelf.fills.is_closed() {
+            return;
+        }
+        if let Err(error) = index_fan_out(&directory, number, &mut found) {
+            shelf.attach_warnings.warn(&shelf.options.directory, "chunks cannot be listed", &error);
+        }
+    }
+    found.sort_unstable_by_key(|file: &Found| file.written);
+    let bytes = found.iter().fold(0_u64, |sum, file| sum.saturating_add(file.weight));
+    evict(shelf, &directory, &shelf.index.resize(allowance(shelf, &directory, bytes)));
+    for Found { key, weight, .. } in found {
+        evict(shelf, &directory, &shelf.index.restore(key, weight, ()));
+        if !shelf.index.contains(&key) {
+            // It alone is more than the allowance.
+            evict(shelf, &directory, &[key]);
+        }
+    }
+    shelf.indexed.store(true, Ordering::Release);
+}
+
+fn clean(shelf: &Shelf, directory: &Directory) -> io::Result<()> {
+    for file in directory.list(TMP)? {
+        directory.remove(&format!("{TMP}/{}", file.name))?;
+    }
+    shelf.quarantine.recover(directory)
+}
+
+fn index_fan_out(directory: &Directory, number: usize, found: &mut Vec<Found>) -> io::Result<()> {
+    let name = fan_out_directory(number);
+    for file in directory.list(&name)? {
+        match parse(number, &file.name) {
+            Some(key) if (1..=u64::from(MAX_SEALED_LEN)).contains(&file.len) => {
+                found.push(Found { written: file.written, key, weight: weight_of(file.len) });
+            }
+            // No chunk of ours: in this directory it would only evade the quota.
+            _ => drop(directory.remove(&format!("{name}/{}", file.name))),
+        }
+    }
+    Ok(())
+}
+
+fn fill(shelf: &Shelf, key: &Key, chunk: &SealedChunk) {
+    let Some(directory) = shelf.directory().filter(|_| shelf.writes.is_open()) else {
+        return shelf.counters.bypassed.add(1);
+    };
+    if shelf.index.contains(key) {
+        return;
+    }
+    let weight = weight_of(chunk.len() as u64);
+    let allowance = allowance(shelf, &directory, shelf.index.occupancy().bytes);
+    evict(shelf, &directory, &shelf.index.resize(allowance));
+    let Some(evicted) = shelf.index.make_room(weight) else {
+        return shelf.counters.bypassed.add(1);
+    };
+    evict(shelf, &directory, &evicted);
+    match write(&directory, key, chunk) {
+        Ok(()) => {
+            shelf.counters.fills.add(1);
+            evict(shelf, &directory, &shelf.index.insert(*key, weight, ()));
+        }
+        Err(_) if directory.is_gone() => {
+            shelf.counters.bypassed.add(1);
+            detach(shelf);
+        }
+        Err(error) => {
+            shelf.counters.bypassed.add(1);
+            shelf.writes.failed();
+            shelf.write_warnings.warn(&shelf.options.directory, "a chunk cannot be written", &error);
+        }
+    }
+}
+
+/// Writes a chunk; once more if a directory of ours was missing.
+fn write(directory: &Directory, key: &Key, chunk: &SealedChunk) -> io::Result<()> {
+    let file = chunk_file(key);
+    match directory.write(&file, chunk.bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !directory.is_gone() => {
+            directory.mend()?;
+            directory.write(&file, chunk.bytes())
+        }
+        written => written,
+    }
+}

@@ -1,0 +1,141 @@
+//! Sealed chunks on the local disk: the tier that survives restarts.
+//!
+//! Chunks are files of our own (docs/decisions/0011 has the comparison with foyer). The invariants: what is read is
+//! verified against its id, and what fails is quarantined, fetched again and replaced; the quota and the free floor
+//! are kept; and whatever the disk does, the reader gets the answer of the tier below. `directory.rs` draws the
+//! layout and says why nothing is synced.
+
+mod counts;
+mod directory;
+mod file_name;
+mod fills;
+mod health;
+mod keeper;
+mod options;
+mod quarantine;
+mod shelf;
+
+use std::fmt;
+use std::sync::{Arc, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use frazil_format::SealedChunk;
+
+use crate::flights::{Answer, Flights};
+use crate::policy::residents::Key;
+use crate::size::Size;
+use crate::{Tier, TierError, Wanted};
+
+pub use counts::DiskCounts;
+use fills::Offer;
+pub use options::DiskOptions;
+use shelf::{LookUp, Shelf};
+
+/// What file systems hand out, in bytes.
+const PAGE_BYTES: u64 = 4096;
+/// A tier that is dropped waits so long for its last write. One on a disk that hangs is left behind.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// A tier that keeps chunks on disk.
+#[derive(Debug)]
+pub struct Disk {
+    below: Arc<dyn Tier>,
+    flights: Arc<Flights>,
+    shelf: Arc<Shelf>,
+    keeper: Option<JoinHandle<()>>,
+}
+
+impl Disk {
+    /// A disk tier over another. What is in the directory from before is found again, in the background.
+    ///
+    /// A directory that cannot be used, because another process has it, it cannot be made or written, is a tier that
+    /// asks below: [`Disk::bypass_reason`] says why, the log too, and it is tried again every
+    /// [`DiskOptions::retry_after`].
+    pub fn new(below: Arc<dyn Tier>, options: DiskOptions) -> Self {
+        let shelf = Arc::new(Shelf::new(options));
+        keeper::attach(&shelf);
+        let kept = Arc::clone(&shelf);
+        let keeper =
+            std::thread::Builder::new().name("frazil-disk".to_owned()).spawn(move || keeper::run(&kept));
+        // Without a thread no fill is ever written; reads go on.
+        Self { below, flights: Arc::default(), shelf, keeper: keeper.ok() }
+    }
+
+    /// Why the directory is not used now; none while it is.
+    pub fn bypass_reason(&self) -> Option<String> {
+        self.shelf.why_not.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What happened so far, and how much is kept now.
+    pub fn counts(&self) -> DiskCounts {
+        self.shelf.counts()
+    }
+
+    /// Waits until the index is complete and nothing waits to be written; false if that takes longer than `patience`.
+    pub async fn settle(&self, patience: Duration) -> bool {
+        let shelf = Arc::clone(&self.shelf);
+        tokio::task::spawn_blocking(move || shelf.fills.settle(patience)).await.unwrap_or(false)
+    }
+}
+
+/// What a file of so many bytes takes from the quota.
+fn weight_of(len: u64) -> u64 {
+    len.checked_next_multiple_of(PAGE_BYTES).unwrap_or(u64::MAX)
+}
+
+#[async_trait]
+impl Tier for Disk {
+    async fn get(&self, wanted: &Wanted) -> Result<SealedChunk, TierError> {
+        let fetch = || {
+            let (shelf, below, wanted) = (Arc::clone(&self.shelf), Arc::clone(&self.below), *wanted);
+            async move { answer(&shelf, below.as_ref(), &wanted).await }
+        };
+        let chunk = self.flights.join(wanted, || self.to_string(), || None, fetch).await?;
+        let (len, expected) = (chunk.len() as u64, u64::from(wanted.sealed_len));
+        if len != expected {
+            return Err(TierError::WrongLength { id: wanted.id, tier: self.to_string(), len, expected });
+        }
+        Ok(chunk)
+    }
+}
+
+async fn answer(shelf: &Arc<Shelf>, below: &dyn Tier, wanted: &Wanted) -> Answer {
+    let counters = &shelf.counters;
+    match shelf.look_up(wanted).await {
+        LookUp::Hit(chunk) => {
+            counters.hits.add(1);
+            return Ok(chunk);
+        }
+        LookUp::Bypass => {
+            counters.bypassed.add(1);
+            return below.get(wanted).await;
+        }
+        LookUp::Miss => counters.misses.add(1),
+    }
+    let chunk = below.get(wanted).await?;
+    if shelf.fills.offer(Key::from(wanted), chunk.clone()) == Offer::Dropped {
+        counters.dropped_fills.add(1);
+    }
+    Ok(chunk)
+}
+
+impl fmt::Display for Disk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let DiskOptions { directory, quota_bytes, .. } = &self.shelf.options;
+        write!(f, "disk({}, {}) → {}", directory.display(), Size(*quota_bytes), self.below)
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        self.shelf.fills.close();
+        if self.shelf.fills.settle(FAREWELL)
+            && let Some(keeper) = self.keeper.take()
+        {
+            // It has nothing left to do; a panic of it would have been printed.
+            let _ = keeper.join();
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Single flight: however many callers want a chunk, one of them fetches it.
+//!
+//! A fetch runs as a task of its own. Who gives up gives up the wait and nothing else: the others get their answer,
+//! and a caller that comes back finds the fetch further on. How long a fetch may take is for the tier below to bound.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use frazil_format::SealedChunk;
+use futures::FutureExt;
+use futures::future::Shared;
+use tokio::sync::oneshot;
+
+use crate::{TierError, Wanted};
+
+/// Beyond so many fetches a caller fetches for itself, in its own time: callers bound themselves.
+const MAX_FLIGHTS: usize = 4096;
+
+/// What a tier says.
+pub(crate) type Answer = Result<SealedChunk, TierError>;
+
+type Flight = Shared<oneshot::Receiver<Answer>>;
+
+/// The fetches that are under way.
+#[derive(Debug, Default)]
+pub(crate) struct Flights {
+    under_way: Mutex<HashMap<Wanted, Flight>>,
+}
+
+/// How a caller comes to its answer.
+enum Boarding<F> {
+    /// It is there by now.
+    Landed(SealedChunk),
+    /// It is being fetched.
+    Wait(Flight),
+    /// Too many fetches are under way.
+    Alone(F),
+}
+
+impl Flights {
+    /// The answer of the fetch for this chunk, which is started if nobody did before.
+    ///
+    /// `landed` looks for an answer that came in between; `fetch` must leave it where `landed` looks.
+    pub(crate) async fn join<F: Future<Output = Answer> + Send + 'static>(
+        self: &Arc<Self>,
+        wanted: &Wanted,
+        tier: impl Fn() -> String,
+        landed: impl FnOnce() -> Option<SealedChunk>,
+        fetch: impl FnOnce() -> F,
+    ) -> Answer {
+        match self.board(wanted, landed, fetch) {
+            Boarding::Landed(chunk) => Ok(chunk),
+            Boarding::Wait(flight) => flight.await.unwrap_or_else(|_| Err(lost(wanted, tier()))),
+            Boarding::Alone(fetch) => fetch.await,
+        }
+    }
+
+    fn board<F: Future<Output = Answer> + Send + 'static>(
+        self: &Arc<Self>,
+        wanted: &Wanted,
+        landed: impl FnOnce() -> Option<SealedChunk>,
+        fetch: impl FnOnce() -> F,
+    ) -> Boarding<F> {
+        let mut under_way = self.lock();
+        if let Some(flight) = under_way.get(wanted) {
+            return Boarding::Wait(flight.clone());
+        }
+        // A flight leaves its answer before it leaves this table: who finds neither is the first.
+        if let Some(chunk) = landed() {
+            return Boarding::Landed(chunk);
+        }
+        let fetch = fetch();
+        if under_way.len() >= MAX_FLIGHTS {
+            return Boarding::Alone(fetch);
+        }
+        let (answer, flight) = oneshot::channel();
+        let flight = flight.shared();
+        under_way.insert(*wanted, flight.clone());
+        let landing = Landing { flights: Arc::clone(self), wanted: *wanted };
+        tokio::spawn(async move {
+            let fetched = fetch.await;
+            drop(landing);
+            // Everybody may have given up by now.
+            let _ = answer.send(fetched);
+        });
+        Boarding::Wait(flight)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Wanted, Flight>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes a flight off the table when it ends, however it ends.
+struct Landing {
+    flights: Arc<Flights>,
+    wanted: Wanted,
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        self.flights.lock().remove(&self.wanted);
+    }
+}
+
+/// The fetch ended without a word: it panicked, or its runtime is shutting down.
+fn lost(wanted: &Wanted, tier: String) -> TierError {
+    let source = Arc::new(std::io::Error::other("the fetch ended without an answer"));
+    TierError::Transient { id: wanted.id, tier, source }
+}
