@@ -1,0 +1,35 @@
+//! The host cache: one process for all agents of a host, behind a Unix socket.
+//!
+//! Its process owns the tiers and the store's credentials and never holds a key; an agent holds the keys of its
+//! image and needs nothing but the socket. [`HostServer`] answers, [`HostCache`] asks: the latter is a [`Tier`] and
+//! a [`Catalog`] like any other. [`protocol`] says what goes over the socket.
+//!
+//! [`Tier`]: crate::Tier
+
+mod catalog;
+mod client;
+mod error;
+mod jitter;
+mod joint;
+mod kept;
+mod lazy;
+mod meter;
+mod metered;
+pub mod protocol;
+mod server;
+mod socket;
+mod socket_buffers;
+mod stats;
+
+pub use catalog::{Catalog, Freshness, Named};
+pub use client::{HostCache, HostCacheCounts, HostCacheOptions};
+pub use error::HostError;
+pub use kept::{KeptCatalog, KeptOptions};
+pub use lazy::{LazyStore, Opened};
+pub use meter::{LATENCY_BOUNDS_US, Latency, Meter, MeterCounts};
+pub use metered::Metered;
+pub use server::{
+    Admission, AnyTenant, HostServer, Limits, OwnUser, Peer, ServerOptions, TenantPolicy, TenantsOf,
+};
+pub use socket::HostSocket;
+pub use stats::{CatalogStats, Connections, Counter, CounterSource, Errors, HostStats, Requests};

@@ -1,0 +1,88 @@
+//! The way to the host cache: one connection, which is made anew when it breaks.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use super::counts::Counters;
+use super::link::Link;
+use crate::host::protocol::{HELLO_LEN, Hello, ProtocolError, Verdict};
+use crate::host::{HostError, socket_buffers};
+
+/// How long a host cache may take to say hello: it does nothing before that.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Where the connection is made, by whoever needs one first.
+#[derive(Debug)]
+pub(super) struct Door {
+    path: PathBuf,
+    link: Mutex<Option<Arc<Link>>>,
+    /// Held by who connects; the others wait for it.
+    connecting: tokio::sync::Mutex<()>,
+    counters: Arc<Counters>,
+}
+
+impl Door {
+    pub(super) fn new(path: PathBuf, counters: Arc<Counters>) -> Self {
+        Self { path, link: Mutex::default(), connecting: tokio::sync::Mutex::default(), counters }
+    }
+
+    /// The connection; a new one if there is none that works.
+    pub(super) async fn enter(&self) -> Result<Arc<Link>, HostError> {
+        if let Some(link) = self.open_link() {
+            return Ok(link);
+        }
+        let _connecting = self.connecting.lock().await;
+        if let Some(link) = self.open_link() {
+            return Ok(link);
+        }
+        let link = Arc::new(self.connect().await?);
+        if !self.counters.connected() {
+            tracing::info!(socket = %self.path.display(), "connected to the host cache again");
+        }
+        *self.link.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&link));
+        Ok(link)
+    }
+
+    fn open_link(&self) -> Option<Arc<Link>> {
+        let link = self.link.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        link.is_open().then_some(link)
+    }
+
+    async fn connect(&self) -> Result<Link, HostError> {
+        timeout(HELLO_TIMEOUT, self.greet()).await.unwrap_or_else(|error| Err(self.failed(error.into())))
+    }
+
+    async fn greet(&self) -> Result<Link, HostError> {
+        let failed = |error| self.failed(error);
+        let mut stream = UnixStream::connect(&self.path).await.map_err(failed)?;
+        let mut hello = [0; HELLO_LEN];
+        stream.read_exact(&mut hello).await.map_err(failed)?;
+        let Hello(verdict) = Hello::decode(&hello).map_err(|source| self.garbled(source))?;
+        match verdict {
+            Verdict::Welcome { in_flight: 0 } => Err(self.garbled(ProtocolError::BadBody("a hello"))),
+            Verdict::Welcome { in_flight } => {
+                socket_buffers::widen(&stream);
+                stream.write_all(&Hello::AGENT.encode()).await.map_err(failed)?;
+                Ok(Link::start(stream, in_flight))
+            }
+            Verdict::Refused => Err(HostError::PeerRefused { path: self.path.clone() }),
+            Verdict::Busy { .. } => {
+                Err(self.failed(io::Error::new(io::ErrorKind::ResourceBusy, "too many connections")))
+            }
+        }
+    }
+
+    fn failed(&self, source: io::Error) -> HostError {
+        HostError::Socket { action: "connect to", path: self.path.clone(), source: Arc::new(source) }
+    }
+
+    fn garbled(&self, source: ProtocolError) -> HostError {
+        HostError::Protocol { path: self.path.clone(), source }
+    }
+}

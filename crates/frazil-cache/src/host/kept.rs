@@ -1,0 +1,199 @@
+//! Names and manifests that stay on the host's disk, so that images start while the origin cannot be reached.
+//!
+//! ```text
+//! <directory>/manifests/<root>/<manifest id>          as it is in the store; verified whenever it is read
+//! <directory>/references/<BLAKE3 of tenant, 0, name>  JSON: tenant, name and what it stood for
+//! ```
+//!
+//! Invariant: a manifest is the one that its id names. A name is asked of the origin every time; what was known
+//! last is an answer only when the origin gives none, and says so.
+
+mod files;
+mod references;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use frazil_format::{ManifestId, RootId};
+use frazil_store::{ErrorClass, ImageName, MAX_MANIFEST_BYTES};
+
+use super::catalog::{about, verified};
+use super::joint::Joint;
+use super::stats::CatalogStats;
+use super::{Catalog, Freshness, HostError, Named};
+use files::{Files, Outcome};
+
+/// How names and manifests are kept.
+#[derive(Clone, Debug)]
+pub struct KeptOptions {
+    /// Where. Made if need be.
+    pub directory: PathBuf,
+    /// How long the origin may take to say what a name stands for before the last known answer is given.
+    pub patience: Duration,
+    /// The most bytes of manifests that are kept; the ones that were not used for longest go.
+    pub manifest_bytes: u64,
+}
+
+impl KeptOptions {
+    /// In this directory; three seconds (a mount that waits longer feels broken), 1 GiB (a thousand manifests of
+    /// images of several gigabytes).
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+            patience: Duration::from_secs(3),
+            manifest_bytes: 1 << 30,
+        }
+    }
+}
+
+/// A catalog that remembers.
+#[derive(Debug)]
+pub struct KeptCatalog {
+    below: Arc<dyn Catalog>,
+    patience: Duration,
+    references: Files,
+    manifests: Files,
+    fetches: Arc<Joint<(RootId, ManifestId), Result<Bytes, HostError>>>,
+    counters: Arc<Counters>,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    last_known_references: AtomicU64,
+    manifest_hits: AtomicU64,
+    manifest_fetches: AtomicU64,
+    damaged: AtomicU64,
+}
+
+impl KeptCatalog {
+    /// Keeps what `below` says. A directory that cannot be used is no error: nothing is kept then.
+    pub fn new(below: Arc<dyn Catalog>, options: &KeptOptions) -> Self {
+        Self {
+            below,
+            patience: options.patience,
+            references: Files::new(options.directory.join("references"), references::MAX_BYTES),
+            manifests: Files::new(options.directory.join("manifests"), options.manifest_bytes),
+            fetches: Arc::default(),
+            counters: Arc::default(),
+        }
+    }
+
+    /// What was counted so far.
+    pub fn stats(&self) -> CatalogStats {
+        CatalogStats {
+            last_known_references: self.counters.last_known_references.load(Relaxed),
+            manifest_hits: self.counters.manifest_hits.load(Relaxed),
+            manifest_fetches: self.counters.manifest_fetches.load(Relaxed),
+            damaged: self.counters.damaged.load(Relaxed),
+        }
+    }
+
+    /// What the origin said when it last could.
+    async fn last_known(&self, tenant: &str, name: &ImageName) -> Option<Named> {
+        let bytes = match self.references.read(&references::file_name(tenant, name), references::MAX_LEN).await
+        {
+            Outcome::Found(bytes) => bytes,
+            Outcome::Absent => return None,
+        };
+        match references::decode(&bytes, tenant, name) {
+            Some(reference) => {
+                self.counters.last_known_references.fetch_add(1, Relaxed);
+                Some(Named { reference, freshness: Freshness::LastKnown })
+            }
+            None => {
+                self.damaged(&self.references, &references::file_name(tenant, name)).await;
+                None
+            }
+        }
+    }
+
+    async fn remember(&self, tenant: &str, name: &ImageName, named: Option<&Named>) {
+        let file_name = references::file_name(tenant, name);
+        match named {
+            Some(named) => {
+                let text = references::encode(tenant, name, named.reference);
+                self.references.write(&file_name, text).await;
+            }
+            // Nobody's: what it stood for must not come back when the origin is away.
+            None => self.references.remove(&file_name).await,
+        }
+    }
+
+    async fn damaged(&self, files: &Files, name: &str) {
+        self.counters.damaged.fetch_add(1, Relaxed);
+        tracing::warn!(file = %files.path(name).display(), "a kept file is damaged: removed");
+        files.remove(name).await;
+    }
+
+    async fn kept_manifest(&self, file: &str, id: &ManifestId) -> Option<Bytes> {
+        let Outcome::Found(bytes) = self.manifests.read(file, MAX_MANIFEST_BYTES).await else { return None };
+        match verified(id, bytes) {
+            Ok(bytes) => Some(bytes),
+            Err(_) => {
+                self.damaged(&self.manifests, file).await;
+                None
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Catalog for KeptCatalog {
+    async fn reference(&self, tenant: &str, name: &ImageName) -> Result<Option<Named>, HostError> {
+        let mut asked = std::pin::pin!(self.below.reference(tenant, name));
+        let answer = match tokio::time::timeout(self.patience, &mut asked).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                if let Some(known) = self.last_known(tenant, name).await {
+                    tracing::warn!(%name, origin = %self.below, "no answer yet: the last known one is given");
+                    return Ok(Some(known));
+                }
+                asked.await
+            }
+        };
+        match answer {
+            Err(error) if error.class() == ErrorClass::Transient => {
+                let known = self.last_known(tenant, name).await.ok_or_else(|| error.clone())?;
+                tracing::warn!(%name, "{}: the last known answer is given", super::error::chain(&error));
+                Ok(Some(known))
+            }
+            Err(error) => Err(error),
+            Ok(named) => {
+                self.remember(tenant, name, named.as_ref()).await;
+                Ok(named)
+            }
+        }
+    }
+
+    async fn manifest(&self, root: RootId, id: &ManifestId) -> Result<Bytes, HostError> {
+        let file = format!("{root}/{id}");
+        if let Some(bytes) = self.kept_manifest(&file, id).await {
+            self.counters.manifest_hits.fetch_add(1, Relaxed);
+            return Ok(bytes);
+        }
+        let fetch = || {
+            let (below, files, id) = (Arc::clone(&self.below), self.manifests.clone(), *id);
+            let counters = Arc::clone(&self.counters);
+            async move {
+                counters.manifest_fetches.fetch_add(1, Relaxed);
+                let bytes = verified(&id, below.manifest(root, &id).await?)?;
+                files.write(&file, bytes.clone()).await;
+                Ok(bytes)
+            }
+        };
+        self.fetches.join((root, *id), fetch).await.unwrap_or_else(|| {
+            Err(HostError::remark(about(id), ErrorClass::Transient, "the fetch ended without an answer"))
+        })
+    }
+}
+
+impl fmt::Display for KeptCatalog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "kept → {}", self.below)
+    }
+}

@@ -1,0 +1,167 @@
+//! Small files under a directory, whole or not there, within a bound.
+//!
+//! A disk that is full, read-only or failing keeps nothing, and is nobody's error: it is said once, in the log.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+/// The most files that are looked at when room is made.
+const MAX_FILES: usize = 1 << 16;
+
+/// A directory of them.
+#[derive(Clone, Debug)]
+pub(super) struct Files(Arc<Directory>);
+
+#[derive(Debug)]
+struct Directory {
+    path: PathBuf,
+    budget_bytes: u64,
+    /// Distinguishes what is written at once.
+    number: AtomicU64,
+    complained: AtomicBool,
+}
+
+/// What was there.
+pub(super) enum Outcome {
+    /// The content.
+    Found(Bytes),
+    /// Nothing that can be read.
+    Absent,
+}
+
+impl Files {
+    pub(super) fn new(path: PathBuf, budget_bytes: u64) -> Self {
+        let (number, complained) = (AtomicU64::new(0), AtomicBool::new(false));
+        Self(Arc::new(Directory { path, budget_bytes, number, complained }))
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.0.path.join(name)
+    }
+
+    pub(super) async fn read(&self, name: &str, max_len: u64) -> Outcome {
+        let path = self.path(name);
+        self.work(move |directory| directory.read(&path, max_len)).await.unwrap_or(Outcome::Absent)
+    }
+
+    pub(super) async fn write(&self, name: &str, bytes: Bytes) {
+        let path = self.path(name);
+        self.work(move |directory| directory.complain(directory.write(&path, &bytes))).await;
+    }
+
+    pub(super) async fn remove(&self, name: &str) {
+        let path = self.path(name);
+        self.work(move |directory| {
+            directory.complain(match fs::remove_file(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                removed => removed,
+            });
+        })
+        .await;
+    }
+
+    /// Works off the reactor. None if the runtime is shutting down.
+    async fn work<T: Send + 'static>(&self, work: impl FnOnce(&Directory) -> T + Send + 'static) -> Option<T> {
+        let directory = Arc::clone(&self.0);
+        tokio::task::spawn_blocking(move || work(&directory)).await.ok()
+    }
+}
+
+impl Directory {
+    fn read(&self, path: &Path, max_len: u64) -> Outcome {
+        let read = || {
+            let file = fs::File::open(path)?;
+            if file.metadata()?.len() > max_len {
+                return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+            }
+            // What is used stays: the age of a file is that of its last use.
+            let _ = file.set_modified(SystemTime::now());
+            let mut bytes = Vec::new();
+            io::Read::read_to_end(&mut io::Read::take(file, max_len), &mut bytes)?;
+            Ok(bytes)
+        };
+        match read() {
+            Ok(bytes) => Outcome::Found(bytes.into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Outcome::Absent,
+            Err(error) => {
+                self.complain(Err(error));
+                Outcome::Absent
+            }
+        }
+    }
+
+    /// All of it or nothing, to whoever reads; what a power cut leaves is found out when it is read.
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        if bytes.len() as u64 > self.budget_bytes {
+            return Ok(());
+        }
+        let parent = path.parent().unwrap_or(&self.path);
+        fs::create_dir_all(parent)?;
+        self.make_room(bytes.len() as u64)?;
+        let number = self.number.fetch_add(1, Relaxed);
+        let unfinished = parent.join(format!(".{}-{number}.unfinished", std::process::id()));
+        let written = fs::File::create(&unfinished)
+            .and_then(|mut file| file.write_all(bytes))
+            .and_then(|()| fs::rename(&unfinished, path));
+        if written.is_err() {
+            let _ = fs::remove_file(&unfinished);
+        }
+        written
+    }
+
+    /// Removes what was not used for longest, what was never finished included, until so many bytes fit.
+    fn make_room(&self, len: u64) -> io::Result<()> {
+        let mut files = Vec::new();
+        list(&self.path, 2, &mut files)?;
+        let mut total = files.iter().fold(len, |sum, file| sum.saturating_add(file.len));
+        if total <= self.budget_bytes && files.len() < MAX_FILES {
+            return Ok(());
+        }
+        files.sort_by_key(|file| file.used);
+        let mut too_many = files.len().saturating_sub(MAX_FILES - 1);
+        for file in &files {
+            if total <= self.budget_bytes && too_many == 0 {
+                break;
+            }
+            fs::remove_file(&file.path)?;
+            total = total.saturating_sub(file.len);
+            too_many = too_many.saturating_sub(1);
+        }
+        Ok(())
+    }
+
+    fn complain(&self, outcome: io::Result<()>) {
+        if let Err(error) = outcome
+            && !self.complained.swap(true, Relaxed)
+        {
+            tracing::warn!(directory = %self.path.display(), %error, "names and manifests are not kept");
+        }
+    }
+}
+
+struct Listed {
+    path: PathBuf,
+    len: u64,
+    used: SystemTime,
+}
+
+/// The files of a directory, and of those in it, so many levels deep.
+fn list(directory: &Path, levels: u32, files: &mut Vec<Listed>) -> io::Result<()> {
+    for entry in fs::read_dir(directory)?.take(MAX_FILES) {
+        let entry = entry?;
+        let Ok(metadata) = entry.metadata() else { continue };
+        if metadata.is_dir() && levels > 1 {
+            list(&entry.path(), levels - 1, files)?;
+        } else if metadata.is_file() {
+            let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+            files.push(Listed { path: entry.path(), len: metadata.len(), used });
+        }
+    }
+    Ok(())
+}

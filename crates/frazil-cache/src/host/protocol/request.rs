@@ -1,0 +1,149 @@
+//! What an agent asks.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use frazil_format::{ChunkId, ManifestId, RootId};
+use frazil_store::ImageName;
+
+use super::frame::split;
+use super::{
+    HEADER_LEN, Header, MAX_ERROR_BODY, MAX_REQUEST_BODY, MAX_STATS_BODY, MANIFEST_PIECE_LEN, ProtocolError,
+};
+use crate::Wanted;
+
+const CHUNK: u8 = 1;
+const REFERENCE: u8 = 2;
+const MANIFEST: u8 = 3;
+const STATS: u8 = 4;
+const PING: u8 = 5;
+const FORGET: u8 = 6;
+
+/// What is asked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Question {
+    /// The sealed bytes of a chunk.
+    Chunk(Wanted),
+    /// What a name stands for.
+    Reference {
+        /// Whose name.
+        tenant: String,
+        /// The name.
+        name: ImageName,
+    },
+    /// A piece of a manifest.
+    Manifest {
+        /// The root that holds it.
+        root: RootId,
+        /// The manifest.
+        id: ManifestId,
+        /// Where the piece starts, in bytes.
+        offset: u64,
+    },
+    /// What the host cache has counted.
+    Stats,
+    /// Whether anybody is there.
+    Ping,
+}
+
+/// What an agent sends.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Request {
+    /// A question, which is answered.
+    Ask(Question),
+    /// Nobody waits for this request's answer any more.
+    Forget,
+}
+
+impl Question {
+    /// The longest body that an answer to it can have, in bytes; an error's included.
+    pub fn answer_limit(&self) -> u32 {
+        let answer = match self {
+            Self::Chunk(wanted) => wanted.sealed_len,
+            Self::Reference { .. } => 36,
+            Self::Manifest { .. } => MANIFEST_PIECE_LEN + 8,
+            Self::Stats => MAX_STATS_BODY,
+            Self::Ping => 0,
+        };
+        answer.max(MAX_ERROR_BODY)
+    }
+}
+
+impl Request {
+    /// As it goes over the socket, header and body.
+    pub fn encode(&self, id: u64) -> Bytes {
+        let mut body = BytesMut::zeroed(HEADER_LEN);
+        let kind = match self {
+            Self::Ask(Question::Chunk(wanted)) => {
+                body.put_u32_le(wanted.root.number());
+                body.put_u32_le(wanted.sealed_len);
+                body.put_slice(wanted.id.as_bytes());
+                CHUNK
+            }
+            Self::Ask(Question::Reference { tenant, name }) => {
+                body.put_u8(u8::try_from(tenant.len()).unwrap_or(u8::MAX));
+                body.put_slice(tenant.as_bytes());
+                body.put_slice(name.as_str().as_bytes());
+                REFERENCE
+            }
+            Self::Ask(Question::Manifest { root, id, offset }) => {
+                body.put_u32_le(root.number());
+                body.put_u32_le(0);
+                body.put_u64_le(*offset);
+                body.put_slice(id.as_bytes());
+                MANIFEST
+            }
+            Self::Ask(Question::Stats) => STATS,
+            Self::Ask(Question::Ping) => PING,
+            Self::Forget => FORGET,
+        };
+        // A tenant of 255 bytes and a name of 255 fit; no caller has a longer one.
+        let body_len = u32::try_from(body.len() - HEADER_LEN).unwrap_or(u32::MAX);
+        body[..HEADER_LEN].copy_from_slice(&Header { body_len, kind, detail: 0, id }.encode());
+        body.freeze()
+    }
+
+    /// What came over the socket under this header.
+    ///
+    /// # Errors
+    /// What is wrong with it; [`ProtocolError::UnknownKind`] if it may be of a later agent.
+    pub fn decode(header: &Header, body: &[u8]) -> Result<Self, ProtocolError> {
+        header.within(MAX_REQUEST_BODY)?;
+        match header.kind {
+            CHUNK => chunk(body).ok_or(ProtocolError::BadBody("a request for a chunk")),
+            REFERENCE => reference(body).ok_or(ProtocolError::BadBody("a request for a reference")),
+            MANIFEST => manifest(body).ok_or(ProtocolError::BadBody("a request for a manifest")),
+            STATS | PING | FORGET if !body.is_empty() => {
+                Err(ProtocolError::BadBody("a request that has none"))
+            }
+            STATS => Ok(Self::Ask(Question::Stats)),
+            PING => Ok(Self::Ask(Question::Ping)),
+            FORGET => Ok(Self::Forget),
+            other => Err(ProtocolError::UnknownKind(other)),
+        }
+    }
+}
+
+fn chunk(body: &[u8]) -> Option<Request> {
+    let (root, rest) = split(body)?;
+    let (sealed_len, rest) = split(rest)?;
+    let id = ChunkId::from_bytes(rest.try_into().ok()?);
+    let root = RootId::from_number(u32::from_le_bytes(root));
+    Some(Request::Ask(Question::Chunk(Wanted { root, id, sealed_len: u32::from_le_bytes(sealed_len) })))
+}
+
+fn reference(body: &[u8]) -> Option<Request> {
+    let (len, rest) = body.split_first()?;
+    let (tenant, name) = rest.split_at_checked(usize::from(*len))?;
+    let tenant = std::str::from_utf8(tenant).ok()?.to_owned();
+    let name = std::str::from_utf8(name).ok()?.parse().ok()?;
+    Some(Request::Ask(Question::Reference { tenant, name }))
+}
+
+fn manifest(body: &[u8]) -> Option<Request> {
+    let (root, rest) = split(body)?;
+    let (reserved, rest) = split::<4>(rest)?;
+    let (offset, rest) = split(rest)?;
+    let id = ManifestId::from_bytes(rest.try_into().ok()?);
+    let root = RootId::from_number(u32::from_le_bytes(root));
+    let question = Question::Manifest { root, id, offset: u64::from_le_bytes(offset) };
+    (reserved == [0; 4]).then_some(Request::Ask(question))
+}
