@@ -10,14 +10,24 @@ use crate::barrier::Barrier;
 use crate::leftovers::Leftovers;
 use crate::objects::Objects;
 use crate::observed::{Observed, Record};
-use crate::{StoreError, StoreLocation};
+#[cfg(feature = "cloud")]
+use crate::patience::{Patience, STALL};
+use crate::{StoreError, StoreLocation, StoreOptions};
 
 /// Opens what is at the location, whether it is a store or not.
-pub(crate) fn open(location: &StoreLocation, record: &Record) -> Result<Objects, StoreError> {
+pub(crate) fn open(
+    location: &StoreLocation,
+    #[cfg_attr(not(feature = "cloud"), expect(unused_variables))] options: &StoreOptions,
+    record: &Record,
+) -> Result<Objects, StoreError> {
     match location {
         StoreLocation::Directory(path) => open_directory(path, record),
         #[cfg(feature = "cloud")]
-        StoreLocation::Bucket(url) => open_bucket(url, record),
+        StoreLocation::Bucket(url) => open_remote(|patience| url.open(patience), record),
+        #[cfg(feature = "cloud")]
+        StoreLocation::Published(url) => {
+            open_remote(|patience| url.open(options.plain_http, patience), record)
+        }
     }
 }
 
@@ -29,6 +39,10 @@ pub(crate) fn prepare(location: &StoreLocation) -> Result<(), StoreError> {
         // A bucket has an owner who made it for something: a prefix in it is free when it has no marker.
         #[cfg(feature = "cloud")]
         StoreLocation::Bucket(_) => Ok(()),
+        #[cfg(feature = "cloud")]
+        StoreLocation::Published(url) => {
+            Err(StoreError::ReadOnly { action: "make a store at", path: url.to_string() })
+        }
     }
 }
 
@@ -36,8 +50,11 @@ fn open_directory(path: &Path, record: &Record) -> Result<Objects, StoreError> {
     let files = LocalFileSystem::new_with_prefix(path)
         .map_err(|error| StoreError::backend("open", path.display(), error))?;
     let observe = |files| Arc::new(Observed::new(Arc::new(files), record.clone())) as Arc<dyn ObjectStore>;
+    let plain = observe(files.clone());
     Ok(Objects {
-        plain: observe(files.clone()),
+        once: Arc::clone(&plain),
+        plain,
+        stall: None,
         durable: observe(files.with_fsync(true)),
         barrier: Barrier::of_directory(path)?,
         leftovers: Some(Leftovers::of_directory(path)),
@@ -45,9 +62,20 @@ fn open_directory(path: &Path, record: &Record) -> Result<Objects, StoreError> {
 }
 
 #[cfg(feature = "cloud")]
-fn open_bucket(url: &crate::bucket::BucketUrl, record: &Record) -> Result<Objects, StoreError> {
-    let objects = Arc::new(Observed::new(url.open()?, record.clone()));
-    Ok(Objects { plain: objects.clone(), durable: objects, barrier: Barrier::not_needed(), leftovers: None })
+fn open_remote(
+    open: impl Fn(Patience) -> Result<Arc<dyn ObjectStore>, StoreError>,
+    record: &Record,
+) -> Result<Objects, StoreError> {
+    let observe = |objects| Arc::new(Observed::new(objects, record.clone())) as Arc<dyn ObjectStore>;
+    let retrying = observe(open(Patience::Retrying)?);
+    Ok(Objects {
+        plain: Arc::clone(&retrying),
+        durable: retrying,
+        once: observe(open(Patience::Once)?),
+        stall: Some(STALL),
+        barrier: Barrier::not_needed(),
+        leftovers: None,
+    })
 }
 
 fn prepare_directory(path: &Path, location: &StoreLocation) -> Result<(), StoreError> {

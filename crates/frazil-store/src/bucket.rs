@@ -2,19 +2,25 @@
 //!
 //! Credentials, endpoints and regions come from each provider's standard environment variables, files and instance
 //! roles, as the object store crate reads them (`AWS_ENDPOINT_URL`, `AWS_ALLOW_HTTP`, `AWS_SKIP_SIGNATURE`,
-//! `GOOGLE_APPLICATION_CREDENTIALS`, `AZURE_STORAGE_ACCOUNT_NAME` …). A URL never holds a secret.
+//! `GOOGLE_APPLICATION_CREDENTIALS`, `AZURE_STORAGE_ACCOUNT_NAME` …), and for AWS from the shared files that
+//! [`crate::aws_profile`] reads. Tokens of roles are fetched again five minutes before they expire. A URL never holds
+//! a secret.
 
 use std::fmt;
 use std::sync::Arc;
 
 use object_store::ObjectStore;
-use object_store::aws::AmazonS3Builder;
-use object_store::azure::MicrosoftAzureBuilder;
-use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::client::ClientConfigKey;
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 
 use crate::StoreError;
+use crate::aws_profile::{Profile, ProfileCredentials};
+use crate::patience::Patience;
+use crate::throttled::Connector;
 
 /// Whose protocol a bucket speaks.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -61,27 +67,86 @@ impl BucketUrl {
         Ok(Self { provider, bucket: bucket.to_owned(), prefix })
     }
 
-    pub(crate) fn open(&self) -> Result<Arc<dyn ObjectStore>, StoreError> {
+    pub(crate) fn open(&self, patience: Patience) -> Result<Arc<dyn ObjectStore>, StoreError> {
         let opened = match self.provider {
-            Provider::S3 => AmazonS3Builder::from_env()
-                .with_bucket_name(&self.bucket)
-                .build()
-                .map(|bucket| self.below_prefix(bucket)),
-            Provider::Google => GoogleCloudStorageBuilder::from_env()
-                .with_bucket_name(&self.bucket)
-                .build()
-                .map(|bucket| self.below_prefix(bucket)),
-            Provider::Azure => MicrosoftAzureBuilder::from_env()
-                .with_container_name(&self.bucket)
-                .build()
-                .map(|bucket| self.below_prefix(bucket)),
+            Provider::S3 => self.s3(patience).build().map(|bucket| self.below_prefix(bucket)),
+            Provider::Google => self.google(patience).build().map(|bucket| self.below_prefix(bucket)),
+            Provider::Azure => self.azure(patience).build().map(|bucket| self.below_prefix(bucket)),
         };
         opened.map_err(|error| StoreError::backend("open", self, error))
+    }
+
+    fn s3(&self, patience: Patience) -> AmazonS3Builder {
+        let mut builder = AmazonS3Builder::from_env()
+            .with_bucket_name(&self.bucket)
+            .with_retry(patience.retries())
+            .with_http_connector(Connector);
+        for (key, value) in client_settings("AWS", patience) {
+            builder = builder.with_config(AmazonS3ConfigKey::Client(key), value);
+        }
+        match Profile::of_environment(|name| std::env::var(name).ok()) {
+            Some(profile) => with_profile(builder, profile),
+            None => builder,
+        }
+    }
+
+    fn google(&self, patience: Patience) -> GoogleCloudStorageBuilder {
+        let mut builder = GoogleCloudStorageBuilder::from_env()
+            .with_bucket_name(&self.bucket)
+            .with_retry(patience.retries())
+            .with_http_connector(Connector);
+        for (key, value) in client_settings("GOOGLE", patience) {
+            builder = builder.with_config(GoogleConfigKey::Client(key), value);
+        }
+        builder
+    }
+
+    fn azure(&self, patience: Patience) -> MicrosoftAzureBuilder {
+        let mut builder = MicrosoftAzureBuilder::from_env()
+            .with_container_name(&self.bucket)
+            .with_retry(patience.retries())
+            .with_http_connector(Connector);
+        for (key, value) in client_settings("AZURE", patience) {
+            builder = builder.with_config(AzureConfigKey::Client(key), value);
+        }
+        builder
     }
 
     fn below_prefix(&self, bucket: impl ObjectStore) -> Arc<dyn ObjectStore> {
         Arc::new(PrefixStore::new(bucket, self.prefix.clone()))
     }
+}
+
+/// The settings that the environment leaves to us.
+fn client_settings(
+    prefix: &str,
+    patience: Patience,
+) -> impl Iterator<Item = (ClientConfigKey, &'static str)> {
+    patience.client().into_iter().filter(move |(key, _)| {
+        std::env::var_os(format!("{prefix}_{}", key.as_ref().to_ascii_uppercase())).is_none()
+    })
+}
+
+/// What the environment does not say, a profile may. A key in the environment comes first, then one in the profile,
+/// then roles: the order of AWS's own tools.
+fn with_profile(mut builder: AmazonS3Builder, profile: Profile) -> AmazonS3Builder {
+    let settings = [
+        ("region", [AmazonS3ConfigKey::Region, AmazonS3ConfigKey::DefaultRegion]),
+        ("endpoint_url", [AmazonS3ConfigKey::Endpoint, AmazonS3ConfigKey::S3Endpoint]),
+    ];
+    for (name, keys) in settings {
+        if keys.iter().any(|key| builder.get_config_value(key).is_some()) {
+            continue;
+        }
+        if let (Some(value), [key, _]) = (profile.setting(name), keys) {
+            builder = builder.with_config(key, value);
+        }
+    }
+    let has_key = builder.get_config_value(&AmazonS3ConfigKey::AccessKeyId).is_some();
+    if has_key || !profile.has_key() {
+        return builder;
+    }
+    builder.with_credentials(Arc::new(ProfileCredentials::new(profile)))
 }
 
 impl fmt::Display for BucketUrl {

@@ -18,10 +18,10 @@ impl Store {
         self.objects().put_if_absent(&path, chunk.bytes().clone()).await
     }
 
-    /// Reads a sealed chunk, and verifies it.
+    /// Reads a sealed chunk, and verifies it. Asks once: who wants it decides whether, and when, to ask again.
     pub async fn get_chunk(&self, root: RootId, id: &ChunkId) -> Result<SealedChunk, StoreError> {
         let path = layout::chunk(root, id);
-        let bytes = match self.objects().read(&path, MAX_SEALED_LEN.into()).await {
+        let bytes = match self.objects().read_once(&path, MAX_SEALED_LEN.into()).await {
             Err(StoreError::NotFound { .. }) => return Err(StoreError::ChunkNotFound { root, id: *id }),
             read => read?,
         };

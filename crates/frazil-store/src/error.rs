@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind};
+use std::time::Duration;
 
 use frazil_format::{ChunkId, FormatError, RootId};
 
@@ -46,9 +47,9 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// A kind of store that is planned for.
-    #[error("a store at {scheme}:// is not supported yet: {text:?}; use a directory")]
-    LocationNotYet {
+    /// A kind of store that this program was built without.
+    #[error("this program was built without stores at {scheme}://: {text:?}")]
+    LocationNotBuilt {
         /// What was given.
         text: String,
         /// The part before `://`.
@@ -99,6 +100,42 @@ pub enum StoreError {
     NoActiveRoot {
         /// The store.
         location: String,
+    },
+    /// What was asked needs more than reading by name.
+    #[error("cannot {action} {path}: a store that is published over HTTP is read-only, and read by name")]
+    ReadOnly {
+        /// What was tried.
+        action: &'static str,
+        /// On which object, or at which location.
+        path: String,
+    },
+    /// Nobody said that the network may read and change what the store answers.
+    #[error("{location} is plain http, which must be allowed explicitly")]
+    PlainHttp {
+        /// The store.
+        location: String,
+    },
+    /// The store has too much to do, and says when to come back.
+    #[error("cannot {action} {path}: the store answers {status}, to be asked again in {} s", after.as_secs())]
+    Throttled {
+        /// What was tried.
+        action: &'static str,
+        /// On which object.
+        path: String,
+        /// The HTTP status.
+        status: u16,
+        /// How long to leave it alone.
+        after: Duration,
+    },
+    /// The store does not answer.
+    #[error("cannot {action} {path}: no answer for {} s", waited.as_secs())]
+    Stalled {
+        /// What was tried.
+        action: &'static str,
+        /// On which object.
+        path: String,
+        /// How long it was waited for.
+        waited: Duration,
     },
     /// The object is not there.
     #[error("{path} is not in the store")]
@@ -225,18 +262,30 @@ impl StoreError {
             | Self::Damaged { .. }
             | Self::KeyDamaged { .. } => ErrorClass::Corrupt,
             Self::BadLocation { .. }
-            | Self::LocationNotYet { .. }
+            | Self::LocationNotBuilt { .. }
             | Self::BadName { .. }
             | Self::BadLabel { .. }
             | Self::Occupied { .. }
             | Self::UnknownFormat { .. }
             | Self::NoActiveRoot { .. }
+            | Self::ReadOnly { .. }
+            | Self::PlainHttp { .. }
             | Self::KeyExposed { .. }
             | Self::KeyMismatch { .. }
             | Self::KeyRefused { .. } => ErrorClass::Denied,
-            Self::CannotMakeKey { .. } => ErrorClass::Transient,
+            Self::CannotMakeKey { .. } | Self::Throttled { .. } | Self::Stalled { .. } => {
+                ErrorClass::Transient
+            }
             Self::Io { source, .. } => io_class(source.kind()),
             Self::Backend { class, .. } => *class,
+        }
+    }
+
+    /// How long the store wants to be left alone before it is asked again.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Throttled { after, .. } => Some(*after),
+            _ => None,
         }
     }
 
@@ -249,6 +298,16 @@ impl StoreError {
     pub(crate) fn backend(action: &'static str, path: impl fmt::Display, error: object_store::Error) -> Self {
         use object_store::Error as E;
         let path = path.to_string();
+        #[cfg(feature = "cloud")]
+        if let Some(crate::throttled::Throttled { status, after }) =
+            crate::throttled::Throttled::in_chain(&error)
+        {
+            return Self::Throttled { action, path, status, after };
+        }
+        #[cfg(feature = "cloud")]
+        if crate::published::OnlyRead::is_why(&error) {
+            return Self::ReadOnly { action, path };
+        }
         // An object that is to be written cannot be missing: its bucket is.
         let class = match error {
             E::NotFound { .. } if action != "write" => return Self::NotFound { path },

@@ -5,6 +5,8 @@
 //! is read is verified or refused. `layout.rs` says where everything lies.
 
 mod access_log;
+#[cfg(feature = "cloud")]
+mod aws_profile;
 mod backend;
 mod barrier;
 #[cfg(feature = "cloud")]
@@ -21,11 +23,17 @@ mod location;
 mod name;
 mod objects;
 mod observed;
+#[cfg(feature = "cloud")]
+mod patience;
 mod percent;
+#[cfg(feature = "cloud")]
+mod published;
 mod random;
 mod record;
 mod requests;
 mod store;
+#[cfg(feature = "cloud")]
+mod throttled;
 
 #[cfg(feature = "cloud")]
 pub use bucket::{BucketUrl, Provider};
@@ -36,6 +44,8 @@ pub use keyring::Keyring;
 pub use location::StoreLocation;
 pub use name::ImageName;
 pub use objects::Put;
+#[cfg(feature = "cloud")]
+pub use published::PublishedUrl;
 pub use record::{Reference, RootState, StoreId};
 pub use requests::RequestCounts;
-pub use store::{Store, StoreOptions};
+pub use store::{PlainHttp, Store, StoreOptions};

@@ -1,7 +1,7 @@
 //! Where a store is: the one place that reads `--store`.
 //!
-//! A directory, or with the feature `cloud` a bucket. Other kinds of stores become variants here and in
-//! [`crate::backend`], and nowhere else.
+//! A directory, or with the feature `cloud` a bucket, or a directory store that a web server publishes. Other kinds
+//! of stores become variants here and in [`crate::backend`], and nowhere else.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -11,8 +11,8 @@ use std::str::FromStr;
 
 use crate::{StoreError, percent};
 
-/// The schemes that will be understood, so that their users read "not yet" and not "no such directory".
-const NOT_YET: [&str; 5] = ["s3", "gs", "az", "http", "https"];
+/// The schemes that need the feature `cloud`, so that their users read that and not "no such directory".
+const OF_CLOUD: [&str; 5] = ["s3", "gs", "az", "http", "https"];
 
 /// Where a store is. Printed as a URL; what is printed parses to the same location.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -22,6 +22,9 @@ pub enum StoreLocation {
     /// A prefix in a bucket.
     #[cfg(feature = "cloud")]
     Bucket(crate::bucket::BucketUrl),
+    /// A directory store that a web server publishes.
+    #[cfg(feature = "cloud")]
+    Published(crate::published::PublishedUrl),
 }
 
 impl StoreLocation {
@@ -37,7 +40,7 @@ impl StoreLocation {
 impl FromStr for StoreLocation {
     type Err = StoreError;
 
-    /// Reads a path, `file:///PATH`, or the URL of a store that is not supported yet.
+    /// Reads a path, `file:///PATH`, or the URL of a bucket or of a published store.
     fn from_str(text: &str) -> Result<Self, StoreError> {
         let bad = |reason| StoreError::BadLocation { text: text.to_owned(), reason };
         if text.is_empty() {
@@ -57,8 +60,12 @@ impl FromStr for StoreLocation {
             Some((scheme, rest)) if let Some(provider) = crate::bucket::Provider::of_scheme(scheme) => {
                 crate::bucket::BucketUrl::parse(provider, rest).map(Self::Bucket).map_err(bad)
             }
-            Some((scheme, _)) if NOT_YET.contains(&scheme) => {
-                Err(StoreError::LocationNotYet { text: text.to_owned(), scheme: scheme.to_owned() })
+            #[cfg(feature = "cloud")]
+            Some((scheme, rest)) if let Some(url) = crate::published::PublishedUrl::parse(scheme, rest) => {
+                url.map(Self::Published).map_err(bad)
+            }
+            Some((scheme, _)) if OF_CLOUD.contains(&scheme) => {
+                Err(StoreError::LocationNotBuilt { text: text.to_owned(), scheme: scheme.to_owned() })
             }
             Some((scheme, _)) if is_scheme(scheme) => Err(bad("no store has such a scheme")),
             Some(_) => Self::directory(text),
@@ -75,6 +82,8 @@ impl fmt::Display for StoreLocation {
             }
             #[cfg(feature = "cloud")]
             Self::Bucket(url) => url.fmt(f),
+            #[cfg(feature = "cloud")]
+            Self::Published(url) => url.fmt(f),
         }
     }
 }
@@ -105,15 +114,13 @@ mod tests {
         assert_eq!("store".parse::<StoreLocation>().unwrap(), StoreLocation::Directory(here.join("store")));
     }
 
+    #[cfg(not(feature = "cloud"))]
     #[test]
-    fn stores_of_later_releases_are_refused_by_name() {
-        let buckets = ["s3://bucket/prefix", "gs://bucket", "az://container/x"];
-        for url in
-            ["https://host/path"].into_iter().chain(buckets.into_iter().filter(|_| !cfg!(feature = "cloud")))
-        {
+    fn stores_that_were_left_out_of_the_build_are_refused_by_name() {
+        for url in ["s3://bucket/prefix", "gs://bucket", "az://container/x", "https://host/path"] {
             let error = url.parse::<StoreLocation>().unwrap_err();
-            assert!(matches!(error, StoreError::LocationNotYet { .. }), "{url}: {error}");
-            assert!(error.to_string().contains("not supported yet"), "{error}");
+            assert!(matches!(error, StoreError::LocationNotBuilt { .. }), "{url}: {error}");
+            assert!(error.to_string().contains("built without"), "{error}");
         }
     }
 

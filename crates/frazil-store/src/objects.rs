@@ -5,6 +5,7 @@
 //! * A present chunk of another length is what a power cut left of it, and counts as absent.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
@@ -40,6 +41,10 @@ pub(crate) struct Objects {
     pub(crate) plain: Arc<dyn ObjectStore>,
     /// Puts are durable when they return.
     pub(crate) durable: Arc<dyn ObjectStore>,
+    /// Reads whose caller retries, and so nothing below may.
+    pub(crate) once: Arc<dyn ObjectStore>,
+    /// How long an answer and each piece of it is waited for; for ever where the kernel answers.
+    pub(crate) stall: Option<Duration>,
     pub(crate) barrier: Barrier,
     /// For stores where killed writers leave something.
     pub(crate) leftovers: Option<Leftovers>,
@@ -48,7 +53,7 @@ pub(crate) struct Objects {
 impl Objects {
     /// The object's length in bytes; `None` if it is not there.
     pub(crate) async fn len(&self, path: &Path) -> Result<Option<u64>, StoreError> {
-        match self.plain.head(path).await {
+        match self.within_stall("look at", path, self.plain.head(path)).await? {
             Ok(meta) => Ok(Some(meta.size)),
             Err(Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(StoreError::backend("look at", path, error)),
@@ -57,8 +62,22 @@ impl Objects {
 
     /// The whole object, which must not be longer than `limit` bytes.
     pub(crate) async fn read(&self, path: &Path, limit: u64) -> Result<Bytes, StoreError> {
+        self.read_from(&self.plain, path, limit).await
+    }
+
+    /// The same for a caller that retries.
+    pub(crate) async fn read_once(&self, path: &Path, limit: u64) -> Result<Bytes, StoreError> {
+        self.read_from(&self.once, path, limit).await
+    }
+
+    async fn read_from(
+        &self,
+        objects: &Arc<dyn ObjectStore>,
+        path: &Path,
+        limit: u64,
+    ) -> Result<Bytes, StoreError> {
         let failed = |error| StoreError::backend("read", path, error);
-        let answer = self.plain.get(path).await.map_err(failed)?;
+        let answer = self.within_stall("read", path, objects.get(path)).await?.map_err(failed)?;
         let oversized = |len| StoreError::Oversized { path: path.to_string(), len, limit };
         if answer.meta.size > limit {
             return Err(oversized(answer.meta.size));
@@ -70,13 +89,29 @@ impl Objects {
         let expected = usize::try_from(answer.meta.size).unwrap_or_default();
         let mut body = BytesMut::with_capacity(expected);
         let mut pieces = answer.into_stream();
-        while let Some(piece) = pieces.try_next().await.map_err(failed)? {
+        while let Some(piece) = self.within_stall("read", path, pieces.try_next()).await?.map_err(failed)? {
             body.extend_from_slice(&piece);
             if body.len() as u64 > limit {
                 return Err(oversized(body.len() as u64));
             }
         }
         Ok(body.freeze())
+    }
+
+    async fn within_stall<T>(
+        &self,
+        action: &'static str,
+        path: &Path,
+        answer: impl Future<Output = T>,
+    ) -> Result<T, StoreError> {
+        match self.stall {
+            None => Ok(answer.await),
+            Some(waited) => tokio::time::timeout(waited, answer).await.map_err(|_| StoreError::Stalled {
+                action,
+                path: path.to_string(),
+                waited,
+            }),
+        }
     }
 
     /// Writes the object, replacing what is there.

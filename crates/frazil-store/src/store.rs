@@ -21,6 +21,20 @@ const MAX_ROOTS: usize = 4096;
 pub struct StoreOptions {
     /// A file to append one JSON line per request to; none by default.
     pub access_log: Option<PathBuf>,
+    /// Whether a published store may be read over plain `http://`; refused by default. Buckets have their providers'
+    /// own switches, such as `AWS_ALLOW_HTTP`.
+    pub plain_http: PlainHttp,
+}
+
+/// Whether the network may read, and change, what a store answers. Chunks and manifests are verified against their
+/// ids in any case; the reference of a name, where those ids come from, is not.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
+pub enum PlainHttp {
+    /// No.
+    #[default]
+    Refused,
+    /// Yes: it is a trusted network.
+    Allowed,
 }
 
 /// A store: roots, their chunks, layer indexes and manifests, and the names of images.
@@ -44,7 +58,8 @@ impl Store {
         let requests = Arc::<Requests>::default();
         let log = options.access_log.as_deref().map(AccessLog::open).transpose()?.map(Arc::new);
         let observe = Record { requests: Arc::clone(&requests), log };
-        let objects = backend::open(location, &observe).map_err(|error| or_not_found(error, not_a_store))?;
+        let objects =
+            backend::open(location, options, &observe).map_err(|error| or_not_found(error, not_a_store))?;
         let marker: Marker = record::read(&objects, &layout::marker())
             .await
             .map_err(|error| or_not_found(error, not_a_store))?;
@@ -67,7 +82,7 @@ impl Store {
         }
         backend::prepare(location)?;
         let unobserved = Record { requests: Arc::default(), log: None };
-        create(&backend::open(location, &unobserved)?).await?;
+        create(&backend::open(location, options, &unobserved)?).await?;
         Self::open(location, options).await
     }
 

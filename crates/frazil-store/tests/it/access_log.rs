@@ -11,7 +11,7 @@ async fn the_access_log_and_the_counters_agree_with_what_was_asked() {
     let scene = Scene::new().await;
     let log = tempfile::tempdir().unwrap();
     let log = log.path().join("access.jsonl");
-    let options = StoreOptions { access_log: Some(log.clone()) };
+    let options = StoreOptions { access_log: Some(log.clone()), ..StoreOptions::default() };
     let location = StoreLocation::directory(scene.directory.path()).unwrap();
     let store = Store::open(&location, &options).await.unwrap();
     let before = store.requests();
@@ -56,7 +56,8 @@ async fn the_access_log_and_the_counters_agree_with_what_was_asked() {
 #[tokio::test]
 async fn a_log_that_cannot_be_opened_is_an_error_that_names_it() {
     let scene = Scene::new().await;
-    let options = StoreOptions { access_log: Some("/nonexistent/access.jsonl".into()) };
+    let options =
+        StoreOptions { access_log: Some("/nonexistent/access.jsonl".into()), ..StoreOptions::default() };
     let location = StoreLocation::directory(scene.directory.path()).unwrap();
     let error = Store::open(&location, &options).await.unwrap_err();
     assert_eq!(error.to_string(), "cannot open the access log /nonexistent/access.jsonl");

@@ -57,14 +57,17 @@ impl S3Server {
 
     /// Runs a test of this program against the server, in a process that has its address in the environment.
     fn run(&self, test: &str, store: &str) {
+        self.run_with(test, store, &[("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")]);
+    }
+
+    fn run_with(&self, test: &str, store: &str, environment: &[(&str, &str)]) {
         let output = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", test, "--nocapture"])
             .env(BUCKET, store)
             .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", self.port))
             .env("AWS_ALLOW_HTTP", "true")
-            .env("AWS_ACCESS_KEY_ID", "test")
-            .env("AWS_SECRET_ACCESS_KEY", "test")
             .env("AWS_REGION", "us-east-1")
+            .envs(environment.iter().copied())
             .output()
             .unwrap();
         let said = [output.stdout, output.stderr].concat();
@@ -129,4 +132,73 @@ fn a_bucket_that_is_not_there_is_said_to_be_missing() {
     let error = block_on(Store::open_or_create(&location, &StoreOptions::default())).unwrap_err();
     assert_eq!(error.class(), ErrorClass::NotFound, "{error}");
     assert!(error.to_string().starts_with("cannot write roots/00000001/state.json"), "{error}");
+}
+
+#[test]
+fn a_key_that_is_rotated_in_the_shared_file_is_used_without_opening_the_store_again() {
+    let Some(location) = std::env::var_os(BUCKET) else {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("credentials");
+        write_key(&file, "FIRST");
+        let server = S3Server::start();
+        server.make_bucket("images");
+        server.run_with(
+            "buckets::a_key_that_is_rotated_in_the_shared_file_is_used_without_opening_the_store_again",
+            "s3://images",
+            &[("AWS_SHARED_CREDENTIALS_FILE", file.to_str().unwrap()), ("AWS_PROFILE", "work")],
+        );
+        return;
+    };
+    let file = std::env::var("AWS_SHARED_CREDENTIALS_FILE").unwrap();
+    let witness = Witness::start(std::env::var("AWS_ENDPOINT_URL").unwrap().strip_prefix("http://").unwrap());
+    // SAFETY: this process runs this test alone, and no other thread looks at the environment meanwhile.
+    unsafe { std::env::set_var("AWS_ENDPOINT_URL", format!("http://{}", witness.address)) };
+    let location = location.to_str().unwrap().parse().unwrap();
+    block_on(async {
+        let store = Store::open_or_create(&location, &StoreOptions::default()).await.unwrap();
+        assert!(witness.saw("Credential=FIRST/") && !witness.saw("Credential=SECOND/"));
+        write_key(file.as_ref(), "SECOND");
+        store.active_root().await.unwrap();
+        assert!(witness.saw("Credential=SECOND/"));
+    });
+}
+
+fn write_key(file: &std::path::Path, key: &str) {
+    let content = format!("[work]\naws_access_key_id = {key}\naws_secret_access_key = secret\n");
+    std::fs::write(file, content).unwrap();
+}
+
+/// Passes requests on to a server, and remembers what they said. It ends with the process.
+struct Witness {
+    address: std::net::SocketAddr,
+    seen: std::sync::Arc<std::sync::Mutex<Vec<u8>>>,
+}
+
+impl Witness {
+    fn start(upstream: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (upstream, seen) = (upstream.to_owned(), std::sync::Arc::<std::sync::Mutex<Vec<u8>>>::default());
+        let written = seen.clone();
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let server = TcpStream::connect(&upstream).unwrap();
+                let (mut questions, mut answers) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                let (mut client, mut server, written) = (client, server, written.clone());
+                std::thread::spawn(move || std::io::copy(&mut answers, &mut client));
+                std::thread::spawn(move || {
+                    let mut piece = [0; 8192];
+                    while let Ok(len @ 1..) = questions.read(&mut piece) {
+                        written.lock().unwrap().extend_from_slice(&piece[..len]);
+                        server.write_all(&piece[..len]).unwrap();
+                    }
+                });
+            }
+        });
+        Self { address, seen }
+    }
+
+    fn saw(&self, text: &str) -> bool {
+        String::from_utf8_lossy(&self.seen.lock().unwrap()).contains(text)
+    }
 }

@@ -12,5 +12,7 @@ mod keyring;
 mod namespace;
 mod opening;
 mod order_of_writes;
+#[cfg(feature = "cloud")]
+mod published;
 mod read_only;
 mod scene;
