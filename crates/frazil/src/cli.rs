@@ -23,9 +23,14 @@ pub(crate) struct Cli {
 /// What every command understands.
 #[derive(Args, Debug)]
 pub(crate) struct Global {
-    /// The store: a directory [default: $XDG_DATA_HOME/frazil/store]
+    /// The store: a directory, s3://, gs:// or az:// with a bucket and a prefix, or https:// where a directory store
+    /// is published read-only [default: $XDG_DATA_HOME/frazil/store]
     #[arg(long, value_name = "STORE", env = "FRAZIL_STORE", global = true, hide_env_values = true)]
     pub(crate) store: Option<String>,
+
+    /// Read a published store over plain http://, where the network can see and change what a name stands for
+    #[arg(long, env = "FRAZIL_ALLOW_HTTP", global = true, hide_env_values = true)]
+    pub(crate) allow_http: bool,
 
     /// The keyring: a directory that only you can read [default: $XDG_CONFIG_HOME/frazil/keys]
     #[arg(long, value_name = "DIR", env = "FRAZIL_KEYS", global = true, hide_env_values = true)]
@@ -54,6 +59,7 @@ impl Global {
                 arguments.extend([option.into(), path.into_os_string()]);
             }
         }
+        arguments.extend(self.allow_http.then(|| "--allow-http".into()));
         arguments.extend((0..self.verbose).map(|_| "-v".into()));
         Ok(arguments)
     }

@@ -32,6 +32,10 @@ fn of_store(error: &StoreError) -> Option<String> {
             "make one with frazil init, or say where it is with --store or $FRAZIL_STORE".to_owned()
         }
         StoreError::Occupied { .. } => "give --store an empty or a new directory".to_owned(),
+        StoreError::ReadOnly { .. } => {
+            "write to the directory or bucket that is published, and read images by their names".to_owned()
+        }
+        StoreError::PlainHttp { .. } => "use https://, or allow it with --allow-http".to_owned(),
         StoreError::KeyNotFound { .. } | StoreError::KeyMismatch { .. } | StoreError::KeyRefused { .. } => {
             "say which keyring has the key with --keys or $FRAZIL_KEYS".to_owned()
         }

@@ -8,7 +8,9 @@ use anyhow::{Context, Result, anyhow};
 use frazil_cache::{Origin, Tier};
 use frazil_format::{Manifest, SealedManifest, wrap_context};
 use frazil_mount::{Image, ImageOptions};
-use frazil_store::{ImageName, KeyProvider, Keyring, Reference, Store, StoreLocation, StoreOptions};
+use frazil_store::{
+    ImageName, KeyProvider, Keyring, PlainHttp, Reference, Store, StoreError, StoreLocation, StoreOptions,
+};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::runtime::{Handle, Runtime};
 
@@ -50,7 +52,9 @@ pub(crate) fn location(global: &Global) -> Result<StoreLocation> {
 
 /// Opens the store.
 pub(crate) async fn store(global: &Global, absent: Absent) -> Result<Store> {
-    let (location, options) = (location(global)?, StoreOptions { access_log: global.access_log.clone() });
+    let plain_http = if global.allow_http { PlainHttp::Allowed } else { PlainHttp::Refused };
+    let (location, options) =
+        (location(global)?, StoreOptions { access_log: global.access_log.clone(), plain_http });
     Ok(match absent {
         Absent::Create => Store::open_or_create(&location, &options).await?,
         Absent::Refuse => Store::open(&location, &options).await?,
@@ -79,7 +83,11 @@ pub(crate) async fn find(store: &Store, text: &str) -> Result<(ImageName, Refere
     if let Some(reference) = store.reference(TENANT, &name).await? {
         return Ok((name, reference));
     }
-    let names = store.names(TENANT).await?;
+    // A store that is published over HTTP has no listing: then there is nothing to guess from.
+    let names = match store.names(TENANT).await {
+        Err(StoreError::ReadOnly { .. }) => return Err(anyhow!("there is no image {name} in {store}")),
+        names => names?,
+    };
     let guess = similar::to(text, names.iter().map(|(name, _)| name.as_str()));
     let hint = match guess {
         Some(guess) => format!("did you mean {guess}?"),
