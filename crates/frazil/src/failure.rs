@@ -25,10 +25,9 @@ impl fmt::Display for Advised {
 }
 
 impl std::error::Error for Advised {
+    /// What it wraps, which says the same; [`chain`] says it once.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        let error: &(dyn std::error::Error + Send + Sync + 'static) = self.error.as_ref();
-        // The wrapped error is invisible; a wrapped advice must still be found.
-        if error.is::<Self>() { Some(error) } else { error.source() }
+        Some(self.error.as_ref())
     }
 }
 
@@ -87,7 +86,11 @@ pub(crate) fn chain(error: &Error) -> String {
 
 /// Whether a reader of our output went away (`frazil images | head`), which is no failure.
 fn is_broken_pipe(error: &Error) -> bool {
-    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+    error
+        .chain()
+        .find(|cause| !cause.is::<Advised>())
+        .and_then(|cause| cause.downcast_ref::<std::io::Error>())
+        .is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde::Serialize;
 
+use crate::failure::Advise;
 use crate::places;
 
 /// How often a lock is tried while an agent ends.
@@ -49,6 +50,7 @@ impl MountRecord {
             Ok(()) => Ok(Self { path, file }),
             Err(Errno::WOULDBLOCK) => {
                 Err(anyhow!("another process is mounting or serving {}", directory.display()))
+                    .hint(format!("frazil unmount {}", directory.display()))
             }
             Err(error) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
         }
@@ -68,6 +70,7 @@ impl Drop for MountRecord {
     fn drop(&mut self) {
         // A record that stays says nothing: nobody holds its lock.
         let _ = fs::remove_file(&self.path);
+        discard_empty(&self.path.with_extension("log"));
     }
 }
 
@@ -98,6 +101,13 @@ pub(crate) fn log(directory: &Path) -> Result<(PathBuf, File)> {
     let file = open(&path)?;
     file.set_len(0).with_context(|| format!("cannot empty {}", path.display()))?;
     Ok((path, file))
+}
+
+/// Removes a log that says nothing.
+pub(crate) fn discard_empty(log: &Path) {
+    if fs::metadata(log).is_ok_and(|found| found.len() == 0) {
+        let _ = fs::remove_file(log);
+    }
 }
 
 fn open(path: &Path) -> Result<File> {

@@ -117,7 +117,16 @@ pub(crate) async fn sealed_manifest(store: &Store, reference: &Reference) -> Res
 pub(crate) async fn open_manifest(sealed: &SealedManifest, keys: &Keyring) -> Result<Manifest> {
     let geometry = sealed.geometry();
     let context = wrap_context(&geometry.tenant, &geometry.name);
-    let key = keys.unwrap(&geometry.tenant, sealed.wrapped_key(), &context).await?;
+    let wrapped = sealed.wrapped_key();
+    let key = keys.unwrap(&geometry.tenant, wrapped, &context).await.map_err(|error| match error {
+        StoreError::KeyNotFound { .. } | StoreError::KeyMismatch { .. } => {
+            anyhow::Error::new(error).context(format!(
+                "{} is sealed for key {}, which this keyring does not have",
+                geometry.name, wrapped.key_id
+            ))
+        }
+        error => error.into(),
+    })?;
     Ok(sealed.open(&key)?)
 }
 

@@ -42,11 +42,10 @@ pub(crate) struct Args {
 /// Mounts it.
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
     let directory = mount_record::canonical(&args.directory)?;
-    let announcement = if args.foreground {
+    if args.foreground {
         return agent::serve(&args.name, &directory, args.via, global, Readiness::Terminal);
-    } else {
-        start_agent(args, &directory, global)?
-    };
+    }
+    let announcement = start_agent(args, &directory, global)?;
     if global.quiet == 0 {
         note(announcement.in_words());
     }
@@ -73,6 +72,7 @@ fn start_agent(args: &Args, directory: &Path, global: &Global) -> Result<Announc
         Some(Ok(announcement)) => Ok(announcement),
         Some(Err(refusal)) => {
             let _ = agent.wait();
+            mount_record::discard_empty(&log_path);
             let error = Err(anyhow!(refusal.error));
             match refusal.hint {
                 Some(hint) => error.hint(hint),

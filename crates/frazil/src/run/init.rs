@@ -16,6 +16,7 @@ use std::process::Command;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::Mode;
+use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
     Gid, Pid, Signal, Uid, WaitOptions, WaitStatus, getppid, set_parent_process_death_signal, umask, wait,
@@ -137,7 +138,8 @@ fn execute(process: &Process, user: &User) -> Result<Infallible, SetupError> {
             command.env(OsStr::from_bytes(name), OsStr::from_bytes(value.get(1..).unwrap_or_default()));
         }
     }
-    // Resets the signal mask and SIGPIPE too.
+    signals::unblock().step("unblock signals")?;
+    // Resets SIGPIPE, which Rust programs ignore.
     let error = command.exec();
     let exit = if error.kind() == ErrorKind::NotFound { Exit::NOT_FOUND } else { Exit::NOT_EXECUTABLE };
     let reason = match exit {
@@ -157,10 +159,21 @@ fn become_user(user: &User) -> Result<(), SetupError> {
         set_thread_groups(&groups).step("set the groups")?;
     }
     let gid = Gid::from_raw(user.gid);
-    set_thread_res_gid(gid, gid, gid).step(format!("become group {}", user.gid))?;
+    set_thread_res_gid(gid, gid, gid).map_err(unmapped).step(format!("become group {}", user.gid))?;
     capabilities::bound().step("bound the capabilities")?;
     let uid = Uid::from_raw(user.uid);
-    set_thread_res_uid(uid, uid, uid).step(format!("become user {}", user.uid))
+    set_thread_res_uid(uid, uid, uid).map_err(unmapped).step(format!("become user {}", user.uid))
+}
+
+/// The kernel says "invalid argument" of an id that a user namespace does not map.
+fn unmapped(error: Errno) -> String {
+    match error {
+        Errno::INVAL => {
+            "your user has no subordinate ids for it (subuid(5), subgid(5), newuidmap); --user 0 needs none"
+                .to_owned()
+        }
+        error => error.to_string(),
+    }
 }
 
 /// Lets the user open /dev/stdout and its like anew where they are pipes: those belong to who made them.

@@ -81,6 +81,17 @@ impl Signals {
     }
 }
 
+/// Lets every signal through again, as a program expects that was just started: execution keeps the mask.
+pub(crate) fn unblock() -> io::Result<()> {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: sigemptyset initialises the set, of which the next call only reads; the old mask is not asked for.
+    let result = unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut())
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(result)) }
+}
+
 /// Sends a signal to a process; a process that is gone needs none.
 pub(crate) fn send(pid: libc::pid_t, signal: i32) {
     // SAFETY: kill has no memory effects here.
