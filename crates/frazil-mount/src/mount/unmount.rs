@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use rustix::mount::UnmountFlags;
 
@@ -13,6 +14,9 @@ use crate::MountError;
 
 /// What ordinary users unmount with.
 const FUSERMOUNT: &str = "fusermount3";
+
+const BUSY_ATTEMPTS: usize = 5;
+const BUSY_PAUSE: Duration = Duration::from_millis(40);
 
 /// Unmounts the image at a directory; its agent ends by itself. A mount whose agent was killed ("Transport
 /// endpoint is not connected") goes as well.
@@ -37,10 +41,22 @@ pub fn unmount(dir: &Path) -> Result<(), MountError> {
         let (fs_type, source_name) = (mount.fs_type, mount.source);
         return Err(MountError::NotOurs { dir: resolved, fs_type, source_name });
     }
-    detach(&resolved, UnmountFlags::NOFOLLOW).map_err(|source| match source.raw_os_error() {
+    detach_unless_busy(&resolved).map_err(|source| match source.raw_os_error() {
         Some(libc::EBUSY) => MountError::Busy { holders: holders(&resolved), dir: resolved.clone() },
         _ => MountError::Kernel { step: "unmount", source },
     })
+}
+
+/// Somebody who only lists open files (as [`holders`] does) holds each for a moment; so busy is believed when it
+/// lasts.
+fn detach_unless_busy(dir: &Path) -> io::Result<()> {
+    for _ in 1..BUSY_ATTEMPTS {
+        match detach(dir, UnmountFlags::NOFOLLOW) {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => std::thread::sleep(BUSY_PAUSE),
+            outcome => return outcome,
+        }
+    }
+    detach(dir, UnmountFlags::NOFOLLOW)
 }
 
 /// Unmounts as root does, or as everyone else does.

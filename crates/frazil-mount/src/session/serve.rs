@@ -33,10 +33,18 @@ pub(crate) fn serve(file_system: impl Filesystem, device: OwnedFd) -> io::Result
     let session = Session::from_fd(file_system, device, SessionACL::All, config)?;
     let (ended, serving) = watch::channel(None);
     std::thread::Builder::new().name("frazil-fuse".into()).spawn(move || {
-        let end = session.run().map_err(Arc::new);
-        ended.send_replace(Some(end));
+        ended.send_replace(Some(how_it_ended(session.run())));
     })?;
     Ok(Serving(serving))
+}
+
+/// An unmount reaches the device as ENODEV, which `fuser` takes for the end, or as ECONNABORTED when it comes while
+/// a request is being copied.
+fn how_it_ended(outcome: io::Result<()>) -> Result<(), Arc<io::Error>> {
+    match outcome {
+        Err(error) if error.raw_os_error() == Some(libc::ECONNABORTED) => Ok(()),
+        outcome => outcome.map_err(Arc::new),
+    }
 }
 
 impl Serving {
