@@ -81,10 +81,9 @@ fn path_name(path: &Path) -> String {
 
 fn archive_name(file: &Path) -> String {
     let name = path_name(file);
-    match name.strip_suffix(".tar") {
-        Some(stem) if !stem.is_empty() => stem.to_owned(),
-        _ => name,
-    }
+    let stem = name.strip_suffix(".tar").unwrap_or(&name);
+    let stem = stem.strip_suffix(".oci").unwrap_or(stem);
+    if stem.is_empty() { name } else { stem.to_owned() }
 }
 
 /// File names and tags may hold anything; an image's name is made of letters, digits and `. _ - / : @`.
@@ -232,6 +231,8 @@ mod tests {
             ("oci:py:quay.io/a/b:1", "oci:py:quay.io/a/b:1", "py:quay.io/a/b:1"),
             ("oci-archive:/tmp/my app.tar", "oci-archive:/tmp/my app.tar", "my-app"),
             ("oci-archive:f.tar:v1", "oci-archive:f.tar:v1", "f:v1"),
+            ("oci-archive:f.oci.tar", "oci-archive:f.oci.tar", "f"),
+            ("oci-archive:.oci.tar", "oci-archive:.oci.tar", ".oci.tar"),
             ("docker-archive:f.tar", "docker-archive:f.tar", "f"),
             ("docker-archive:f.tar:debian", "docker-archive:f.tar:debian:latest", "debian:latest"),
             ("docker-archive:f.tar:@2", "docker-archive:f.tar:@2", "f"),
