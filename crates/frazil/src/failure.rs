@@ -18,6 +18,23 @@ pub(crate) struct Advised {
     exit: Option<Exit>,
 }
 
+impl Advised {
+    /// An error without advice yet.
+    pub(crate) fn new(error: impl Into<Error>) -> Self {
+        Self { error: error.into(), hint: None, exit: None }
+    }
+
+    /// Says what can be done about it.
+    pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+
+    /// Says how the process should end of it.
+    pub(crate) fn with_exit(self, exit: Exit) -> Self {
+        Self { exit: Some(exit), ..self }
+    }
+}
+
 impl fmt::Display for Advised {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.error.fmt(f)
@@ -42,11 +59,11 @@ pub(crate) trait Advise<T> {
 
 impl<T, E: Into<Error>> Advise<T> for Result<T, E> {
     fn hint(self, hint: impl Into<String>) -> Result<T, Error> {
-        self.map_err(|error| Advised { error: error.into(), hint: Some(hint.into()), exit: None }.into())
+        self.map_err(|error| Advised::new(error).with_hint(hint).into())
     }
 
     fn exit(self, exit: Exit) -> Result<T, Error> {
-        self.map_err(|error| Advised { error: error.into(), hint: None, exit: Some(exit) }.into())
+        self.map_err(|error| Advised::new(error).with_exit(exit).into())
     }
 }
 

@@ -15,7 +15,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde::Serialize;
 
-use crate::failure::Advise;
+use crate::failure::Advised;
 use crate::places;
 
 /// How often a lock is tried while an agent ends.
@@ -48,10 +48,7 @@ impl MountRecord {
         let file = open(&path)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { path, file }),
-            Err(Errno::WOULDBLOCK) => {
-                Err(anyhow!("another process is mounting or serving {}", directory.display()))
-                    .hint(format!("frazil unmount {}", directory.display()))
-            }
+            Err(Errno::WOULDBLOCK) => Err(served(directory)),
             Err(error) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
         }
     }
@@ -72,6 +69,20 @@ impl Drop for MountRecord {
         let _ = fs::remove_file(&self.path);
         discard_empty(&self.path.with_extension("log"));
     }
+}
+
+/// Fails if the directory has a living agent, whose log is not to be touched.
+pub(crate) fn refuse_if_served(directory: &Path) -> Result<()> {
+    match await_end(directory, Duration::ZERO) {
+        Ok(()) => Ok(()),
+        Err(_) => Err(served(directory)),
+    }
+}
+
+fn served(directory: &Path) -> anyhow::Error {
+    Advised::new(anyhow!("another process is mounting or serving {}", directory.display()))
+        .with_hint(format!("frazil unmount {}", directory.display()))
+        .into()
 }
 
 /// Waits until the agent of a directory has ended, `patience` at the most. Without a record there is none.

@@ -83,12 +83,13 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
     // No terminal's signals, and no directory that could not be unmounted because of this process.
     setsid().context("cannot leave the session")?;
     std::env::set_current_dir("/").context("cannot leave the directory")?;
-    let served = serve(&args.name, &args.directory, args.via, global, Readiness::Parent(socket));
-    if let Err(error) = &served {
-        // Nobody listens any more if the tree was readable before.
-        let _ = spec::send(&answer, &Err::<Announcement, _>(mount::refusal(error)));
-    }
-    served
+    serve(&args.name, &args.directory, args.via, global, Readiness::Parent(socket)).or_else(|error| {
+        match spec::send(&answer, &Err::<Announcement, _>(mount::refusal(&error))) {
+            Ok(()) => Ok(Exit::FAILURE),
+            // Nobody listens: the tree was readable before. The log is for this.
+            Err(_) => Err(error),
+        }
+    })
 }
 
 /// Mounts, tells, and serves until the end.

@@ -54,6 +54,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
 
 /// Starts the process that serves the mount, and waits for its word.
 fn start_agent(args: &Args, directory: &Path, global: &Global) -> Result<Announcement> {
+    mount_record::refuse_if_served(directory)?;
     let (log_path, log) = mount_record::log(directory)?;
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().context("cannot make a socket")?;
     let number = bequeath(&theirs).context("cannot hand a socket on")?.to_string();
