@@ -13,6 +13,7 @@ pub mod testing;
 mod disk;
 mod error;
 mod flights;
+pub mod host;
 mod memory;
 mod origin;
 pub mod policy;

@@ -135,7 +135,9 @@ impl HostCache {
         for attempt in 0_u32.. {
             let answer = match within(deadline, self.door.enter()).await {
                 None => break,
-                Some(Err(error)) if error.class() == ErrorClass::Denied => return Err(Failure::Patience(error)),
+                Some(Err(error)) if error.class() == ErrorClass::Denied => {
+                    return Err(Failure::Patience(error));
+                }
                 Some(Err(error)) => {
                     last = Some(error);
                     None

@@ -13,8 +13,8 @@ mod references;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -43,11 +43,7 @@ impl KeptOptions {
     /// In this directory; three seconds (a mount that waits longer feels broken), 1 GiB (a thousand manifests of
     /// images of several gigabytes).
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self {
-            directory: directory.into(),
-            patience: Duration::from_secs(3),
-            manifest_bytes: 1 << 30,
-        }
+        Self { directory: directory.into(), patience: Duration::from_secs(3), manifest_bytes: 1 << 30 }
     }
 }
 
@@ -95,11 +91,11 @@ impl KeptCatalog {
 
     /// What the origin said when it last could.
     async fn last_known(&self, tenant: &str, name: &ImageName) -> Option<Named> {
-        let bytes = match self.references.read(&references::file_name(tenant, name), references::MAX_LEN).await
-        {
-            Outcome::Found(bytes) => bytes,
-            Outcome::Absent => return None,
-        };
+        let bytes =
+            match self.references.read(&references::file_name(tenant, name), references::MAX_LEN).await {
+                Outcome::Found(bytes) => bytes,
+                Outcome::Absent => return None,
+            };
         match references::decode(&bytes, tenant, name) {
             Some(reference) => {
                 self.counters.last_known_references.fetch_add(1, Relaxed);

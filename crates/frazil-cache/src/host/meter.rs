@@ -107,10 +107,7 @@ impl Meter {
             transient: read(&self.transient),
             denied: read(&self.denied),
             abandoned: read(&self.abandoned),
-            latency: Latency {
-                sum_us: read(&self.sum_us),
-                buckets: self.buckets.iter().map(read).collect(),
-            },
+            latency: Latency { sum_us: read(&self.sum_us), buckets: self.buckets.iter().map(read).collect() },
         }
     }
 

@@ -59,7 +59,6 @@ pub const MAX_STATS_BODY: u32 = 1 << 20;
 /// The longest explanation of an error, in bytes.
 pub const MAX_ERROR_BODY: u32 = 4096;
 
-
 /// What the other side said that is not in the protocol.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum ProtocolError {

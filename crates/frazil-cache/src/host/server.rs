@@ -158,9 +158,15 @@ impl HostServer {
     }
 }
 
-/// Says why a connection is not taken. The buffer of a new socket is empty: this never waits.
+/// Says why a connection is not taken.
 fn turn_away(stream: &UnixStream, verdict: Verdict) {
-    let _ = stream.try_write(&Hello(verdict).encode());
+    let _ = greet(stream, verdict);
+}
+
+/// Says hello. The buffer of a new socket is empty: this never waits.
+fn greet(stream: &UnixStream, verdict: Verdict) -> std::io::Result<()> {
+    rustix::io::write(stream, &Hello(verdict).encode())?;
+    Ok(())
 }
 
 impl Inner {

@@ -6,6 +6,7 @@ mod disk;
 mod disk_damage;
 mod disk_killed;
 mod disk_trouble;
+mod host;
 mod memory;
 mod origin;
 mod proxy;

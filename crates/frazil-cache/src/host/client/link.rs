@@ -11,9 +11,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::pending::{Pending, Waiter};
-use crate::host::protocol::{
-    Answer, HEADER_LEN, Header, MAX_ANSWER_BODY, ProtocolError, Question, Request,
-};
+use crate::host::protocol::{Answer, HEADER_LEN, Header, MAX_ANSWER_BODY, ProtocolError, Question, Request};
 
 /// A header, and the first part of its body; the rest of a chunk goes straight to where it stays.
 const READ_BUFFER_LEN: usize = 8 << 10;

@@ -67,7 +67,10 @@ impl Files {
     }
 
     /// Works off the reactor. None if the runtime is shutting down.
-    async fn work<T: Send + 'static>(&self, work: impl FnOnce(&Directory) -> T + Send + 'static) -> Option<T> {
+    async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Directory) -> T + Send + 'static,
+    ) -> Option<T> {
         let directory = Arc::clone(&self.0);
         tokio::task::spawn_blocking(move || work(&directory)).await.ok()
     }

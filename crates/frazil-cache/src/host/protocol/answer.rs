@@ -138,7 +138,6 @@ fn manifest(body: Bytes) -> Option<Answer> {
     Some(Answer::Manifest { len, piece: body.slice(8..) })
 }
 
-
 fn number_of(class: ErrorClass) -> u8 {
     match class {
         ErrorClass::NotFound => 1,

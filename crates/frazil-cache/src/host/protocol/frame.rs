@@ -38,12 +38,8 @@ impl Header {
         if [r0, r1] != [0, 0] {
             return Err(ProtocolError::Reserved);
         }
-        let header = Self {
-            body_len: u32::from_le_bytes([l0, l1, l2, l3]),
-            kind,
-            detail,
-            id: u64::from_le_bytes(id),
-        };
+        let header =
+            Self { body_len: u32::from_le_bytes([l0, l1, l2, l3]), kind, detail, id: u64::from_le_bytes(id) };
         header.within(limit)?;
         Ok(header)
     }

@@ -6,7 +6,7 @@ use frazil_store::ImageName;
 
 use super::frame::split;
 use super::{
-    HEADER_LEN, Header, MAX_ERROR_BODY, MAX_REQUEST_BODY, MAX_STATS_BODY, MANIFEST_PIECE_LEN, ProtocolError,
+    HEADER_LEN, Header, MANIFEST_PIECE_LEN, MAX_ERROR_BODY, MAX_REQUEST_BODY, MAX_STATS_BODY, ProtocolError,
 };
 use crate::Wanted;
 

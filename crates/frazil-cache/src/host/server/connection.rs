@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::tally::Counted;
 use super::writer::{Outgoing, write};
-use super::{Inner, Peer, at_once};
+use super::{Inner, Peer, at_once, greet};
 use crate::ErrorClass;
 use crate::host::protocol::{
     Answer, HEADER_LEN, HELLO_LEN, Header, Hello, MAX_REQUEST_BODY, ProtocolError, Question, Request, Verdict,
@@ -60,6 +60,10 @@ pub(super) async fn serve(
     let _open = Counted::up(&server.tally.connections.open);
     let limits = server.options.limits;
     socket_buffers::widen(&stream);
+    let in_flight = u32::try_from(limits.in_flight_per_connection).unwrap_or(u32::MAX);
+    if let Err(error) = greet(&stream, Verdict::Welcome { in_flight }) {
+        return told(&server, peer, Err(error.into()));
+    }
     let (read_half, write_half) = stream.into_split();
     // A place for every answer that may be under way; beyond that, requests are no longer read.
     let (answers, outgoing) = mpsc::channel(limits.in_flight_per_connection.saturating_add(1));
@@ -131,9 +135,6 @@ impl Connection {
     /// Reads requests until the agent hangs up.
     async fn read(&self, socket: OwnedReadHalf) -> Result<(), Ending> {
         let limits = &self.server.options.limits;
-        let in_flight = u32::try_from(limits.in_flight_per_connection).unwrap_or(u32::MAX);
-        let hello = Hello(Verdict::Welcome { in_flight }).encode();
-        self.send(Outgoing { head: hello.to_vec().into(), body: Default::default(), _bytes: None }).await?;
         let mut reader = BufReader::with_capacity(READ_BUFFER_LEN, socket);
         let mut hello = [0; HELLO_LEN];
         timeout(limits.frame_timeout, reader.read_exact(&mut hello)).await.map_err(io::Error::from)??;
@@ -217,7 +218,9 @@ impl Connection {
     /// What the answer takes from the limits of this connection and of all; none if it does not fit.
     fn room_for(&self, answer: &Answer) -> Option<Option<[OwnedSemaphorePermit; 2]>> {
         let len = match answer {
-            Answer::Chunk(bytes) | Answer::Manifest { piece: bytes, .. } | Answer::Stats(bytes) => bytes.len(),
+            Answer::Chunk(bytes) | Answer::Manifest { piece: bytes, .. } | Answer::Stats(bytes) => {
+                bytes.len()
+            }
             _ => return Some(None),
         };
         let len = u32::try_from(len).ok()?;
@@ -268,4 +271,3 @@ fn busy() -> Answer {
 pub(super) fn ms(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
-
