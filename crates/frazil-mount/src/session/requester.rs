@@ -34,9 +34,10 @@ pub(super) async fn gives_up(pid: u32) {
         return std::future::pending().await;
     }
     let mut pause = FIRST_LOOK;
+    let mut birth = None;
     loop {
         tokio::time::sleep(pause).await;
-        match look_at(pid) {
+        match look_at(pid, &mut birth) {
             Requester::Waiting => pause = (pause * 2).min(PAUSE_MAX),
             Requester::BeingKilled => return,
             Requester::Gone => return tokio::time::sleep(GRACE).await,
@@ -44,14 +45,29 @@ pub(super) async fn gives_up(pid: u32) {
     }
 }
 
-fn look_at(pid: u32) -> Requester {
-    match std::fs::read_to_string(format!("/proc/{pid}/status")) {
-        Ok(status) if has_sigkill_pending(&status) => Requester::BeingKilled,
-        Ok(_) => Requester::Waiting,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Requester::Gone,
+/// Looks at the thread `pid`; the first look notes its birth, so that another thread that gets its number later is
+/// not taken for it.
+fn look_at(pid: u32, birth: &mut Option<u64>) -> Requester {
+    let read = |file| std::fs::read_to_string(format!("/proc/{pid}/{file}"));
+    match (read("status"), read("stat")) {
+        (Ok(status), Ok(stat)) => {
+            let born = birth_in(&stat);
+            if birth.is_some() && *birth != born {
+                return Requester::Gone;
+            }
+            *birth = born;
+            if has_sigkill_pending(&status) { Requester::BeingKilled } else { Requester::Waiting }
+        }
+        (Err(error), _) | (_, Err(error)) if error.kind() == std::io::ErrorKind::NotFound => Requester::Gone,
         // Hidden from this user, perhaps (hidepid).
-        Err(_) => Requester::Waiting,
+        _ => Requester::Waiting,
     }
+}
+
+/// When a thread was started, in clock ticks since boot: field 22 of `/proc/PID/stat`, counted from behind the
+/// name, which may hold anything.
+fn birth_in(stat: &str) -> Option<u64> {
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
 fn has_sigkill_pending(status: &str) -> bool {
@@ -74,7 +90,17 @@ mod tests {
             "SigPnd:\t0000000000000002\nShdPnd:\t0000000000004000\nSigBlk:\tffff\n"
         ));
         assert!(!has_sigkill_pending("SigPnd:\tnonsense\n"));
-        assert_eq!(look_at(std::process::id()), Requester::Waiting);
-        assert_eq!(look_at(u32::MAX), Requester::Gone);
+    }
+
+    #[test]
+    fn a_thread_that_inherits_a_number_is_not_taken_for_the_one_that_had_it() {
+        let pid = std::process::id();
+        let mut birth = None;
+        assert_eq!(look_at(pid, &mut birth), Requester::Waiting);
+        assert!(birth.is_some_and(|born| born > 0));
+        assert_eq!(look_at(pid, &mut birth), Requester::Waiting);
+        assert_eq!(look_at(pid, &mut Some(1)), Requester::Gone);
+        assert_eq!(look_at(u32::MAX, &mut None), Requester::Gone);
+        assert_eq!(birth_in("1 (a) b) S 0 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 77 9 9"), Some(77));
     }
 }
