@@ -9,6 +9,7 @@
 mod catalog;
 mod client;
 mod error;
+mod guarded;
 mod jitter;
 mod joint;
 mod kept;
@@ -22,14 +23,15 @@ mod socket_buffers;
 mod stats;
 
 pub use catalog::{Catalog, Freshness, Named};
-pub use client::{HostCache, HostCacheCounts, HostCacheOptions};
+pub use client::{HostCache, HostCacheCounts, HostCacheOptions, is_served};
 pub use error::HostError;
+pub use guarded::{AdmissionSource, Guarded};
 pub use kept::{KeptCatalog, KeptOptions};
 pub use lazy::{LazyStore, Opened};
 pub use meter::{LATENCY_BOUNDS_US, Latency, Meter, MeterCounts};
 pub use metered::Metered;
 pub use server::{
-    Admission, AnyTenant, HostServer, Limits, OwnUser, Peer, ServerOptions, TenantPolicy, TenantsOf,
+    AnyTenant, HostServer, Limits, OwnUser, Peer, Peers, ServerOptions, TenantPolicy, TenantsOf,
 };
 pub use socket::HostSocket;
 pub use stats::{CatalogStats, Connections, Counter, CounterSource, Errors, HostStats, Requests};

@@ -4,9 +4,9 @@
 //! again; an agent that does not read its answers delays nobody and is let go; a request that waits delays no other
 //! one, not even of its own connection.
 
-mod admission;
 mod connection;
 mod limits;
+mod peers;
 mod tally;
 mod writer;
 
@@ -27,8 +27,8 @@ use super::protocol::{Answer, Hello, MANIFEST_PIECE_LEN, MAX_STATS_BODY, Questio
 use super::{Catalog, CatalogStats, Counter, CounterSource, HostSocket, HostStats, Meter};
 use crate::Tier;
 
-pub use admission::{Admission, AnyTenant, OwnUser, Peer, TenantPolicy, TenantsOf};
 pub use limits::Limits;
+pub use peers::{AnyTenant, OwnUser, Peer, Peers, TenantPolicy, TenantsOf};
 use tally::Tally;
 
 /// How long a listener that cannot accept waits before it tries again: it has run out of descriptors.
@@ -41,7 +41,7 @@ const RETRY_CONNECTION: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub struct ServerOptions {
     /// Who may connect, and ask for which tenants' names.
-    pub admission: Admission,
+    pub peers: Peers,
     /// How much at once.
     pub limits: Limits,
     /// The meters of the tiers, by their names, for the statistics.
@@ -56,7 +56,7 @@ impl Default for ServerOptions {
     /// The own user and root, for every tenant; the default limits; nothing beside the own statistics.
     fn default() -> Self {
         Self {
-            admission: Admission::default(),
+            peers: Peers::default(),
             limits: Limits::default(),
             meters: Vec::new(),
             counters: None,
@@ -143,7 +143,7 @@ impl HostServer {
         let limits = &inner.options.limits;
         let counted = &inner.tally.connections;
         let Ok(peer) = stream.peer_cred().map(Peer::from) else { return };
-        if !inner.options.admission.admits(&peer) {
+        if !inner.options.peers.admits(&peer) {
             counted.refused.fetch_add(1, Relaxed);
             tracing::warn!(uid = peer.uid, gid = peer.gid, pid = peer.pid, "a user is refused");
             return turn_away(&stream, Verdict::Refused);
@@ -194,7 +194,7 @@ impl Inner {
     }
 
     async fn reference(&self, peer: Peer, tenant: &str, name: &ImageName) -> Answer {
-        if !self.options.admission.may_ask(&peer, tenant) {
+        if !self.options.peers.may_ask(&peer, tenant) {
             let message = format!("user {} may not ask for images of the tenant {tenant}", peer.uid);
             return Answer::Error { class: ErrorClass::Denied, message };
         }

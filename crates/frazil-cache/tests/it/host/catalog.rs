@@ -9,8 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use frazil_cache::host::{
-    Admission, Catalog, Freshness, HostError, KeptCatalog, KeptOptions, LazyStore, Named, Opened,
-    ServerOptions, TenantsOf,
+    Catalog, Freshness, HostError, KeptCatalog, KeptOptions, LazyStore, Named, Opened, Peers, ServerOptions,
+    TenantsOf,
 };
 use frazil_cache::{ErrorClass, Memory, Origin, Tier};
 use frazil_format::{
@@ -263,8 +263,8 @@ async fn a_user_asks_for_the_names_of_its_tenants_only() {
     let image = OneImage::new(1);
     let own = rustix::process::geteuid().as_raw();
     let policy = TenantsOf([(own.wrapping_add(1), ["red".to_owned()].into())].into());
-    let admission = Admission { tenants: Arc::new(policy), ..Admission::default() };
-    let options = ServerOptions { admission, ..ServerOptions::default() };
+    let peers = Peers { tenants: Arc::new(policy), ..Peers::default() };
+    let options = ServerOptions { peers, ..ServerOptions::default() };
     let stand = Stand::new(Arc::new(Memory::new(below(&[]), 0)), image, options);
     // The server's own user asks for all of them; others are told apart where the policy is.
     assert!(stand.agent().reference("blue", &name()).await.unwrap().is_some());

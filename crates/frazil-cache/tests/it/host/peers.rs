@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use frazil_cache::Memory;
 use frazil_cache::host::protocol::{HELLO_LEN, Hello, Verdict};
-use frazil_cache::host::{Admission, ServerOptions};
+use frazil_cache::host::{Peers, ServerOptions};
 use rustix::process::{Gid, Uid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
@@ -18,10 +18,10 @@ use crate::stages::{below, chunks};
 const STRANGER: u32 = 65_533;
 
 /// A host cache in a directory that everybody may enter.
-fn open_stand(admission: Admission) -> Stand {
+fn open_stand(peers: Peers) -> Stand {
     let memory = Arc::new(Memory::new(below(&chunks(0..1, 1000)), 1 << 20));
-    let mode = admission.socket_mode();
-    let options = ServerOptions { admission, ..ServerOptions::default() };
+    let mode = peers.socket_mode();
+    let options = ServerOptions { peers, ..ServerOptions::default() };
     let mut stand = Stand::new(memory, Arc::new(NoCatalog), options);
     let directory = stand.path().parent().unwrap().to_owned();
     std::fs::set_permissions(directory, PermissionsExt::from_mode(0o711)).unwrap();
@@ -50,7 +50,7 @@ fn hello_as(uid: u32, path: &Path) -> std::io::Result<Hello> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stranger_is_kept_out_by_the_kernel() {
-    let stand = open_stand(Admission::default());
+    let stand = open_stand(Peers::default());
     let error = hello_as(STRANGER, &stand.path()).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
     assert!(stand.agent().ping().await.is_ok());
@@ -58,7 +58,7 @@ async fn a_stranger_is_kept_out_by_the_kernel() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_some_others_are_let_in_a_stranger_is_told_that_it_is_not() {
-    let stand = open_stand(Admission { uids: [STRANGER + 1].into(), ..Admission::default() });
+    let stand = open_stand(Peers { uids: [STRANGER + 1].into(), ..Peers::default() });
     assert_eq!(hello_as(STRANGER, &stand.path()).unwrap(), Hello(Verdict::Refused));
     assert!(matches!(hello_as(STRANGER + 1, &stand.path()).unwrap(), Hello(Verdict::Welcome { .. })));
     assert_eq!(stand.server().stats().connections.refused, 1);
@@ -66,6 +66,6 @@ async fn where_some_others_are_let_in_a_stranger_is_told_that_it_is_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listed_group_is_let_in() {
-    let stand = open_stand(Admission { gids: [STRANGER].into(), ..Admission::default() });
+    let stand = open_stand(Peers { gids: [STRANGER].into(), ..Peers::default() });
     assert!(matches!(hello_as(STRANGER, &stand.path()).unwrap(), Hello(Verdict::Welcome { .. })));
 }

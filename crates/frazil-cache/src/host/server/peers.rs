@@ -65,7 +65,7 @@ impl TenantPolicy for TenantsOf {
 
 /// Who may connect: the server's own user, root, and those that are listed.
 #[derive(Clone, Debug)]
-pub struct Admission {
+pub struct Peers {
     /// Other users.
     pub uids: BTreeSet<u32>,
     /// Processes whose primary group is one of these.
@@ -74,13 +74,13 @@ pub struct Admission {
     pub tenants: Arc<dyn TenantPolicy>,
 }
 
-impl Default for Admission {
+impl Default for Peers {
     fn default() -> Self {
         Self { uids: BTreeSet::new(), gids: BTreeSet::new(), tenants: Arc::new(OwnUser) }
     }
 }
 
-impl Admission {
+impl Peers {
     /// Whether this process is served at all.
     pub fn admits(&self, peer: &Peer) -> bool {
         is_own(peer) || self.uids.contains(&peer.uid) || self.gids.contains(&peer.gid)
@@ -113,11 +113,11 @@ mod tests {
     fn strangers_are_served_only_if_they_are_listed() {
         let own = rustix::process::geteuid().as_raw();
         let stranger = own.wrapping_add(4711);
-        let closed = Admission::default();
+        let closed = Peers::default();
         assert!(closed.admits(&peer(own, 1)) && closed.admits(&peer(0, 1)));
         assert!(!closed.admits(&peer(stranger, 7)));
         assert_eq!(closed.socket_mode(), 0o600);
-        let by_group = Admission { gids: [7].into(), ..Admission::default() };
+        let by_group = Peers { gids: [7].into(), ..Peers::default() };
         assert!(by_group.admits(&peer(stranger, 7)) && !by_group.admits(&peer(stranger, 8)));
         assert!(!by_group.may_ask(&peer(stranger, 7), "default"));
     }
