@@ -12,6 +12,7 @@ use futures::FutureExt;
 use futures::future::Shared;
 use tokio::sync::oneshot;
 
+use crate::resilience::Urgency;
 use crate::{TierError, Wanted};
 
 /// Beyond so many fetches a caller fetches for itself, in its own time: callers bound themselves.
@@ -25,7 +26,14 @@ type Flight = Shared<oneshot::Receiver<Answer>>;
 /// The fetches that are under way.
 #[derive(Debug, Default)]
 pub(crate) struct Flights {
-    under_way: Mutex<HashMap<Wanted, Flight>>,
+    under_way: Mutex<HashMap<Wanted, UnderWay>>,
+}
+
+/// A fetch, and how urgent it is: as urgent as the most urgent of its waiters.
+#[derive(Debug)]
+struct UnderWay {
+    flight: Flight,
+    urgency: Urgency,
 }
 
 /// How a caller comes to its answer.
@@ -63,8 +71,10 @@ impl Flights {
         fetch: impl FnOnce() -> F,
     ) -> Boarding<F> {
         let mut under_way = self.lock();
-        if let Some(flight) = under_way.get(wanted) {
-            return Boarding::Wait(flight.clone());
+        let urgency = Urgency::current();
+        if let Some(known) = under_way.get(wanted) {
+            known.urgency.join(urgency.priority());
+            return Boarding::Wait(known.flight.clone());
         }
         // A flight leaves its answer before it leaves this table: who finds neither is the first.
         if let Some(chunk) = landed() {
@@ -76,10 +86,11 @@ impl Flights {
         }
         let (answer, flight) = oneshot::channel();
         let flight = flight.shared();
-        under_way.insert(*wanted, flight.clone());
+        let urgency = Urgency::new(urgency.priority());
+        under_way.insert(*wanted, UnderWay { flight: flight.clone(), urgency: urgency.clone() });
         let landing = Landing { flights: Arc::clone(self), wanted: *wanted };
         tokio::spawn(async move {
-            let fetched = fetch.await;
+            let fetched = urgency.scope(fetch).await;
             drop(landing);
             // Everybody may have given up by now.
             let _ = answer.send(fetched);
@@ -87,7 +98,7 @@ impl Flights {
         Boarding::Wait(flight)
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Wanted, Flight>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Wanted, UnderWay>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

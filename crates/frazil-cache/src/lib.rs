@@ -17,6 +17,7 @@ pub mod host;
 mod memory;
 mod origin;
 pub mod policy;
+pub mod resilience;
 mod size;
 mod tier;
 
@@ -25,4 +26,5 @@ pub use error::TierError;
 pub use frazil_store::ErrorClass;
 pub use memory::{ENTRY_OVERHEAD_BYTES, Memory, MemoryCounts};
 pub use origin::Origin;
+pub use resilience::stack;
 pub use tier::{Tier, Wanted};
