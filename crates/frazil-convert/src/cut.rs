@@ -78,13 +78,15 @@ impl CutParameters {
 
 /// A chunk and where in the stream it starts, in bytes.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Cut {
-    pub(crate) offset: u64,
-    pub(crate) bytes: Bytes,
+pub struct Cut {
+    /// Where the chunk starts in the stream, in bytes.
+    pub offset: u64,
+    /// The chunk.
+    pub bytes: Bytes,
 }
 
 /// Cuts one stream.
-pub(crate) struct Cutter {
+pub struct Cutter {
     parameters: CutParameters,
     /// The stream from `start` on, as far as it is not cut yet.
     buffer: BytesMut,
@@ -98,17 +100,19 @@ pub(crate) struct Cutter {
 }
 
 impl Cutter {
-    pub(crate) fn new(parameters: CutParameters) -> Self {
+    /// A cutter at the start of a stream.
+    pub fn new(parameters: CutParameters) -> Self {
         Self { parameters, buffer: BytesMut::new(), start: 0, examined: 0, zeros_from: None, in_hole: false }
     }
 
-    /// The stream's length so far.
-    pub(crate) fn len(&self) -> u64 {
+    /// The stream's length so far, in bytes.
+    #[expect(clippy::len_without_is_empty, reason = "a length to continue at, not a collection's")]
+    pub fn len(&self) -> u64 {
         self.start + self.buffer.len() as u64
     }
 
-    /// Takes the next bytes, and gives the chunks that are complete.
-    pub(crate) fn data<E>(
+    /// Takes the next bytes, and gives the chunks that are complete to `emit`, whose error ends it.
+    pub fn data<E>(
         &mut self,
         bytes: &[u8],
         emit: &mut impl FnMut(Cut) -> Result<(), E>,
@@ -124,7 +128,7 @@ impl Cutter {
     }
 
     /// Takes the next `len` bytes, which are zero. A long run costs no more than a short one.
-    pub(crate) fn zeros<E>(
+    pub fn zeros<E>(
         &mut self,
         len: u64,
         emit: &mut impl FnMut(Cut) -> Result<(), E>,
@@ -143,7 +147,7 @@ impl Cutter {
     }
 
     /// Ends the stream, and gives the chunks that are left.
-    pub(crate) fn finish<E>(mut self, emit: &mut impl FnMut(Cut) -> Result<(), E>) -> Result<(), E> {
+    pub fn finish<E>(mut self, emit: &mut impl FnMut(Cut) -> Result<(), E>) -> Result<(), E> {
         let end = self.len();
         self.end_segment(end, emit)
     }

@@ -8,6 +8,8 @@ mod convert;
 mod cut;
 mod error;
 mod flatten;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod ingest;
 mod known;
 mod metadata;
@@ -20,7 +22,7 @@ pub mod verify;
 
 pub use archive::ArchiveError;
 pub use convert::convert;
-pub use cut::{CutParameters, MIN_ZERO_RUN};
+pub use cut::{Cut, CutParameters, Cutter, MIN_ZERO_RUN};
 pub use error::ConvertError;
 pub use flatten::{FlattenError, Misfit};
 pub use options::{ConvertOptions, DEFAULT_MAX_IMAGE_BYTES, Keys};

@@ -121,8 +121,11 @@ impl SparseRecords {
     }
 }
 
-/// Splits off the first record: key, value, and what follows.
-fn record(data: &[u8]) -> Result<(&[u8], &[u8], &[u8]), &'static str> {
+/// The key and the value of a record, and what follows it.
+type Record<'a> = (&'a [u8], &'a [u8], &'a [u8]);
+
+/// Splits off the first record.
+fn record(data: &[u8]) -> Result<Record<'_>, &'static str> {
     const BAD_LENGTH: &str = "the length of a record is not the record's";
     let space = data.iter().position(|byte| *byte == b' ').ok_or("a record has no length")?;
     let len =

@@ -9,23 +9,23 @@ use crate::archive::Sink;
 use crate::cut::{Cut, Cutter};
 
 /// Writes a layer stream and gives its chunks away as they are cut.
-pub(super) struct LayerStream<'a, E> {
+pub(crate) struct LayerStream<'a, E> {
     cutter: Cutter,
     emit: E,
     allowance: &'a Allowance,
 }
 
 impl<'a, E: FnMut(Cut) -> Result<(), ConvertError>> LayerStream<'a, E> {
-    pub(super) fn new(cutter: Cutter, emit: E, allowance: &'a Allowance) -> Self {
+    pub(crate) fn new(cutter: Cutter, emit: E, allowance: &'a Allowance) -> Self {
         Self { cutter, emit, allowance }
     }
 
     /// The stream's length so far, in bytes: between files a multiple of the block size.
-    pub(super) fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.cutter.len()
     }
 
-    pub(super) fn finish(mut self) -> Result<(), ConvertError> {
+    pub(crate) fn finish(mut self) -> Result<(), ConvertError> {
         self.cutter.finish(&mut self.emit)
     }
 }

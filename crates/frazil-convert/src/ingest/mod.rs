@@ -28,11 +28,13 @@ use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use allowance::Allowance;
 pub(crate) use entries::FileSink;
+#[cfg(feature = "fuzzing")]
+pub(crate) use entries::read_entries;
+pub(crate) use layer_stream::LayerStream;
 pub(crate) use pipeline::{ReadArchive, ReceivePiece, blob_through_threads, read_archive};
 pub(crate) use put::ChunkPutter;
 pub(crate) use seal_pool::SealPool;
 
-use layer_stream::LayerStream;
 use pipeline::spawn;
 
 use crate::cut::Cutter;

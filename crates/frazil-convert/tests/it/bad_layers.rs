@@ -116,7 +116,7 @@ async fn layers_that_are_not_what_their_digests_say_are_refused() {
 
     // The config promises another layer than the manifest has; the blob's own digest is right.
     let layout = Layout::create(&bench.dir.path().join("diff-id"));
-    let config = layout.blob(OCI_CONFIG, &crate::images::config("linux/amd64", &[good.clone()]));
+    let config = layout.blob(OCI_CONFIG, &crate::images::config("linux/amd64", std::slice::from_ref(&good)));
     let blob = layout.blob(Packing::Gzip.media_type(), &Packing::Gzip.pack(&evil));
     let manifest = layout.manifest(&config, &[blob]);
     layout.index(&[tagged(manifest, "t")]);
@@ -124,7 +124,7 @@ async fn layers_that_are_not_what_their_digests_say_are_refused() {
 
     // The difference may lie behind the archive's end marker.
     let layout = Layout::create(&bench.dir.path().join("trailing"));
-    let config = layout.blob(OCI_CONFIG, &crate::images::config("linux/amd64", &[good.clone()]));
+    let config = layout.blob(OCI_CONFIG, &crate::images::config("linux/amd64", std::slice::from_ref(&good)));
     let trailing = [good.as_slice(), &[0; 512]].concat();
     let blob = layout.blob(Packing::Plain.media_type(), &trailing);
     let manifest = layout.manifest(&config, &[blob]);
@@ -133,7 +133,7 @@ async fn layers_that_are_not_what_their_digests_say_are_refused() {
 
     // A blob that was changed on its way.
     for packing in Packing::ALL {
-        let layout = bench.layout(&format!("blob-{packing:?}"), &[good.clone()], packing);
+        let layout = bench.layout(&format!("blob-{packing:?}"), std::slice::from_ref(&good), packing);
         let path = layout.blob_path(&Digest::of(&packing.pack(&good)).to_string());
         let mut bytes = std::fs::read(&path).unwrap();
         let at = bytes.len() - 1;
@@ -156,7 +156,8 @@ async fn blobs_that_do_not_decompress_are_refused() {
     ] {
         let bench = Workbench::new().await;
         let layout = Layout::create(&bench.dir.path().join("layout"));
-        let config = layout.blob(OCI_CONFIG, &crate::images::config("linux/amd64", &[layer.clone()]));
+        let config =
+            layout.blob(OCI_CONFIG, &crate::images::config("linux/amd64", std::slice::from_ref(&layer)));
         let packed = packing.pack(&layer);
         let bytes = match damage {
             "truncate" => packed[..packed.len() - 9].to_vec(),
@@ -177,7 +178,8 @@ async fn several_members_and_frames_are_one_layer() {
     for packing in [Packing::Gzip, Packing::Zstd] {
         let bench = Workbench::new().await;
         let layout = Layout::create(&bench.dir.path().join("layout"));
-        let config = layout.blob(OCI_CONFIG, &crate::images::config("linux/amd64", &[layer.clone()]));
+        let config =
+            layout.blob(OCI_CONFIG, &crate::images::config("linux/amd64", std::slice::from_ref(&layer)));
         let mut bytes = [packing.pack(&layer[..40_000]), packing.pack(&layer[40_000..])].concat();
         if packing == Packing::Zstd {
             bytes.extend(b"\x50\x2a\x4d\x18\x03\0\0\0abc");
