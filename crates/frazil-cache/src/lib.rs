@@ -17,6 +17,7 @@ pub mod host;
 mod memory;
 mod origin;
 pub mod policy;
+mod remote;
 pub mod resilience;
 mod size;
 mod tier;
@@ -26,5 +27,8 @@ pub use error::TierError;
 pub use frazil_store::ErrorClass;
 pub use memory::{ENTRY_OVERHEAD_BYTES, Memory, MemoryCounts};
 pub use origin::Origin;
+pub use remote::{NodeAddress, NodeCounts, Nodes, NotAFleet, Remote, RemoteCounts, RemoteOptions, Resolver};
+#[cfg(feature = "tls")]
+pub use remote::{Tls, TlsIdentity};
 pub use resilience::stack;
 pub use tier::{Tier, Wanted};

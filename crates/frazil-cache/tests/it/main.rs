@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod below;
 mod disk;
 mod disk_damage;
 mod disk_killed;
 mod disk_trouble;
+mod fleet;
 mod host;
 mod memory;
 mod origin;
@@ -14,4 +16,6 @@ mod outage_decorators;
 mod outage_origin;
 mod outage_script;
 mod proxy;
+mod remote;
+mod remote_faults;
 mod stages;

@@ -1,0 +1,44 @@
+//! A byte stream to a node, in the clear or under TLS.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::NodeAddress;
+#[cfg(feature = "tls")]
+use super::Tls;
+
+/// Bytes both ways.
+pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
+/// How to reach one node.
+#[derive(Clone, Debug)]
+pub(super) struct Dialer {
+    pub(super) address: NodeAddress,
+    pub(super) timeout: Duration,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<Tls>,
+}
+
+impl Dialer {
+    /// Connects, within the timeout, the TLS handshake included.
+    pub(super) async fn dial(&self) -> io::Result<Box<dyn Wire>> {
+        timeout(self.timeout, self.connect()).await?
+    }
+
+    async fn connect(&self) -> io::Result<Box<dyn Wire>> {
+        // Names are resolved again at every connection: a node may have moved.
+        let stream = TcpStream::connect(self.address.authority()).await?;
+        stream.set_nodelay(true)?;
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            return Ok(Box::new(tls.connect(self.address.server_name(), stream).await?));
+        }
+        Ok(Box::new(stream))
+    }
+}
