@@ -1,12 +1,13 @@
 //! What the host remembers of a mount: which process serves it.
 //!
-//! Invariant: an agent holds the lock on its record as long as it lives, so whoever can take the lock knows
+//! Invariant: an agent holds the lock on its record until its process is gone, so whoever can take the lock knows
 //! that it has ended, however it did. Process ids are shown to people and trusted by nobody.
 
 use std::fs::{self, File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::mem::ManuallyDrop;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -25,7 +26,8 @@ const POLL: Duration = Duration::from_millis(10);
 #[derive(Debug)]
 pub(crate) struct MountRecord {
     path: PathBuf,
-    file: File,
+    /// Never closed: the kernel lets go of the lock when the process is gone, and no moment earlier.
+    file: ManuallyDrop<File>,
 }
 
 /// What a record says, for people.
@@ -47,7 +49,7 @@ impl MountRecord {
         let path = path(directory, "json")?;
         let file = open(&path)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { path, file }),
+            Ok(()) => Ok(Self { path, file: ManuallyDrop::new(file) }),
             Err(Errno::WOULDBLOCK) => Err(served(directory)),
             Err(error) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
         }
@@ -65,17 +67,21 @@ impl MountRecord {
 
 impl Drop for MountRecord {
     fn drop(&mut self) {
-        // A record that stays says nothing: nobody holds its lock.
-        let _ = fs::remove_file(&self.path);
-        discard_empty(&self.path.with_extension("log"));
+        discard(&self.path);
     }
+}
+
+/// Removes a record. One that stays says nothing: nobody holds its lock.
+fn discard(path: &Path) {
+    let _ = fs::remove_file(path);
+    discard_empty(&path.with_extension("log"));
 }
 
 /// Fails if the directory has a living agent, whose log is not to be touched.
 pub(crate) fn refuse_if_served(directory: &Path) -> Result<()> {
-    match await_end(directory, Duration::ZERO) {
-        Ok(()) => Ok(()),
-        Err(_) => Err(served(directory)),
+    match Agent::of(directory)? {
+        Some(agent) => agent.await_end(directory, Duration::ZERO).map_err(|_| served(directory)),
+        None => Ok(()),
     }
 }
 
@@ -85,24 +91,47 @@ fn served(directory: &Path) -> anyhow::Error {
         .into()
 }
 
-/// Waits until the agent of a directory has ended, `patience` at the most. Without a record there is none.
-pub(crate) fn await_end(directory: &Path, patience: Duration) -> Result<()> {
-    let path = path(directory, "json")?;
-    let Ok(file) = OpenOptions::new().read(true).open(&path) else { return Ok(()) };
-    let deadline = Instant::now() + patience;
-    loop {
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(()),
-            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(POLL),
-            Err(Errno::WOULDBLOCK) => {
-                return Err(anyhow!(
-                    "{} is unmounted, but its agent still runs; see {}",
-                    directory.display(),
-                    path.display()
-                ));
+/// The agent of a directory, watched from before its mount ends.
+#[derive(Debug)]
+pub(crate) struct Agent {
+    path: PathBuf,
+    file: File,
+}
+
+impl Agent {
+    /// The agent of a directory; none if there is no record of one.
+    pub(crate) fn of(directory: &Path) -> Result<Option<Self>> {
+        let path = path(directory, "json")?;
+        Ok(OpenOptions::new().read(true).open(&path).ok().map(|file| Self { path, file }))
+    }
+
+    /// Waits until it has ended, `patience` at the most, and removes what it could not if it was killed.
+    pub(crate) fn await_end(self, directory: &Path, patience: Duration) -> Result<()> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match flock(&self.file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) if self.is_current() => return Ok(discard(&self.path)),
+                Ok(()) => return Ok(()),
+                Err(Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(POLL),
+                Err(Errno::WOULDBLOCK) => {
+                    return Err(anyhow!(
+                        "{} is unmounted, but its agent still runs; see {}",
+                        directory.display(),
+                        self.path.display()
+                    ));
+                }
+                Err(error) => {
+                    return Err(error).with_context(|| format!("cannot lock {}", self.path.display()));
+                }
             }
-            Err(error) => return Err(error).with_context(|| format!("cannot lock {}", path.display())),
         }
+    }
+
+    /// Whether the record is still the directory's: another agent may have one there by now.
+    fn is_current(&self) -> bool {
+        let number =
+            |found: std::io::Result<fs::Metadata>| found.ok().map(|found| (found.dev(), found.ino()));
+        number(fs::symlink_metadata(&self.path)) == number(self.file.metadata())
     }
 }
 

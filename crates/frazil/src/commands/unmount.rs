@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::exit::Exit;
-use crate::mount_record;
+use crate::mount_record::{self, Agent};
 
 /// How long an agent may take to end. It has nothing to finish; this is for a machine under load.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -22,7 +22,10 @@ pub(crate) struct Args {
 /// Unmounts it.
 pub(crate) fn execute(args: &Args) -> Result<Exit> {
     let directory = mount_record::canonical(&args.directory)?;
+    let agent = Agent::of(&directory)?;
     frazil_mount::unmount(&directory)?;
-    mount_record::await_end(&directory, PATIENCE)?;
+    if let Some(agent) = agent {
+        agent.await_end(&directory, PATIENCE)?;
+    }
     Ok(Exit::SUCCESS)
 }
