@@ -5,8 +5,8 @@ use std::io::ErrorKind;
 
 use frazil_convert::ConvertError;
 use frazil_convert::source::SourceError;
-use frazil_mount::MountError;
-use frazil_store::StoreError;
+use frazil_mount::{MountError, ReadError};
+use frazil_store::{ErrorClass, StoreError};
 
 /// What can be done about it, by the first error in the chain that we know a remedy for.
 pub(crate) fn of(error: &anyhow::Error) -> Option<String> {
@@ -15,7 +15,7 @@ pub(crate) fn of(error: &anyhow::Error) -> Option<String> {
 
 fn of_one(error: &(dyn Error + 'static)) -> Option<String> {
     if let Some(error) = error.downcast_ref::<ConvertError>() {
-        return error.hint();
+        return of_convert(error);
     }
     if let Some(error) = error.downcast_ref::<SourceError>() {
         return error.hint();
@@ -23,7 +23,33 @@ fn of_one(error: &(dyn Error + 'static)) -> Option<String> {
     if let Some(error) = error.downcast_ref::<StoreError>() {
         return of_store(error);
     }
+    if let Some(error) = error.downcast_ref::<ReadError>() {
+        return of_read(error);
+    }
     error.downcast_ref::<MountError>().and_then(of_mount)
+}
+
+/// A store's error is no link of its own in the chain below a conversion's.
+fn of_convert(error: &ConvertError) -> Option<String> {
+    match error {
+        ConvertError::Layer { source, .. } => of_convert(source),
+        ConvertError::Store(error) => of_store(error),
+        error => error.hint(),
+    }
+}
+
+/// A layer that is known is not read again, so a conversion into the same store would not bring it back.
+const LOST: &str =
+    "the store has lost a part of this image: convert it into a new store, or restore this one from a copy";
+
+fn of_read(error: &ReadError) -> Option<String> {
+    match error {
+        ReadError::Fetch { source, .. } => match source.class() {
+            ErrorClass::NotFound | ErrorClass::Corrupt => Some(LOST.to_owned()),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 fn of_store(error: &StoreError) -> Option<String> {
@@ -40,11 +66,13 @@ fn of_store(error: &StoreError) -> Option<String> {
             "say which keyring has the key with --keys or $FRAZIL_KEYS".to_owned()
         }
         StoreError::KeyExposed { path, .. } => format!("make it yours alone: chmod go= {path}"),
-        StoreError::CorruptChunk { .. } | StoreError::ChunkNotFound { .. } => {
-            "convert the image again: what is there and right is not written twice".to_owned()
-        }
+        StoreError::CorruptChunk { .. } | StoreError::ChunkNotFound { .. } => LOST.to_owned(),
         StoreError::Io { source, path, .. } if source.kind() == ErrorKind::PermissionDenied => {
-            format!("see who may enter it: ls -ld {path}")
+            match path.starts_with('/') {
+                true => format!("see who may enter it: ls -ld {path}"),
+                // An object, by its path in the store.
+                false => "see whose the store is, and who may write to it: ls -l".to_owned(),
+            }
         }
         StoreError::Io { source, .. } if source.kind() == ErrorKind::StorageFull => {
             "make room, and convert again: what is there is not written twice".to_owned()
@@ -60,6 +88,7 @@ fn of_mount(error: &MountError) -> Option<String> {
         MountError::MountedAlready { dir, .. } => format!("frazil unmount {}", dir.display()),
         MountError::NotOurs { dir, .. } => format!("umount {}", dir.display()),
         MountError::Busy { .. } => "end the processes that use it, then try again".to_owned(),
+        MountError::Read(error) => return of_read(error),
         MountError::Kernel { step, source } => return of_kernel(step, source),
         MountError::Fusermount { .. } if !can_open_fuse() => OPEN_FUSE.to_owned(),
         _ => return None,
