@@ -2,7 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an unexpected error is a failure, wherever it happens")]
 
+mod bad_chunks;
+mod bad_input;
+mod bad_store;
+mod cli;
+mod determinism;
+mod durability;
+mod fidelity;
+mod laziness;
 mod real_images;
 mod registries;
+mod run;
+mod sharing;
+mod size;
 mod support;
 mod trees;
