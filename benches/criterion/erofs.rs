@@ -12,7 +12,14 @@ const DIRECTORIES: usize = 1_000;
 const FILES_IN_EACH: usize = 100;
 
 fn inode(kind: InodeKind) -> Inode {
-    Inode { kind, mode: 0o755, uid: 0, gid: 0, mtime: Timestamp { seconds: 1_700_000_000, nanos: 5 }, xattrs: vec![] }
+    Inode {
+        kind,
+        mode: 0o755,
+        uid: 0,
+        gid: 0,
+        mtime: Timestamp { seconds: 1_700_000_000, nanos: 5 },
+        xattrs: vec![],
+    }
 }
 
 /// 1,000 directories of 100 files: the size of a large image's tree.
@@ -27,7 +34,8 @@ fn tree() -> Tree {
             names.insert(format!("module_{f:04}.py").into_bytes(), tree.push(file));
             block += 1;
         }
-        directories.insert(format!("package_{d:04}").into_bytes(), tree.push(inode(InodeKind::Directory(names))));
+        directories
+            .insert(format!("package_{d:04}").into_bytes(), tree.push(inode(InodeKind::Directory(names))));
     }
     *tree.get_mut(Tree::ROOT).expect("a tree has a root") = inode(InodeKind::Directory(directories));
     tree
@@ -40,7 +48,8 @@ fn build(c: &mut Criterion) {
     let mut group = c.benchmark_group(format!("EROFS metadata of {inodes} inodes"));
     group.throughput(Throughput::Elements(inodes));
     group.sample_size(20);
-    group.bench_function("write", |b| b.iter(|| write(black_box(&tree), &params).expect("the tree is sound")));
+    group
+        .bench_function("write", |b| b.iter(|| write(black_box(&tree), &params).expect("the tree is sound")));
     group.finish();
 }
 

@@ -7,8 +7,8 @@ use std::hint::black_box;
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use frazil_format::{
-    Chunk, ChunkId, Compression, DataKey, DiffId, Geometry, LayerExtent, Manifest, Payload, RootId, ScopeSecret,
-    Sealed, SealedChunk, SealedManifest, Sealer, WrappedKey, open_chunk,
+    Chunk, ChunkId, Compression, DataKey, DiffId, Geometry, LayerExtent, Manifest, Payload, RootId,
+    ScopeSecret, Sealed, SealedChunk, SealedManifest, Sealer, WrappedKey, open_chunk,
 };
 
 const CHUNK_LEN: usize = 128 << 10;
