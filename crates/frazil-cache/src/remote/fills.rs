@@ -17,6 +17,9 @@ use super::fleet::Position;
 use super::shard::Shard;
 use crate::Wanted;
 
+/// What a chunk takes of the budget at least, for the task that waits with it.
+const MIN_FILL_BYTES: u32 = 64 << 10;
+
 /// A chunk to write.
 #[derive(Debug)]
 pub(super) struct Fill {
@@ -55,7 +58,8 @@ impl Fills {
 
     /// Writes the chunk when its turn comes, if there is room for it until then.
     pub(super) fn push(&self, fill: Fill) {
-        let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(fill.wanted.sealed_len.max(1)) else {
+        let bytes = fill.wanted.sealed_len.max(MIN_FILL_BYTES);
+        let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(bytes) else {
             self.counters.fill_drops.fetch_add(1, Relaxed);
             return;
         };

@@ -6,6 +6,7 @@
 //! nothing that a node does or fails to do is ever an error or a wrong byte for a reader. Why it is so, and how
 //! placement, bounded load and membership go together, is in `docs/decisions/0014-striping-over-memcached.md`.
 
+mod answers;
 mod breaker;
 mod connection;
 mod counts;
@@ -18,6 +19,7 @@ mod options;
 mod placement;
 mod plan;
 mod protocol;
+mod session;
 mod shard;
 #[cfg(feature = "tls")]
 mod tls;

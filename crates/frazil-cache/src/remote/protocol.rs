@@ -3,7 +3,7 @@
 //! Specified in memcached's `doc/protocol.txt`. A node answers in the order it was asked, and repeats the token;
 //! a token that does not fit means that bytes were lost or made up, and the connection is of no use any more.
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
 /// The longest line that a node may answer, in bytes. The longest that is known is an error's.
 pub(super) const MAX_LINE_LEN: usize = 1024;
@@ -86,8 +86,7 @@ pub(super) fn put_set(into: &mut BytesMut, key: &str, len: usize, token: u32) {
 fn put(into: &mut BytesMut, text: std::fmt::Arguments<'_>) {
     use std::fmt::Write;
     // A BytesMut grows: writing to it does not fail.
-    let _ = write!(into, "{text}");
-    debug_assert!(into.remaining_mut() > 0);
+    let _ = into.write_fmt(text);
 }
 
 #[cfg(test)]

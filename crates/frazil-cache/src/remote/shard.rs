@@ -121,8 +121,8 @@ pub(super) fn join(shards: [&Shard; DATA_SHARDS], sealed_len: u32) -> Option<Byt
         }
     }
     let mut sealed = BytesMut::with_capacity(len * DATA_SHARDS);
-    for index in 0..DATA_SHARDS {
-        match by_index[index] {
+    for piece in by_index.into_iter().take(DATA_SHARDS) {
+        match piece {
             Some(shard) => sealed.put_slice(&shard.body),
             None => {
                 let start = sealed.len();
