@@ -15,5 +15,7 @@ mod registries;
 mod run;
 mod sharing;
 mod size;
+mod stores;
+mod stores;
 mod support;
 mod trees;
