@@ -16,6 +16,5 @@ mod run;
 mod sharing;
 mod size;
 mod stores;
-mod stores;
 mod support;
 mod trees;
