@@ -112,11 +112,7 @@ impl Cutter {
     }
 
     /// Takes the next bytes, and gives the chunks that are complete to `emit`, whose error ends it.
-    pub fn data<E>(
-        &mut self,
-        bytes: &[u8],
-        emit: &mut impl FnMut(Cut) -> Result<(), E>,
-    ) -> Result<(), E> {
+    pub fn data<E>(&mut self, bytes: &[u8], emit: &mut impl FnMut(Cut) -> Result<(), E>) -> Result<(), E> {
         for intake in bytes.chunks(INTAKE_BYTES) {
             if self.buffer.capacity() - self.buffer.len() < intake.len() {
                 self.buffer.reserve(ALLOCATION_BYTES);
@@ -128,11 +124,7 @@ impl Cutter {
     }
 
     /// Takes the next `len` bytes, which are zero. A long run costs no more than a short one.
-    pub fn zeros<E>(
-        &mut self,
-        len: u64,
-        emit: &mut impl FnMut(Cut) -> Result<(), E>,
-    ) -> Result<(), E> {
+    pub fn zeros<E>(&mut self, len: u64, emit: &mut impl FnMut(Cut) -> Result<(), E>) -> Result<(), E> {
         let to_block = self.len().wrapping_neg() % BLOCK_SIZE;
         let Some(beyond) = len.checked_sub(to_block + MIN_ZERO_RUN) else {
             return self.short_zeros(len, emit);

@@ -7,7 +7,7 @@ use frazil_convert::{ConvertError, ConvertOptions};
 use frazil_store::{Store, StoreLocation, StoreOptions};
 
 use crate::images::{Layout, OCI_CONFIG, Packing, tagged};
-use crate::sources::{Then, Watched};
+use crate::sources::Watched;
 use crate::tars::*;
 use crate::tools::{run, tool};
 use crate::workbench::{Workbench, convert_into, options};
@@ -227,7 +227,7 @@ async fn a_layer_that_fails_stops_the_others() {
     let slow = archive(&[file("slow", noise(1, 2_000_000))]);
     let layout = bench.layout("layout", &[slow, bad], Packing::Plain);
     // The slow layer hangs half-way: only the other one's failure can end the conversion.
-    let source = Watched::stopping(bench.source(&layout).await, 1_000_000, Then::Hang);
+    let source = Watched::hanging_in(bench.source(&layout).await, 0, 1_000_000);
     refused(bench.convert_with(&source, "t", &options()).await, "unknown type");
     assert_eq!(bench.names().await, 0);
 }

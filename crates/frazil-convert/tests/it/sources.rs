@@ -25,6 +25,8 @@ pub(crate) struct Watched {
     pub(crate) seen: Arc<Seen>,
     limit: u64,
     then: Then,
+    /// The only layer that stops; all of them if none.
+    only: Option<usize>,
 }
 
 /// What was taken.
@@ -38,12 +40,17 @@ pub(crate) struct Seen {
 
 impl Watched {
     pub(crate) fn new(inner: Box<dyn Source>) -> Self {
-        Self { inner, seen: Arc::default(), limit: u64::MAX, then: Then::Fail }
+        Self { inner, seen: Arc::default(), limit: u64::MAX, then: Then::Fail, only: None }
     }
 
     /// All blobs together give out that many bytes.
     pub(crate) fn stopping(inner: Box<dyn Source>, limit: u64, then: Then) -> Self {
         Self { limit, then, ..Self::new(inner) }
+    }
+
+    /// One layer's blob hangs once all of them have given out that many bytes; the others go on.
+    pub(crate) fn hanging_in(inner: Box<dyn Source>, layer: usize, limit: u64) -> Self {
+        Self { only: Some(layer), ..Self::stopping(inner, limit, Then::Hang) }
     }
 
     pub(crate) fn bytes(&self) -> u64 {
@@ -64,7 +71,9 @@ impl Source for Watched {
     async fn layer(&self, layer: &LayerDescriptor) -> Result<BlobStream, SourceError> {
         self.seen.layers.fetch_add(1, Ordering::SeqCst);
         let inner = self.inner.layer(layer).await?;
-        Ok(Box::new(Blob { inner, seen: Arc::clone(&self.seen), limit: self.limit, then: self.then }))
+        let stops = self.only.is_none_or(|only| only == layer.index);
+        let limit = if stops { self.limit } else { u64::MAX };
+        Ok(Box::new(Blob { inner, seen: Arc::clone(&self.seen), limit, then: self.then }))
     }
 }
 
