@@ -2,18 +2,24 @@
 
 mod cli;
 mod commands;
+mod counters;
 mod exit;
 mod failure;
 mod hints;
+mod host_cache;
 mod inherited;
 mod logging;
+mod metrics;
 mod mount_record;
 mod output;
 mod places;
 mod progress;
 mod run;
+mod sandbox;
+mod service;
 mod similar;
 mod size;
+mod tiers;
 mod via;
 mod wiring;
 

@@ -20,6 +20,11 @@ pub(crate) fn keys() -> Option<PathBuf> {
     Some(xdg("XDG_CONFIG_HOME", ".config")?.join("frazil/keys"))
 }
 
+/// What a host cache keeps on disk by default.
+pub(crate) fn cache() -> Option<PathBuf> {
+    Some(xdg("XDG_CACHE_HOME", ".cache")?.join("frazil"))
+}
+
 /// The base directory of `variable`, or `fallback` in the home directory. The specification ignores relative
 /// paths.
 fn xdg(variable: &str, fallback: &str) -> Option<PathBuf> {

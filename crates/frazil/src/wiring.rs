@@ -2,10 +2,12 @@
 //!
 //! Invariant: a process that can see keys cannot be dumped, and is not readable through /proc by its user.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
-use frazil_cache::{Origin, Tier};
+use frazil_cache::Tier;
+use frazil_cache::host::{Catalog, Freshness, HostCache, HostCacheOptions};
 use frazil_format::{Manifest, SealedManifest, wrap_context};
 use frazil_mount::{Image, ImageOptions};
 use frazil_store::{
@@ -16,6 +18,7 @@ use tokio::runtime::{Handle, Runtime};
 
 use crate::cli::Global;
 use crate::failure::Advise;
+use crate::tiers::{OriginStore, Plan, Tiers};
 use crate::{places, similar};
 
 /// Whose images these are, until there are several tenants.
@@ -50,11 +53,15 @@ pub(crate) fn location(global: &Global) -> Result<StoreLocation> {
     Ok(place)
 }
 
+/// How the store is to be opened.
+pub(crate) fn store_options(global: &Global) -> StoreOptions {
+    let plain_http = if global.allow_http { PlainHttp::Allowed } else { PlainHttp::Refused };
+    StoreOptions { access_log: global.access_log.clone(), plain_http }
+}
+
 /// Opens the store.
 pub(crate) async fn store(global: &Global, absent: Absent) -> Result<Store> {
-    let plain_http = if global.allow_http { PlainHttp::Allowed } else { PlainHttp::Refused };
-    let (location, options) =
-        (location(global)?, StoreOptions { access_log: global.access_log.clone(), plain_http });
+    let (location, options) = (location(global)?, store_options(global));
     Ok(match absent {
         Absent::Create => Store::open_or_create(&location, &options).await?,
         Absent::Refuse => Store::open(&location, &options).await?,
@@ -144,13 +151,63 @@ pub(crate) struct OpenImage {
     pub(crate) image: Arc<Image>,
 }
 
+/// Where a mounted image's manifest and chunks come from.
+pub(crate) enum Supply {
+    /// From a store, through tiers of this process.
+    Store(Store),
+    /// From the host cache: nothing else is asked, and no credentials are needed.
+    HostCache(Arc<HostCache>),
+}
+
+impl Supply {
+    /// The host cache at this socket, or the store if there is none.
+    pub(crate) async fn open(global: &Global, host_cache: Option<&Path>) -> Result<Self> {
+        Ok(match host_cache {
+            Some(socket) => Self::HostCache(Arc::new(HostCache::new(socket, HostCacheOptions::default()))),
+            None => Self::Store(store(global, Absent::Refuse).await?),
+        })
+    }
+
+    async fn find(&self, name: &str) -> Result<(ImageName, Reference)> {
+        let cache = match self {
+            Self::Store(store) => return find(store, name).await,
+            Self::HostCache(cache) => cache,
+        };
+        let name: ImageName = name.parse()?;
+        let Some(named) = cache.reference(TENANT, &name).await? else {
+            return Err(anyhow!("there is no image {name} in the store of {cache}"))
+                .hint("frazil images --store STORE lists the names of a store");
+        };
+        if named.freshness == Freshness::LastKnown {
+            tracing::warn!(%name, "the store cannot be reached: the image is the last one known by this name");
+        }
+        Ok((name, named.reference))
+    }
+
+    async fn manifest(&self, reference: &Reference) -> Result<SealedManifest> {
+        match self {
+            Self::Store(store) => sealed_manifest(store, reference).await,
+            Self::HostCache(cache) => {
+                let bytes = cache.manifest(reference.root, &reference.manifest).await?;
+                Ok(SealedManifest::verify(&reference.manifest, bytes)?)
+            }
+        }
+    }
+
+    async fn tier(&self) -> Arc<dyn Tier> {
+        match self {
+            Self::Store(store) => Tiers::stack(Plan::default(), OriginStore::of(store)).await.tier,
+            Self::HostCache(cache) => Arc::clone(cache) as Arc<dyn Tier>,
+        }
+    }
+}
+
 /// Opens an image by its name.
-pub(crate) async fn image(store: &Store, keys: &Keyring, name: &str) -> Result<OpenImage> {
-    let (name, reference) = find(store, name).await?;
-    let manifest = open_manifest(&sealed_manifest(store, &reference).await?, keys).await?;
+pub(crate) async fn image(supply: &Supply, keys: &Keyring, name: &str) -> Result<OpenImage> {
+    let (name, reference) = supply.find(name).await?;
+    let manifest = open_manifest(&supply.manifest(&reference).await?, keys).await?;
     let config = manifest.config.clone();
     let sealed_bytes = manifest.chunks.iter().map(|chunk| u64::from(chunk.sealed_len)).sum();
-    let tier: Arc<dyn Tier> = Arc::new(Origin::new(store.clone()));
-    let image = Image::new(manifest, tier, Handle::current(), ImageOptions::default())?;
+    let image = Image::new(manifest, supply.tier().await, Handle::current(), ImageOptions::default())?;
     Ok(OpenImage { name, reference, config, sealed_bytes, image })
 }

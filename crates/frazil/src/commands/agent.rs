@@ -14,11 +14,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::mount;
 use crate::cli::Global;
 use crate::exit::Exit;
+use crate::host_cache::CacheArgs;
 use crate::inherited::inherit;
 use crate::mount_record::{Mount, MountRecord};
+use crate::places;
 use crate::run::spec;
+use crate::sandbox::{Sandbox, Unmounter};
 use crate::via::Via;
-use crate::wiring::{self, Absent};
+use crate::wiring::{self, Absent, Supply};
 
 /// Serve a mounted image (started by `frazil mount`)
 #[derive(clap::Args, Debug)]
@@ -36,6 +39,9 @@ pub(crate) struct Args {
     /// The socket on which to say that the tree is readable
     #[arg(long)]
     ready: i32,
+
+    #[command(flatten)]
+    cache: CacheArgs,
 }
 
 /// Who is told that the tree is readable.
@@ -83,13 +89,15 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
     // No terminal's signals, and no directory that could not be unmounted because of this process.
     setsid().context("cannot leave the session")?;
     std::env::set_current_dir("/").context("cannot leave the directory")?;
-    serve(&args.name, &args.directory, args.via, global, Readiness::Parent(socket)).or_else(|error| {
-        match spec::send(&answer, &Err::<Announcement, _>(mount::refusal(&error))) {
-            Ok(()) => Ok(Exit::FAILURE),
-            // Nobody listens: the tree was readable before. The log is for this.
-            Err(_) => Err(error),
-        }
-    })
+    serve(&args.name, &args.directory, args.via, &args.cache, global, Readiness::Parent(socket)).or_else(
+        |error| {
+            match spec::send(&answer, &Err::<Announcement, _>(mount::refusal(&error))) {
+                Ok(()) => Ok(Exit::FAILURE),
+                // Nobody listens: the tree was readable before. The log is for this.
+                Err(_) => Err(error),
+            }
+        },
+    )
 }
 
 /// Mounts, tells, and serves until the end.
@@ -97,20 +105,26 @@ pub(crate) fn serve(
     name: &str,
     directory: &Path,
     via: Via,
+    cache: &CacheArgs,
     global: &Global,
     ready: Readiness,
 ) -> Result<Exit> {
+    let host_cache = cache.find()?;
+    // Before there are threads: with a host cache this process will need nothing else.
+    let sandbox = host_cache.as_ref().map(|_| Sandbox::prepare()).transpose()?;
     wiring::runtime()?.block_on(async {
         let mut end = End::new()?;
-        let store = wiring::store(global, Absent::Refuse).await?;
+        let supply = Supply::open(global, host_cache.as_deref()).await?;
         let keys = wiring::keyring(global, Absent::Refuse)?;
-        let open = wiring::image(&store, &keys, name).await?;
+        let open = wiring::image(&supply, &keys, name).await?;
         let mut record = MountRecord::take(directory)?;
         let probe = via.choose().await;
         let options = MountOptions { face: probe.face, name: open.name.to_string() };
         let mounted = frazil_mount::mount(&open.image, directory, &options).await?;
         let face = probe.face.to_string();
         record.write(&Mount { pid: std::process::id(), directory, image: name, face: face.clone() })?;
+        let records = places::runtime()?.join("mounts");
+        let unmounter = sandbox.map(|sandbox| sandbox.close(&records)).transpose()?;
         let announcement = Announcement {
             image: name.to_owned(),
             directory: directory.to_owned(),
@@ -125,14 +139,24 @@ pub(crate) fn serve(
                     .context("the mounting process is gone")?;
             }
         }
-        until_the_end(mounted, &mut end).await
+        until_the_end(mounted, unmounter, &mut end).await
     })
 }
 
-async fn until_the_end(mut mounted: Mounted, end: &mut End) -> Result<Exit> {
+async fn until_the_end(mut mounted: Mounted, unmounter: Option<Unmounter>, end: &mut End) -> Result<Exit> {
     let unmounted = tokio::select! {
         ended = mounted.wait() => ended,
-        () = end.asked() => mounted.try_unmount().await,
+        () = end.asked() => match unmounter {
+            None => mounted.try_unmount().await,
+            Some(unmounter) => {
+                let directory = mounted.dir().to_owned();
+                tokio::task::spawn_blocking(move || unmounter.unmount(&directory))
+                    .await
+                    .context("cannot wait for the unmounting process")?
+                    .context("cannot unmount")?;
+                mounted.wait().await
+            }
+        },
     };
     match unmounted {
         Err(error @ MountError::Busy { .. }) => {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crate::cli::Global;
 use crate::exit::Exit;
 use crate::output::{self, bytes, note};
-use crate::wiring::{self, Absent};
+use crate::wiring::{self, Absent, Supply};
 
 /// Write an image's EROFS block image into a file
 ///
@@ -31,7 +31,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
     wiring::runtime()?.block_on(async {
         let store = wiring::store(global, Absent::Refuse).await?;
         let keys = wiring::keyring(global, Absent::Refuse)?;
-        let open = wiring::image(&store, &keys, &args.name).await?;
+        let open = wiring::image(&Supply::Store(store), &keys, &args.name).await?;
         let path = &args.file;
         let file = OpenOptions::new().write(true).create_new(true).open(path);
         let file = file.with_context(|| format!("cannot make {}", path.display()))?;

@@ -12,7 +12,7 @@ use crate::cli::Global;
 use crate::exit::Exit;
 use crate::failure::chain;
 use crate::output::{self, Table, bytes, percent};
-use crate::wiring::{self, Absent, TENANT};
+use crate::wiring::{self, Absent, Supply, TENANT};
 
 /// The part of an image that is read for its EROFS superblock, in bytes: a block.
 const SUPERBLOCK_BYTES: usize = frazil_erofs::BLOCK_SIZE;
@@ -117,7 +117,7 @@ async fn chunks_of_others(store: &Store, name: &ImageName) -> Result<HashSet<Chu
 
 async fn secrets(store: &Store, name: &ImageName, global: &Global) -> Result<Secrets> {
     let keys = wiring::keyring(global, Absent::Refuse)?;
-    let open = wiring::image(store, &keys, name.as_str()).await?;
+    let open = wiring::image(&Supply::Store(store.clone()), &keys, name.as_str()).await?;
     let block = open.image.read(0, SUPERBLOCK_BYTES).await?;
     let erofs = frazil_erofs::Image::open(block.as_ref()).context("cannot read the superblock")?;
     let superblock = erofs.superblock();

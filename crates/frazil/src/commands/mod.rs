@@ -1,6 +1,7 @@
 //! One file per command.
 
 mod agent;
+mod cached;
 mod completions;
 mod container;
 mod convert;
@@ -12,6 +13,8 @@ mod man;
 mod mount;
 mod rm;
 mod run;
+mod sandbox_probe;
+mod stats;
 mod unmount;
 mod verify;
 
@@ -34,12 +37,16 @@ pub(crate) enum Command {
     Verify(verify::Args),
     Export(export::Args),
     Rm(rm::Args),
+    Cached(cached::Args),
+    Stats(stats::Args),
     Completions(completions::Args),
     Man(man::Args),
     #[command(hide = true)]
     Agent(agent::Args),
     #[command(hide = true)]
     Container(container::Args),
+    #[command(hide = true)]
+    SandboxProbe(sandbox_probe::Args),
 }
 
 impl Command {
@@ -56,10 +63,13 @@ impl Command {
             Self::Verify(args) => verify::execute(&args, global),
             Self::Export(args) => export::execute(&args, global),
             Self::Rm(args) => rm::execute(&args, global),
+            Self::Cached(args) => cached::execute(&args, global),
+            Self::Stats(args) => stats::execute(&args, global),
             Self::Completions(args) => completions::execute(&args),
             Self::Man(args) => man::execute(&args),
             Self::Agent(args) => agent::execute(&args, global),
             Self::Container(args) => container::execute(&args),
+            Self::SandboxProbe(args) => sandbox_probe::execute(&args),
         }
     }
 }

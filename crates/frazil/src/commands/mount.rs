@@ -12,6 +12,7 @@ use super::agent::{self, Announcement, Readiness};
 use crate::cli::Global;
 use crate::exit::Exit;
 use crate::failure::{Advise, chain};
+use crate::host_cache::CacheArgs;
 use crate::inherited::bequeath;
 use crate::mount_record;
 use crate::output::note;
@@ -37,13 +38,16 @@ pub(crate) struct Args {
     /// Serve from this process, until it is unmounted or ends by SIGTERM or SIGINT
     #[arg(long)]
     foreground: bool,
+
+    #[command(flatten)]
+    cache: CacheArgs,
 }
 
 /// Mounts it.
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
     let directory = mount_record::canonical(&args.directory)?;
     if args.foreground {
-        return agent::serve(&args.name, &directory, args.via, global, Readiness::Terminal);
+        return agent::serve(&args.name, &directory, args.via, &args.cache, global, Readiness::Terminal);
     }
     let announcement = start_agent(args, &directory, global)?;
     if global.quiet == 0 {
@@ -60,7 +64,9 @@ fn start_agent(args: &Args, directory: &Path, global: &Global) -> Result<Announc
     let number = bequeath(&theirs).context("cannot hand a socket on")?.to_string();
     let mut agent = Command::new("/proc/self/exe")
         .args(global.arguments()?)
-        .args(["agent", "--ready", &number, "--via", args.via.word(), "--"])
+        .args(["agent", "--ready", &number, "--via", args.via.word()])
+        .args(args.cache.arguments()?)
+        .arg("--")
         .arg(&args.name)
         .arg(directory)
         .stdin(Stdio::null())

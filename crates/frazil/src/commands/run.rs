@@ -1,7 +1,7 @@
 //! `frazil run`: an image's command, in a container, over a tree that arrives while it is read.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -12,6 +12,7 @@ use super::convert::{ConversionArgs, source_of};
 use crate::cli::Global;
 use crate::exit::Exit;
 use crate::failure::Advise;
+use crate::host_cache::CacheArgs;
 use crate::output::note;
 use crate::run::config::{self, Overrides};
 use crate::run::container::{self, Addressee};
@@ -23,7 +24,7 @@ use crate::run::summary::{Summary, Times};
 use crate::run::user::UserSpec;
 use crate::run::volume::Volume;
 use crate::via::Via;
-use crate::wiring::{self, Absent, OpenImage};
+use crate::wiring::{self, Absent, OpenImage, Supply};
 
 /// Run an image's command in a container
 ///
@@ -81,6 +82,9 @@ pub(crate) struct Args {
     summary_json: Option<PathBuf>,
 
     #[command(flatten)]
+    cache: CacheArgs,
+
+    #[command(flatten)]
     conversion: ConversionArgs,
 }
 
@@ -91,6 +95,7 @@ pub(crate) fn execute(args: Args, global: &Global) -> Result<Exit> {
 
 fn run(args: Args, global: &Global) -> Result<Exit> {
     let started = Instant::now();
+    let host_cache = args.cache.find()?;
     // Signals and namespaces first: both are inherited by threads, and no thread may be there yet.
     let signals = Signals::block().context("cannot block signals")?;
     let directory = Stage::directory()?;
@@ -99,7 +104,7 @@ fn run(args: Args, global: &Global) -> Result<Exit> {
     let addressee = Addressee::follow(signals)?;
     let runtime = wiring::runtime()?;
 
-    let open = runtime.block_on(image(&args, global))?;
+    let open = runtime.block_on(image(&args, host_cache.as_deref(), global))?;
     let probe = runtime.block_on(args.via.choose());
     let options = MountOptions { face: probe.face, name: open.name.to_string() };
     let mounted = runtime.block_on(frazil_mount::mount(&open.image, &stage.image(), &options))?;
@@ -129,17 +134,21 @@ fn run(args: Args, global: &Global) -> Result<Exit> {
 }
 
 /// Opens the image by its name, or converts the source first.
-async fn image(args: &Args, global: &Global) -> Result<OpenImage> {
+async fn image(args: &Args, host_cache: Option<&Path>, global: &Global) -> Result<OpenImage> {
     let Some(source) = source_of(&args.image)? else {
-        let store = wiring::store(global, Absent::Refuse).await?;
+        let supply = Supply::open(global, host_cache).await?;
         let keys = wiring::keyring(global, Absent::Refuse)?;
-        return wiring::image(&store, &keys, &args.image).await;
+        return wiring::image(&supply, &keys, &args.image).await;
     };
     let store = wiring::store(global, Absent::Create).await?;
     let keys = wiring::keyring(global, Absent::Create)?;
     let name = source.default_name().parse()?;
     super::convert::convert(&source, &name, &store, &keys, &args.conversion, global).await?;
-    wiring::image(&store, &keys, name.as_str()).await
+    let supply = match host_cache {
+        Some(_) => Supply::open(global, host_cache).await?,
+        None => Supply::Store(store),
+    };
+    wiring::image(&supply, &keys, name.as_str()).await
 }
 
 fn describe(args: &Args, stage: &Stage, privilege: Privilege, open: &OpenImage) -> Result<Spec> {

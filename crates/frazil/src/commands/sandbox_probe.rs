@@ -1,0 +1,46 @@
+//! `frazil sandbox-probe`: closes itself in as an agent does, tries what an agent must not be able to do, and tells.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::exit::Exit;
+use crate::output;
+use crate::sandbox::{Probe, Sandbox};
+use crate::wiring;
+
+/// Try what an agent in its sandbox can do (for tests)
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    probe: Probe,
+
+    /// Where files may be removed
+    #[arg(long)]
+    records: PathBuf,
+
+    /// Try it without the sandbox
+    #[arg(long)]
+    open_sandbox: bool,
+}
+
+/// Tries, and prints the findings.
+pub(crate) fn execute(args: &Args) -> Result<Exit> {
+    if args.open_sandbox {
+        output::json(&args.probe.try_all())?;
+        return Ok(Exit::SUCCESS);
+    }
+    let sandbox = Sandbox::prepare()?;
+    // Threads as an agent has them, some of them asleep.
+    let runtime = wiring::runtime()?;
+    let asleep: Vec<_> = (0..4).map(|_| std::thread::spawn(std::thread::park)).collect();
+    let findings = runtime.block_on(async {
+        let _unmounter = sandbox.close(&args.records)?;
+        // One that was there before, and its children.
+        let probe = args.probe.clone();
+        tokio::task::spawn_blocking(move || probe.try_all()).await.map_err(anyhow::Error::from)
+    })?;
+    output::json(&findings)?;
+    asleep.iter().for_each(|thread| thread.thread().unpark());
+    Ok(Exit::SUCCESS)
+}

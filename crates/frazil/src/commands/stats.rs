@@ -1,0 +1,120 @@
+//! `frazil stats`: what a host cache has done so far.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use frazil_cache::host::{HostCache, HostCacheOptions, HostStats, MeterCounts};
+
+use crate::cli::Global;
+use crate::exit::Exit;
+use crate::failure::Advise;
+use crate::output::{self, Table, bytes, percent};
+use crate::{host_cache, wiring};
+
+/// How long a host cache may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Show what the host cache has done
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// The host cache's socket [default: $XDG_RUNTIME_DIR/frazil/cached.sock, or /run/frazil/cached.sock]
+    #[arg(long, value_name = "PATH", env = "FRAZIL_CACHED_SOCKET", hide_env_values = true)]
+    socket: Option<PathBuf>,
+
+    /// Print everything as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Asks and shows.
+pub(crate) fn execute(args: &Args, _global: &Global) -> Result<Exit> {
+    let socket = host_cache::socket(args.socket.as_deref())?;
+    let stats = wiring::runtime()?.block_on(async {
+        let cache = HostCache::new(&socket, HostCacheOptions { patience: PATIENCE });
+        cache.ping_once().await?;
+        cache.stats().await
+    });
+    let stats = stats
+        .with_context(|| format!("no host cache answers at {}", socket.display()))
+        .hint("start one with frazil cached, or say where it is: --socket")?;
+    if args.json {
+        output::json(&stats)?;
+    } else {
+        output::print(&in_words(&stats))?;
+    }
+    Ok(Exit::SUCCESS)
+}
+
+fn in_words(stats: &HostStats) -> String {
+    let HostStats { connections, requests, errors, catalog, .. } = stats;
+    let uptime = output::duration(Duration::from_secs(stats.uptime_s));
+    let mut text = format!("process {}, for {uptime}\n{}\n\n", stats.pid, stats.stack);
+    text += &format!(
+        "agents    {} now, {} ever; turned away: {} by user, {} for want of room; let go: {} garbled, {} stuck\n",
+        connections.open,
+        connections.accepted,
+        connections.refused,
+        connections.busy,
+        connections.garbled,
+        connections.stuck
+    );
+    text += &format!(
+        "requests  {} chunks ({}), {} manifests, {} names; {} under way, {} given up\n",
+        requests.chunks,
+        bytes(requests.chunk_bytes),
+        requests.manifests,
+        requests.references,
+        requests.in_flight,
+        requests.forgotten
+    );
+    text += &format!(
+        "refusals  {} busy, {} not found, {} corrupt, {} transient, {} denied\n",
+        errors.busy, errors.not_found, errors.corrupt, errors.transient, errors.denied
+    );
+    text += &format!(
+        "catalog   {} manifests kept, {} fetched; {} names as last known; {} damaged files\n\n",
+        catalog.manifest_hits, catalog.manifest_fetches, catalog.last_known_references, catalog.damaged
+    );
+    text += &tier_table(&stats.tiers);
+    text.push('\n');
+    let mut table = Table::new(&["TIER", "COUNTER", "VALUE"]);
+    for counter in stats.counters.iter().filter(|counter| counter.value > 0) {
+        table.row(vec![counter.tier.clone(), counter.name.clone(), counter.value.to_string()]);
+    }
+    text + &table.render()
+}
+
+fn tier_table(tiers: &[(String, MeterCounts)]) -> String {
+    let mut table =
+        Table::new(&["TIER", "ASKED", "HITS", "RATE", "BYTES", "P50", "P99", "FAILED", "UNDER WAY"]);
+    for (index, (name, counts)) in tiers.iter().enumerate() {
+        // What was not asked below was answered here.
+        let below = tiers.get(index.saturating_add(1)).map_or(0, |(_, below)| below.requests);
+        let hits = counts.answers.saturating_sub(below);
+        let failed = counts.not_found + counts.corrupt + counts.transient + counts.denied;
+        table.row(vec![
+            name.clone(),
+            counts.requests.to_string(),
+            hits.to_string(),
+            percent(hits, counts.requests),
+            bytes(counts.answer_bytes),
+            at_most(counts.latency.quantile_us(0.5)),
+            at_most(counts.latency.quantile_us(0.99)),
+            failed.to_string(),
+            counts.in_flight.to_string(),
+        ]);
+    }
+    table.render()
+}
+
+/// A bucket's bound, for people.
+fn at_most(us: Option<u64>) -> String {
+    match us {
+        None => "-".to_owned(),
+        Some(u64::MAX) => "> 64 s".to_owned(),
+        Some(us @ ..1000) => format!("≤ {us} µs"),
+        Some(us @ ..1_000_000) => format!("≤ {} ms", us / 1000),
+        Some(us) => format!("≤ {} s", us / 1_000_000),
+    }
+}

@@ -1,0 +1,177 @@
+//! What there is to scrape, by name.
+
+use std::fmt::Error;
+
+use frazil_cache::host::{Counter, HostServer, HostStats, LATENCY_BOUNDS_US, MeterCounts};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+
+/// Every metric of a host cache, read when it is scraped.
+pub(super) struct Families(pub(super) HostServer);
+
+type Labels<'a> = [(&'a str, &'a str)];
+
+impl Collector for Families {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), Error> {
+        let stats = self.0.stats();
+        let mut page = Page(&mut encoder);
+        page.agents(&stats)?;
+        page.requests(&stats)?;
+        page.tiers(&stats.tiers)?;
+        page.counters(&stats.counters)
+    }
+}
+
+impl std::fmt::Debug for Families {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Families")
+    }
+}
+
+struct Page<'a, 'e>(&'a mut DescriptorEncoder<'e>);
+
+impl Page<'_, '_> {
+    fn agents(&mut self, stats: &HostStats) -> Result<(), Error> {
+        let agents = &stats.connections;
+        self.gauge("agents", "Agents that are connected", &[(&[], agents.open)])?;
+        let ended = [
+            ("user", agents.refused),
+            ("room", agents.busy),
+            ("garbled", agents.garbled),
+            ("stuck", agents.stuck),
+        ];
+        self.counter("agents_accepted", "Agents that were ever connected", &[(&[], agents.accepted)])?;
+        self.by_label("agents_turned_away", "Agents that were turned away or let go", "reason", ended)
+    }
+
+    fn requests(&mut self, stats: &HostStats) -> Result<(), Error> {
+        let requests = &stats.requests;
+        let asked = [
+            ("chunk", requests.chunks),
+            ("manifest", requests.manifests),
+            ("reference", requests.references),
+        ];
+        self.by_label("requests", "What agents asked for", "kind", asked)?;
+        self.gauge("requests_in_flight", "Requests that wait for an answer", &[(&[], requests.in_flight)])?;
+        let sent = [(&[] as &Labels<'_>, requests.chunk_bytes)];
+        self.counter("chunk_bytes", "Sealed bytes that were sent to agents", &sent)?;
+        let errors = &stats.errors;
+        let refused = [
+            ("busy", errors.busy),
+            ("not_found", errors.not_found),
+            ("corrupt", errors.corrupt),
+            ("transient", errors.transient),
+            ("denied", errors.denied),
+        ];
+        self.by_label(
+            "refusals",
+            "Requests that were not answered with what they asked for",
+            "class",
+            refused,
+        )?;
+        let catalog = &stats.catalog;
+        let events = [
+            ("manifest_hit", catalog.manifest_hits),
+            ("manifest_fetch", catalog.manifest_fetches),
+            ("last_known_reference", catalog.last_known_references),
+            ("damaged_file", catalog.damaged),
+        ];
+        self.by_label("catalog_events", "What happened to names and manifests", "event", events)
+    }
+
+    fn tiers(&mut self, tiers: &[(String, MeterCounts)]) -> Result<(), Error> {
+        let each = |value: fn(&MeterCounts) -> u64| {
+            tiers.iter().map(move |(tier, counts)| (tier.as_str(), value(counts)))
+        };
+        self.by_label("tier_requests", "Questions to a tier", "tier", each(|tier| tier.requests))?;
+        self.by_label("tier_answers", "Chunks that a tier gave", "tier", each(|tier| tier.answers))?;
+        self.by_label(
+            "tier_answer_bytes",
+            "Sealed bytes a tier gave",
+            "tier",
+            each(|tier| tier.answer_bytes),
+        )?;
+        self.by_label("tier_abandoned", "Questions nobody waited for", "tier", each(|tier| tier.abandoned))?;
+        let failures = tiers.iter().flat_map(|(tier, counts)| {
+            let classes = [
+                ("not_found", counts.not_found),
+                ("corrupt", counts.corrupt),
+                ("transient", counts.transient),
+                ("denied", counts.denied),
+            ];
+            classes.map(|(class, count)| ([("tier", tier.as_str()), ("class", class)], count))
+        });
+        let failures: Vec<_> = failures.collect();
+        let rows: Vec<_> = failures.iter().map(|(labels, count)| (&labels[..], *count)).collect();
+        self.counter("tier_failures", "Questions that a tier has no answer to", &rows)?;
+        let waiting: Vec<_> =
+            tiers.iter().map(|(tier, counts)| ([("tier", tier.as_str())], counts.in_flight)).collect();
+        let rows: Vec<_> = waiting.iter().map(|(labels, count)| (&labels[..], *count)).collect();
+        self.gauge("tier_in_flight", "Questions that a tier has not answered yet", &rows)?;
+        let mut family = self.family("tier_latency_seconds", "Time to a chunk", MetricType::Histogram)?;
+        for (tier, counts) in tiers {
+            let bounds = LATENCY_BOUNDS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::MAX]);
+            let buckets: Vec<_> = bounds.zip(counts.latency.buckets.iter().copied()).collect();
+            let (sum, count) = (counts.latency.sum_us as f64 / 1e6, counts.latency.count());
+            let labels = [("tier", tier.as_str())];
+            family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+        }
+        Ok(())
+    }
+
+    /// What the tiers count themselves: `frazil_disk_evictions_total`, `frazil_memory_kept_bytes`.
+    fn counters(&mut self, counters: &[Counter]) -> Result<(), Error> {
+        for Counter { tier, name, value, gauge } in counters {
+            let (metric, help) = (format!("{tier}_{name}"), format!("{name} of the {tier} tier"));
+            let rows = [(&[] as &Labels<'_>, *value)];
+            if *gauge { self.gauge(&metric, &help, &rows)? } else { self.counter(&metric, &help, &rows)? }
+        }
+        Ok(())
+    }
+
+    fn by_label<'s>(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl IntoIterator<Item = (&'s str, u64)>,
+    ) -> Result<(), Error> {
+        let rows: Vec<_> = values.into_iter().map(|(value, count)| ([(label, value)], count)).collect();
+        let rows: Vec<_> = rows.iter().map(|(labels, count)| (&labels[..], *count)).collect();
+        self.counter(name, help, &rows)
+    }
+
+    fn counter(&mut self, name: &str, help: &str, rows: &[(&Labels<'_>, u64)]) -> Result<(), Error> {
+        let mut family = self.family(name, help, MetricType::Counter)?;
+        for (labels, value) in rows {
+            if labels.is_empty() {
+                family.encode_counter::<NoLabelSet, _, f64>(value, None)?;
+            } else {
+                family.encode_family(labels)?.encode_counter::<NoLabelSet, _, f64>(value, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, rows: &[(&Labels<'_>, u64)]) -> Result<(), Error> {
+        let mut family = self.family(name, help, MetricType::Gauge)?;
+        for (labels, value) in rows {
+            if labels.is_empty() {
+                family.encode_gauge(value)?;
+            } else {
+                family.encode_family(labels)?.encode_gauge(value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn family<'s>(
+        &'s mut self,
+        name: &'s str,
+        help: &str,
+        kind: MetricType,
+    ) -> Result<MetricEncoder<'s>, Error> {
+        self.0.encode_descriptor(name, help, None, kind)
+    }
+}

@@ -1,0 +1,80 @@
+//! What a process can still do, tried and reported: how tests and wary operators see that the sandbox is closed.
+
+use std::fs::File;
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// How long a connection is tried.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What is tried.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct Probe {
+    /// A TCP address to connect to
+    #[arg(long)]
+    tcp: SocketAddr,
+
+    /// Files and directories to open
+    #[arg(long)]
+    open: Vec<PathBuf>,
+
+    /// The host cache's socket
+    #[arg(long)]
+    socket: PathBuf,
+}
+
+/// What became of each attempt: none if it worked.
+#[derive(Serialize, Debug)]
+pub(crate) struct Findings {
+    tcp: Option<String>,
+    udp: Option<String>,
+    netlink: Option<String>,
+    socket: Option<String>,
+    open: Vec<Option<String>>,
+    list: Vec<Option<String>>,
+    run: Option<String>,
+    thread_open: Option<String>,
+}
+
+impl Probe {
+    /// Tries everything.
+    pub(crate) fn try_all(&self) -> Findings {
+        let own = self.open.clone();
+        let in_thread = std::thread::spawn(move || own.first().map(File::open).map_or(Ok(()), done));
+        Findings {
+            tcp: refusal(TcpStream::connect_timeout(&self.tcp, PATIENCE)),
+            udp: refusal(std::net::UdpSocket::bind("127.0.0.1:0")),
+            netlink: refusal(socket(libc::AF_NETLINK)),
+            socket: refusal(UnixStream::connect(&self.socket)),
+            open: self.open.iter().map(|path| refusal(File::open(path))).collect(),
+            list: self.open.iter().map(|path| refusal(std::fs::read_dir(path))).collect(),
+            run: refusal(Command::new("/proc/self/exe").arg("--version").output()),
+            thread_open: refusal(in_thread.join().unwrap_or(Ok(()))),
+        }
+    }
+}
+
+fn done<T>(outcome: io::Result<T>) -> io::Result<()> {
+    outcome.map(drop)
+}
+
+fn refusal<T>(outcome: io::Result<T>) -> Option<String> {
+    outcome.err().map(|error| error.to_string())
+}
+
+fn socket(family: i32) -> io::Result<()> {
+    // SAFETY: socket takes no memory.
+    let fd = unsafe { libc::socket(family, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor was made just now and is nobody else's.
+    drop(unsafe { <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd) });
+    Ok(())
+}
