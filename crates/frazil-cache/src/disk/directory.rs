@@ -65,7 +65,8 @@ impl Directory {
         let parent = fs::open(path, DIRECTORY.difference(OFlags::NOFOLLOW), Mode::empty())?;
         make_directory(&parent, VERSION)?;
         let version = fs::openat(&parent, VERSION, DIRECTORY, Mode::empty())?;
-        let flags = OFlags::CREATE | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        // For reading, so that a file system that turned read-only can still be served from.
+        let flags = OFlags::CREATE | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let lock = fs::openat(&version, LOCK, flags, Mode::RUSR | Mode::WUSR)?;
         match fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}

@@ -142,17 +142,17 @@ async fn the_quota_holds_under_fills_from_many_sides() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn half_a_gigabyte_is_read_through_sixty_four_megabytes() {
-    let directory = tempfile::tempdir().unwrap();
+    let tmpfs = Tmpfs::of("128m");
     let samples = chunks(0..1024, 512 << 10);
     let quota = 64 << 20;
-    let disk = Disk::new(below(&samples), options(directory.path(), quota));
+    let disk = Disk::new(below(&samples), options(tmpfs.path(), quota));
     for part in samples.chunks(64) {
         read_all(&disk, part).await;
-        let taken = allocated(directory.path());
+        let taken = tmpfs.used_bytes();
         assert!(taken <= quota + (516 << 10), "{taken} bytes of {quota}");
     }
     assert!(disk.settle(PATIENCE).await);
-    assert!(allocated(directory.path()) <= quota);
+    assert!(tmpfs.used_bytes() <= quota);
     read_all(&disk, &samples).await;
 }
 

@@ -72,12 +72,12 @@ async fn a_killed_writer_leaves_a_warm_cache_and_no_wrong_byte() {
         let disk = Disk::new(origin.clone(), options(directory.path(), QUOTA));
         assert_eq!(disk.bypass_reason(), None, "the lock died with its process");
         assert!(disk.settle(PATIENCE).await);
+        assert_eq!(std::fs::read_dir(directory.path().join("v1/tmp")).unwrap().count(), 0);
         let warm = disk.counts().chunks;
         assert!(warm * 102_400 > QUOTA / 16, "{warm} chunks are left");
         read_all(&disk, &samples).await;
         let counts = disk.counts();
         assert_eq!(counts.quarantined, 0, "a rename leaves whole chunks or none");
         assert!(counts.hits > 0 && origin.fetches() < samples.len() as u64, "{counts:?}");
-        assert_eq!(std::fs::read_dir(directory.path().join("v1/tmp")).unwrap().count(), 0);
     }
 }
