@@ -31,7 +31,7 @@ fn chunks(c: &mut Criterion) {
     let chunk = chunk();
     let sealer = sealer();
     let payload = Payload::compress(&chunk, Compression::Zstd { level: 3 });
-    let Sealed { id, key, chunk: sealed } = sealer.seal(&payload);
+    let Sealed { id, key, chunk: sealed } = sealer.seal(&payload).expect("the payload is no longer than a chunk");
     let sealed = sealed.into_bytes();
 
     let mut group = c.benchmark_group("chunk of 128 KiB");
@@ -42,7 +42,9 @@ fn chunks(c: &mut Criterion) {
             b.iter(|| Payload::compress(black_box(&chunk), compression));
         });
     }
-    group.bench_function("seal a compressed payload", |b| b.iter(|| sealer.seal(black_box(&payload))));
+    group.bench_function("seal a compressed payload", |b| {
+        b.iter(|| sealer.seal(black_box(&payload)).expect("the payload is no longer than a chunk"));
+    });
     group.bench_function("verify a sealed chunk", |b| {
         b.iter(|| SealedChunk::verify(&id, black_box(sealed.clone())).expect("the chunk is what was sealed"));
     });
@@ -61,7 +63,7 @@ fn blake3_of(bytes: &Bytes) -> ChunkId {
 fn manifest(c: &mut Criterion) {
     let (manifest, data_key) = large_manifest();
     let wrapped = WrappedKey { provider: "local".into(), key_id: "default".into(), bytes: vec![0; 64] };
-    let (_, bytes) = manifest.seal(&data_key, wrapped);
+    let (_, bytes) = manifest.seal(&data_key, wrapped).expect("the manifest keeps its rules");
     let bytes = Bytes::from(bytes);
 
     let mut group = c.benchmark_group(format!("manifest of {MANIFEST_CHUNKS} chunks"));
@@ -81,7 +83,7 @@ fn manifest(c: &mut Criterion) {
 fn large_manifest() -> (Manifest, DataKey) {
     let scope = ScopeSecret::from_bytes([7; 32]);
     let sealer = sealer();
-    let key = sealer.seal(&Payload::compress(b"any", Compression::None)).key;
+    let key = sealer.seal(&Payload::compress(b"any", Compression::None)).expect("the payload is no longer than a chunk").key;
     let stream_len = (MANIFEST_CHUNKS * CHUNK_LEN) as u64;
     let chunks = (0..MANIFEST_CHUNKS)
         .map(|i| Chunk {

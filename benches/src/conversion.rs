@@ -16,7 +16,7 @@ use crate::oci::Layout;
 use crate::report::{Series, table};
 
 /// Runs the benchmark and prints its table.
-pub fn run(setup: &Setup) -> anyhow::Result<()> {
+pub(crate) fn run(setup: &Setup) -> anyhow::Result<()> {
     std::fs::create_dir_all(&setup.work_dir)?;
     let layout = Layout::open(&setup.image)?;
     let tar_mb = layout.tar_bytes()? as f64 / 1e6;
@@ -31,7 +31,8 @@ pub fn run(setup: &Setup) -> anyhow::Result<()> {
             }
         }
     }
-    let rows: Vec<_> = rows.into_iter().map(|(contender, figures)| (contender.name(), figures.cells())).collect();
+    let rows: Vec<_> =
+        rows.into_iter().map(|(contender, figures)| (contender.name(), figures.cells())).collect();
     let title = format!("Conversion of {} ({tar_mb:.0} MB of tar)", bench.layout.tag);
     table(&title, &["MB of tar/s", "CPU s", "peak MB", "stored MB"], &rows);
     Ok(())
@@ -99,9 +100,9 @@ impl Conversion<'_> {
             Contender::Frazil => self.frazil(out.path(), None),
             Contender::FrazilOneThread => self.frazil(out.path(), Some("1")),
             Contender::Nydus => self.nydus(out.path()),
-            Contender::MkfsErofs => {
-                measure(Command::new("mkfs.erofs").arg("-zlz4hc").arg(out.path().join("image")).arg(&self.tree))
-            }
+            Contender::MkfsErofs => measure(
+                Command::new("mkfs.erofs").arg("-zlz4hc").arg(out.path().join("image")).arg(&self.tree),
+            ),
             Contender::Casync => measure(
                 Command::new("casync")
                     .args(["make", "--store"])
@@ -147,7 +148,16 @@ impl Conversion<'_> {
             let blob = blobs.join(bootstrap.file_name().context("a layer without a name")?);
             let cost = measure(
                 Command::new(&nydus_image)
-                    .args(["create", "--log-level", "error", "-t", "targz-rafs", "--compressor", "zstd", "-B"])
+                    .args([
+                        "create",
+                        "--log-level",
+                        "error",
+                        "-t",
+                        "targz-rafs",
+                        "--compressor",
+                        "zstd",
+                        "-B",
+                    ])
                     .arg(&bootstrap)
                     .arg("-b")
                     .arg(&blob)

@@ -3,14 +3,20 @@
 //! ```text
 //! frazil-bench convert --image DIR:TAG    conversion: MB of tar a second, peak memory
 //! frazil-bench read    --image DIR:TAG    reading through each face: sequential, random, stat, open
+//! frazil-bench disk-tier                 the disk tier beside foyer (build with --features foyer)
+//! frazil-bench policies --trace FILE      eviction policies, replayed over real cold starts
+//! frazil-bench fleet                      hits of the remote tier, healthy, with a slow and a stopped node
 //! ```
 //!
 //! `benches/images` builds the images, `benches/peers` installs the peers. What is missing is said, not skipped in
 //! silence. Results are printed as Markdown, medians with minimum and maximum.
 
 mod conversion;
+mod disk_tier;
+mod fleet;
 mod measure;
 mod oci;
+mod policies;
 mod reading;
 mod report;
 mod workload;
@@ -32,6 +38,12 @@ enum Benchmark {
     Convert(Setup),
     /// Reading a mounted image: sequential, random 4 KiB, stat and open rates
     Read(Setup),
+    /// The disk tier beside foyer: fills, hits, restarts, kill -9, eviction
+    DiskTier(disk_tier::Setup),
+    /// Eviction policies: hit ratios over real cold starts and nightly scans
+    Policies(policies::Setup),
+    /// The remote tier: latency of hits over five memcached nodes, healthy and not
+    Fleet(fleet::Setup),
 }
 
 /// What every benchmark needs to know.
@@ -58,5 +70,8 @@ fn main() -> anyhow::Result<()> {
     match Cli::parse().benchmark {
         Benchmark::Convert(setup) => conversion::run(&setup),
         Benchmark::Read(setup) => reading::run(&setup),
+        Benchmark::DiskTier(setup) => disk_tier::run(&setup),
+        Benchmark::Policies(setup) => policies::run(&setup),
+        Benchmark::Fleet(setup) => fleet::run(&setup),
     }
 }

@@ -8,17 +8,17 @@ use anyhow::{Context, bail};
 
 /// What one run of a process cost.
 #[derive(Clone, Copy, Default)]
-pub struct Cost {
+pub(crate) struct Cost {
     /// From start to exit.
-    pub wall: Duration,
+    pub(crate) wall: Duration,
     /// User and system time, all threads.
-    pub cpu: Duration,
+    pub(crate) cpu: Duration,
     /// The largest resident set, in bytes.
-    pub peak_memory_bytes: u64,
+    pub(crate) peak_memory_bytes: u64,
 }
 
 /// Runs `command` to its end and says what it cost; an error if it fails.
-pub fn measure(command: &mut Command) -> anyhow::Result<Cost> {
+pub(crate) fn measure(command: &mut Command) -> anyhow::Result<Cost> {
     let shown = format!("{command:?}");
     let started = Instant::now();
     let child = command
@@ -68,7 +68,7 @@ fn duration(time: libc::timeval) -> Duration {
 }
 
 /// Writes back and drops the page cache, dentries and inodes of the whole machine (needs root).
-pub fn drop_caches() -> anyhow::Result<()> {
+pub(crate) fn drop_caches() -> anyhow::Result<()> {
     rustix::fs::sync();
     std::fs::write("/proc/sys/vm/drop_caches", "3").context("cannot drop the page cache: run as root")
 }

@@ -9,18 +9,18 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// An image in an OCI layout on disk, gzip layers.
-pub struct Layout {
+pub(crate) struct Layout {
     /// The layout's directory.
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// The image's tag.
-    pub tag: String,
+    pub(crate) tag: String,
     /// The blobs of the layers, lowest first.
-    pub layers: Vec<PathBuf>,
+    pub(crate) layers: Vec<PathBuf>,
 }
 
 impl Layout {
     /// Reads `DIR:TAG`.
-    pub fn open(image: &str) -> anyhow::Result<Self> {
+    pub(crate) fn open(image: &str) -> anyhow::Result<Self> {
         let (dir, tag) = image.rsplit_once(':').context("the image must be given as DIR:TAG")?;
         let dir = PathBuf::from(dir);
         let index = json(&dir.join("index.json"))?;
@@ -41,12 +41,12 @@ impl Layout {
     }
 
     /// The bytes of all layers, uncompressed.
-    pub fn tar_bytes(&self) -> anyhow::Result<u64> {
+    pub(crate) fn tar_bytes(&self) -> anyhow::Result<u64> {
         self.layers.iter().map(|layer| uncompressed(layer, |_| ())).sum()
     }
 
     /// The ceiling of any conversion on one core: decompressing and hashing alone.
-    pub fn gunzip_and_hash(&self) -> anyhow::Result<()> {
+    pub(crate) fn gunzip_and_hash(&self) -> anyhow::Result<()> {
         for layer in &self.layers {
             let mut hash = Sha256::new();
             uncompressed(layer, |bytes| hash.update(bytes))?;

@@ -22,7 +22,7 @@ const READY_LIMIT: Duration = Duration::from_secs(30);
 const NULL_BYTES: u64 = 4 << 30;
 
 /// Runs the benchmark and prints its tables.
-pub fn run(setup: &Setup) -> anyhow::Result<()> {
+pub(crate) fn run(setup: &Setup) -> anyhow::Result<()> {
     std::fs::create_dir_all(&setup.work_dir)?;
     let layout = Layout::open(&setup.image)?;
     let scene = Scene::prepare(setup, &layout)?;
@@ -39,7 +39,8 @@ pub fn run(setup: &Setup) -> anyhow::Result<()> {
         null.push(null_sequential(&scene.dir)?);
     }
     let shape = paths.map_or_else(String::new, |paths| paths.describe());
-    let mut rows: Vec<_> = rows.into_iter().map(|(who, columns)| (who.name().to_owned(), columns.cells())).collect();
+    let mut rows: Vec<_> =
+        rows.into_iter().map(|(who, columns)| (who.name().to_owned(), columns.cells())).collect();
     let mut ceiling = vec!["–".to_owned(); 8];
     ceiling[0] = null.cell();
     rows.push(("ceiling: null FUSE file system".to_owned(), ceiling));
@@ -143,7 +144,16 @@ impl<'a> Scene<'a> {
             let bootstrap = self.dir.path().join(id);
             measure(
                 Command::new(&nydus_image)
-                    .args(["create", "--log-level", "error", "-t", "targz-rafs", "--compressor", "zstd", "-B"])
+                    .args([
+                        "create",
+                        "--log-level",
+                        "error",
+                        "-t",
+                        "targz-rafs",
+                        "--compressor",
+                        "zstd",
+                        "-B",
+                    ])
                     .arg(&bootstrap)
                     .arg("-b")
                     .arg(self.path("blobs").join(id))
@@ -182,7 +192,8 @@ impl<'a> Scene<'a> {
             Contender::FrazilTree => self.mount_frazil(&dir, "tree"),
             Contender::KernelErofs => {
                 let image = self.path("image.erofs");
-                measure(Command::new("mount").args(["-t", "erofs", "-o", "ro"]).arg(image).arg(&dir)).map(|_| None)
+                measure(Command::new("mount").args(["-t", "erofs", "-o", "ro"]).arg(image).arg(&dir))
+                    .map(|_| None)
             }
             Contender::Nydus => self.start_nydusd(&dir).map(Some),
         }?;
@@ -241,8 +252,10 @@ impl Drop for Mounted {
 fn null_sequential(dir: &tempfile::TempDir) -> anyhow::Result<f64> {
     let mount_point = dir.path().join("null");
     std::fs::create_dir_all(&mount_point)?;
-    let null = frazil_mount::null::mount(&mount_point, NULL_BYTES)?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    let _entered = runtime.enter();
+    let _null = frazil_mount::null::mount(&mount_point, NULL_BYTES)?;
     let started = Instant::now();
-    sequential(&null.file())?;
+    sequential(&mount_point.join(frazil_mount::null::FILE_NAME))?;
     Ok(NULL_BYTES as f64 / 1e6 / started.elapsed().as_secs_f64())
 }

@@ -2,16 +2,16 @@
 
 /// The values of one figure over all runs.
 #[derive(Default, Clone)]
-pub struct Series(Vec<f64>);
+pub(crate) struct Series(Vec<f64>);
 
 impl Series {
     /// Adds the value of one more run.
-    pub fn push(&mut self, value: f64) {
+    pub(crate) fn push(&mut self, value: f64) {
         self.0.push(value);
     }
 
     /// The median, or none of an empty series.
-    pub fn median(&self) -> Option<f64> {
+    pub(crate) fn median(&self) -> Option<f64> {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
         let middle = sorted.len() / 2;
@@ -23,7 +23,7 @@ impl Series {
     }
 
     /// `median (minimum–maximum)`.
-    pub fn cell(&self) -> String {
+    pub(crate) fn cell(&self) -> String {
         let low = self.0.iter().copied().fold(f64::INFINITY, f64::min);
         let high = self.0.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         self.median().map_or_else(
@@ -44,7 +44,7 @@ fn number(value: f64) -> String {
 }
 
 /// Prints a table: the first column names the contenders.
-pub fn table(title: &str, columns: &[&str], rows: &[(String, Vec<String>)]) {
+pub(crate) fn table(title: &str, columns: &[&str], rows: &[(String, Vec<String>)]) {
     println!("\n### {title}\n");
     println!("| | {} |", columns.join(" | "));
     println!("|---|{}", "---|".repeat(columns.len()));

@@ -17,35 +17,35 @@ const RANDOM_READS: u64 = 20_000;
 const PAGE: u64 = 4096;
 
 /// The paths of a tree that the workloads use, relative to its root.
-pub struct Paths {
+pub(crate) struct Paths {
     files: Vec<PathBuf>,
     largest: PathBuf,
     largest_len: u64,
 }
 
 /// Rates of one contender.
-pub struct Rates {
+pub(crate) struct Rates {
     /// The largest file from its start to its end, page cache cold, MB/s.
-    pub sequential_cold: f64,
+    pub(crate) sequential_cold: f64,
     /// The same again, from the page cache, MB/s.
-    pub sequential_warm: f64,
+    pub(crate) sequential_warm: f64,
     /// 4 KiB at random places of the largest file, page cache cold, a second.
-    pub random_cold: f64,
+    pub(crate) random_cold: f64,
     /// The same places again, a second.
-    pub random_warm: f64,
+    pub(crate) random_warm: f64,
     /// Every file statted, dentry and inode caches cold, a second.
-    pub stat_cold: f64,
+    pub(crate) stat_cold: f64,
     /// The same again, a second.
-    pub stat_warm: f64,
+    pub(crate) stat_warm: f64,
     /// Open, read all and close of every small file, caches cold, files a second.
-    pub open_cold: f64,
+    pub(crate) open_cold: f64,
     /// The same again, files a second.
-    pub open_warm: f64,
+    pub(crate) open_warm: f64,
 }
 
 impl Paths {
     /// Walks a tree.
-    pub fn of(root: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn of(root: &Path) -> anyhow::Result<Self> {
         let mut files = Vec::new();
         let mut largest = (0, PathBuf::new());
         let mut pending = vec![root.to_path_buf()];
@@ -71,12 +71,12 @@ impl Paths {
     }
 
     /// How the tree is described in a report's title.
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         format!("{} files, the largest {:.0} MB", self.files.len(), self.largest_len as f64 / 1e6)
     }
 
     /// Measures every rate on the tree at `root`; the caches are dropped before each cold one.
-    pub fn measure(&self, root: &Path) -> anyhow::Result<Rates> {
+    pub(crate) fn measure(&self, root: &Path) -> anyhow::Result<Rates> {
         let largest = root.join(&self.largest);
         let mb = self.largest_len as f64 / 1e6;
         drop_caches()?;
@@ -150,7 +150,7 @@ impl Paths {
 }
 
 /// Reads a file from its start to its end, 1 MiB at a time.
-pub fn sequential(path: &Path) -> anyhow::Result<()> {
+pub(crate) fn sequential(path: &Path) -> anyhow::Result<()> {
     let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NOATIME).open(path)?;
     let mut buffer = vec![0; 1 << 20];
     while file.read(&mut buffer)? > 0 {}

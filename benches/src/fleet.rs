@@ -1,0 +1,246 @@
+//! The remote tier: how long a hit takes over five memcached nodes on the loopback, when all is well, when one node
+//! is slow and when one is stopped; striped 4+1, beside one whole copy per chunk, beside the ceiling: one `get` after
+//! the other of an item of that size, over one connection to one node.
+//!
+//! Chunks are asked for at a steady mean rate, at random times and whatever is still under way, as readers do; a
+//! latency runs from the moment of asking to verified bytes. Misses are counted, and there should be none.
+
+mod copies;
+mod memcached;
+mod pace;
+
+use std::fmt;
+use std::future::pending;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use async_trait::async_trait;
+use bytes::Bytes;
+use clap::Args;
+use frazil_cache::testing::{Fault, FaultProxy};
+use frazil_cache::{Nodes, Remote, RemoteOptions, Tier, TierError, Wanted};
+use frazil_format::{ChunkId, RootId, SealedChunk};
+use tokio::runtime::Runtime;
+
+use crate::report;
+use copies::Copies;
+use memcached::Memcached;
+
+/// How much later a slow node answers.
+const SLOWNESS: Duration = Duration::from_millis(20);
+
+/// How many chunks are read, in turn.
+const CHUNKS: usize = 64;
+
+/// What the benchmark needs to know.
+#[derive(Args)]
+pub struct Setup {
+    /// How many MB of chunks are read in a second
+    #[arg(long, default_value_t = 50)]
+    mb_per_s: u64,
+    /// How many reads are measured for each row
+    #[arg(long, default_value_t = 4000)]
+    reads: usize,
+    /// The sizes of the sealed chunks, in KiB
+    #[arg(long, value_delimiter = ',', default_values_t = [128, 512])]
+    chunk_kib: Vec<usize>,
+}
+
+/// What is wrong with the fleet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Health {
+    Healthy,
+    OneSlow,
+    OneStopped,
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Healthy => "healthy",
+            Self::OneSlow => "one node 20 ms slower",
+            Self::OneStopped => "one node stopped",
+        })
+    }
+}
+
+/// Runs the benchmark and prints its tables.
+pub fn run(setup: &Setup) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    for &kib in &setup.chunk_kib {
+        let chunks = chunks(kib << 10);
+        let mut rows =
+            vec![("one `get` after the other, one node, one connection".into(), ceiling(setup, &chunks)?)];
+        for health in [Health::Healthy, Health::OneSlow, Health::OneStopped] {
+            rows.push((format!("striped 4+1, {health}"), striped(&runtime, setup, &chunks, health)?));
+        }
+        for health in [Health::Healthy, Health::OneSlow, Health::OneStopped] {
+            rows.push((format!("one copy, {health}"), copied(&runtime, setup, &chunks, health)?));
+        }
+        let title = format!("Remote hit, {kib} KiB sealed, {} MB/s", setup.mb_per_s);
+        report::table(&title, &["p50", "p99", "p99.9", "slowest", "failed of all"], &rows);
+    }
+    Ok(())
+}
+
+fn ceiling(setup: &Setup, chunks: &[(Wanted, SealedChunk)]) -> anyhow::Result<Vec<String>> {
+    let node = Memcached::start()?;
+    let mut raw = node.connect()?;
+    for (wanted, chunk) in chunks {
+        raw.set(&wanted.id.to_string(), chunk.bytes())?;
+    }
+    let mut latencies = Vec::with_capacity(setup.reads);
+    for (wanted, chunk) in chunks.iter().cycle().take(setup.reads) {
+        let started = Instant::now();
+        let value = raw.get(&wanted.id.to_string())?;
+        latencies.push(started.elapsed());
+        anyhow::ensure!(value == *chunk.bytes(), "another value than was set");
+    }
+    Ok(cells(latencies, setup.reads))
+}
+
+/// Five nodes; a proxy before the one that can be slow.
+struct Five {
+    nodes: Vec<Memcached>,
+    proxy: FaultProxy,
+}
+
+impl Five {
+    fn start() -> anyhow::Result<Self> {
+        let nodes: Vec<_> = (0..5).map(|_| Memcached::start()).collect::<Result<_, _>>()?;
+        let proxy = FaultProxy::start(nodes.first().context("five nodes")?.address)?;
+        Ok(Self { nodes, proxy })
+    }
+
+    /// Where they listen: nobody pays for a proxy that has nothing to do.
+    fn addresses(&self, health: Health) -> Vec<std::net::SocketAddr> {
+        let mut addresses: Vec<_> = self.nodes.iter().map(|node| node.address).collect();
+        if let (Health::OneSlow, Some(first)) = (health, addresses.first_mut()) {
+            *first = self.proxy.address();
+        }
+        addresses
+    }
+
+    fn fall_ill(&self, health: Health) -> anyhow::Result<()> {
+        match health {
+            Health::Healthy => {}
+            Health::OneSlow => self.proxy.set(Fault::Latency(SLOWNESS)),
+            Health::OneStopped => self.nodes.last().context("five nodes")?.stop()?,
+        }
+        Ok(())
+    }
+}
+
+fn striped(
+    runtime: &Runtime,
+    setup: &Setup,
+    chunks: &[(Wanted, SealedChunk)],
+    health: Health,
+) -> anyhow::Result<Vec<String>> {
+    let five = Five::start()?;
+    let nodes =
+        five.addresses(health).iter().map(|node| node.to_string().parse()).collect::<Result<_, _>>()?;
+    let below = Source::new(chunks);
+    let patient = Duration::from_secs(1);
+    let options = RemoteOptions { hedge: patient, ..RemoteOptions::default() };
+    let remote = runtime.block_on(async {
+        let remote = Remote::start(below.clone(), Nodes::Listed(nodes), options).await;
+        for (wanted, _) in chunks {
+            remote.get(wanted).await?;
+            remote.settled().await;
+        }
+        anyhow::Ok(Arc::new(remote))
+    })?;
+    below.dry_up();
+    five.fall_ill(health)?;
+    let latencies = pace::run(runtime, setup, chunks, |wanted| {
+        let remote = Arc::clone(&remote);
+        async move { remote.get(&wanted).await.is_ok() }
+    });
+    Ok(cells(latencies, setup.reads))
+}
+
+fn copied(
+    runtime: &Runtime,
+    setup: &Setup,
+    chunks: &[(Wanted, SealedChunk)],
+    health: Health,
+) -> anyhow::Result<Vec<String>> {
+    let five = Five::start()?;
+    let copies = Arc::new(Copies::new(five.addresses(health)));
+    runtime.block_on(async {
+        for (wanted, chunk) in chunks {
+            copies.set(&wanted.id, chunk.bytes()).await?;
+        }
+        anyhow::Ok(())
+    })?;
+    five.fall_ill(health)?;
+    let latencies = pace::run(runtime, setup, chunks, |wanted| {
+        let copies = Arc::clone(&copies);
+        async move { copies.get(&wanted.id).await.is_ok() }
+    });
+    Ok(cells(latencies, setup.reads))
+}
+
+/// Percentiles of what succeeded, and how much did not.
+fn cells(mut latencies: Vec<Duration>, reads: usize) -> Vec<String> {
+    latencies.sort_unstable();
+    let at = |share: f64| {
+        let rank = (latencies.len() as f64 * share) as usize;
+        let latency = latencies.get(rank.min(latencies.len().saturating_sub(1)));
+        latency.map_or_else(|| "–".to_owned(), |latency| format!("{} µs", latency.as_micros()))
+    };
+    vec![at(0.5), at(0.99), at(0.999), at(1.0), format!("{} of {reads}", reads - latencies.len())]
+}
+
+/// The tier below: has every chunk until it dries up, then never answers.
+#[derive(Clone, Debug)]
+struct Source(Arc<(Vec<(Wanted, SealedChunk)>, AtomicU64)>);
+
+impl Source {
+    fn new(chunks: &[(Wanted, SealedChunk)]) -> Self {
+        Self(Arc::new((chunks.to_vec(), AtomicU64::new(0))))
+    }
+
+    fn dry_up(&self) {
+        self.0.1.store(1, Relaxed);
+    }
+}
+
+#[async_trait]
+impl Tier for Source {
+    async fn get(&self, wanted: &Wanted) -> Result<SealedChunk, TierError> {
+        let Wanted { root, id, .. } = *wanted;
+        let chunk = self.0.0.iter().find(|(other, _)| other.id == id);
+        match chunk {
+            Some((_, chunk)) if self.0.1.load(Relaxed) == 0 => Ok(chunk.clone()),
+            Some(_) => pending().await,
+            None => Err(TierError::NotFound { id, root, tier: self.to_string() }),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("source")
+    }
+}
+
+/// Chunks of so many bytes, as incompressible as sealed ones are.
+fn chunks(len: usize) -> Vec<(Wanted, SealedChunk)> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut byte = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (0..CHUNKS)
+        .filter_map(|_| {
+            let bytes: Bytes = (0..len).map(|_| byte()).collect::<Vec<u8>>().into();
+            let id = ChunkId::of(&bytes);
+            let chunk = SealedChunk::verify(&id, bytes).ok()?;
+            Some((Wanted { root: RootId::FIRST, id, sealed_len: u32::try_from(len).ok()? }, chunk))
+        })
+        .collect()
+}

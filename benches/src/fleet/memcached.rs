@@ -1,0 +1,87 @@
+//! A memcached on a free port of the loopback, ended when it is dropped.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How often a node is looked for until it listens.
+const MAX_POLLS: usize = 1000;
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
+
+pub(super) struct Memcached {
+    process: Child,
+    pub(super) address: SocketAddr,
+}
+
+impl Memcached {
+    pub(super) fn start() -> anyhow::Result<Self> {
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let process = Command::new("memcached")
+            .args(["-l", "127.0.0.1", "-U", "0", "-u", "root", "-m", "256", "-t", "2"])
+            .args(["-p", &address.port().to_string()])
+            .stdin(Stdio::null())
+            .spawn()
+            .context("memcached runs: install the package memcached")?;
+        let node = Self { process, address };
+        for _ in 0..MAX_POLLS {
+            if TcpStream::connect(address).is_ok() {
+                return Ok(node);
+            }
+            std::thread::sleep(POLL_INTERVAL);
+        }
+        bail!("memcached does not listen on {address}");
+    }
+
+    /// Stops the process, which keeps its connections and answers nothing.
+    pub(super) fn stop(&self) -> anyhow::Result<()> {
+        Ok(kill_process(Pid::from_child(&self.process), Signal::STOP)?)
+    }
+
+    pub(super) fn connect(&self) -> anyhow::Result<Raw> {
+        let stream = TcpStream::connect(self.address)?;
+        stream.set_nodelay(true)?;
+        Ok(Raw(BufReader::new(stream)))
+    }
+}
+
+impl Drop for Memcached {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// One blocking connection: the least that a client can do.
+pub(super) struct Raw(BufReader<TcpStream>);
+
+impl Raw {
+    pub(super) fn set(&mut self, key: &str, value: &[u8]) -> anyhow::Result<()> {
+        let stream = self.0.get_mut();
+        write!(stream, "ms {key} {}\r\n", value.len())?;
+        stream.write_all(value)?;
+        stream.write_all(b"\r\n")?;
+        let line = self.line()?;
+        anyhow::ensure!(line == "HD", "memcached says {line}");
+        Ok(())
+    }
+
+    pub(super) fn get(&mut self, key: &str) -> anyhow::Result<Vec<u8>> {
+        write!(self.0.get_mut(), "mg {key} v\r\n")?;
+        let line = self.line()?;
+        let len: usize = line.strip_prefix("VA ").with_context(|| line.clone())?.parse()?;
+        let mut value = vec![0; len + 2];
+        self.0.read_exact(&mut value)?;
+        value.truncate(len);
+        Ok(value)
+    }
+
+    fn line(&mut self) -> anyhow::Result<String> {
+        let mut line = String::new();
+        self.0.read_line(&mut line)?;
+        Ok(line.trim_end().to_owned())
+    }
+}
