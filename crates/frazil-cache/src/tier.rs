@@ -18,7 +18,7 @@ pub struct Wanted {
     pub sealed_len: u32,
 }
 
-/// One level of the cache, or several, stacked: `memory(disk(origin(file:///srv/store)))` is how it prints.
+/// One level of the cache, or several, stacked: `memory(64 MiB) → origin(file:///srv/store)` is how it prints.
 ///
 /// The invariant of every tier, which [`SealedChunk`] carries: an answer is the chunk that was wanted, verified
 /// against its id, of the length that was wanted. Dropping the future gives up the wait, and nothing else.
