@@ -84,6 +84,8 @@ async fn mount_tree(image: &Arc<Image>, dir: &Path, name: &str) -> Result<Servin
 }
 
 async fn mount_block(image: &Arc<Image>, dir: &Path, name: &str) -> Result<Serving, MountError> {
+    // What the kernel reads first. Its own error would be "Input/output error", and name no chunk.
+    image.read(0, frazil_erofs::BLOCK_SIZE).await?;
     let (image, dir, name) = (Arc::clone(image), dir.to_owned(), name.to_owned());
     blocking(move || {
         let runtime = image.runtime().clone();
