@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::support::access_log::chunk_reads;
 use crate::support::home::Home;
 use crate::support::images;
-use crate::support::mount::{FACES, Mount};
+use crate::support::mount::{FACES, Mount, is_mounted};
 use crate::support::tool::output;
 
 /// A file that is longer than the longest chunk by far, so that it has chunks to itself.
@@ -124,13 +124,15 @@ fn an_image_without_its_metadata_is_refused_and_leaves_no_mount() {
     home.convert(&images::debian().source(), "image");
     let log = home.path("access.log");
     Mount::with(&home, "image", &["--via", "tree", "--access-log", log.to_str().unwrap()]).unmount();
-    let first = chunk_reads(&log).ids[0].clone();
-    fs::remove_file(home.store().join("roots/00000001/chunks").join(&first[..2]).join(&first)).unwrap();
+    for id in chunk_reads(&log).ids {
+        fs::remove_file(home.store().join("roots/00000001/chunks").join(&id[..2]).join(id)).unwrap();
+    }
     for face in FACES {
-        let directory = tempfile::TempDir::new().unwrap();
-        let words = ["mount", "--via", face, "image", directory.path().to_str().unwrap()];
-        home.refuses(words).is(1, &first, LOST);
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
-        home.refuses(["run", "--via", face, "image"]).is(125, &first, LOST);
+        let root = home.mountpoint();
+        let words = ["mount", "--via", face, "image", root.to_str().unwrap()];
+        home.refuses(words).is(1, "at image offset 0 could not be fetched", LOST);
+        assert!(!is_mounted(&root));
+        assert_eq!(fs::read_dir(root).unwrap().count(), 0);
+        home.refuses(["run", "--via", face, "image"]).is(125, "at image offset 0 could not be fetched", LOST);
     }
 }

@@ -103,17 +103,17 @@ fn another_keyring_opens_nothing_and_the_error_names_the_key() {
     // With another one.
     stranger.says(["init", "--quiet"]);
     let error = format!("hello is sealed for key {key}, which this keyring does not have");
-    let (mountpoint, file) = (tempfile::TempDir::new().unwrap(), stranger.path("exported"));
+    let (mountpoint, file) = (stranger.mountpoint(), stranger.path("exported"));
     for (words, code) in [
         (vec!["run", "hello"], 125),
         (vec!["verify", "hello"], 1),
         (vec!["export", "hello", file.to_str().unwrap()], 1),
-        (vec!["mount", "hello", mountpoint.path().to_str().unwrap()], 1),
+        (vec!["mount", "hello", mountpoint.to_str().unwrap()], 1),
     ] {
         stranger.refuses(words).is(code, &error, hint);
     }
     assert!(!file.exists());
-    assert_eq!(fs::read_dir(mountpoint.path()).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(mountpoint).unwrap().count(), 0);
     // What needs no key is told to whoever may read the store.
     assert_eq!(stranger.images(), ["hello"]);
     let shown = stranger.tells(["inspect", "--json", "hello"]);

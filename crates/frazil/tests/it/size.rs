@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Command, Stdio};
 
 use crate::support::access_log::chunk_reads;
 use crate::support::forged::{Member, archive};
@@ -21,9 +21,11 @@ const NOISE_BYTES: u64 = 400 << 20;
 /// Files of the layer that is all names.
 const SMALL_FILES: usize = 60_000;
 
-/// Waits for a process and gives the most memory that it ever held, in bytes.
+/// Runs a command to its end and gives the most memory that it ever held, in bytes.
 #[track_caller]
-fn peak_bytes(process: &Child) -> u64 {
+#[allow(clippy::zombie_processes, reason = "wait4 takes the child's status, with its use of memory")]
+fn peak_bytes(command: &mut Command) -> u64 {
+    let process = command.spawn().unwrap();
     let (mut status, mut usage) = (0, std::mem::MaybeUninit::<libc::rusage>::zeroed());
     let pid = i32::try_from(process.id()).unwrap();
     // SAFETY: both pointers are to live values of the types that wait4(2) writes.
@@ -81,8 +83,7 @@ fn an_image_beyond_its_memory_is_converted_within_its_budget_and_mounted_like_a_
     let image = layout.image_of("large", &diff_ids, &layers);
 
     let words = ["convert", "--quiet", "--threads", "8", "--name", "large", &image.source()];
-    let conversion = home.frazil(words).stdout(Stdio::null()).spawn().unwrap();
-    let peak = peak_bytes(&conversion);
+    let peak = peak_bytes(home.frazil(words).stdout(Stdio::null()));
     let shown = home.tells(["inspect", "--json", "large"]);
     println!("{} bytes of image within {} MiB of memory", shown["image_bytes"], peak >> 20);
     assert!(shown["image_bytes"].as_u64().unwrap() > 64 << 30);

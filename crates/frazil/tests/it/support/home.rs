@@ -9,10 +9,11 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::mount::UnmountFlags;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::mount::Mount;
+use super::mount::{Mount, mounts_below};
 use super::refusal::Refusal;
 use super::tool::{output, run, tool};
 
@@ -31,9 +32,21 @@ const AMBIENT: [&str; 9] = [
 
 /// One user of frazil on a machine of its own.
 pub(crate) struct Home {
-    directory: TempDir,
+    directory: Directory,
     store: PathBuf,
     keys: PathBuf,
+}
+
+/// A temporary directory in which nothing stays mounted, not even what a test did not expect to be.
+struct Directory(TempDir);
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        for mount in mounts_below(self.0.path()) {
+            // The agent ends when its mount does; should this fail, removing the directory does too.
+            let _ = rustix::mount::unmount(mount, UnmountFlags::DETACH);
+        }
+    }
 }
 
 impl Home {
@@ -44,7 +57,7 @@ impl Home {
             DirBuilder::new().mode(0o700).create(directory.path().join(name)).unwrap();
         }
         let (store, keys) = (directory.path().join("store"), directory.path().join("keys"));
-        Self { directory, store, keys }
+        Self { directory: Directory(directory), store, keys }
     }
 
     /// A user with another store, and the keys of this one.
@@ -64,7 +77,13 @@ impl Home {
 
     /// A file of this home, for whatever a test keeps.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
+        self.directory.0.path().join(name)
+    }
+
+    /// A new empty directory, where something may be mounted.
+    #[track_caller]
+    pub(crate) fn mountpoint(&self) -> PathBuf {
+        TempDir::new_in(self.path("mounts")).unwrap().keep()
     }
 
     /// The store's directory.
@@ -100,7 +119,7 @@ impl Home {
         for variable in AMBIENT {
             command.env_remove(variable);
         }
-        command.env("HOME", self.directory.path()).env("XDG_RUNTIME_DIR", self.path("runtime"));
+        command.env("HOME", self.directory.0.path()).env("XDG_RUNTIME_DIR", self.path("runtime"));
         command.arg("--store").arg(&self.store).arg("--keys").arg(&self.keys).args(arguments);
         command
     }

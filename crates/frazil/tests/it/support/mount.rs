@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use rustix::mount::UnmountFlags;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tempfile::TempDir;
 
 use super::home::Home;
 use super::tool::{output, run};
@@ -26,7 +25,7 @@ const POLL: Duration = Duration::from_millis(10);
 /// A mounted image.
 pub(crate) struct Mount<'h> {
     home: &'h Home,
-    directory: TempDir,
+    root: PathBuf,
     agent: Pid,
 }
 
@@ -39,17 +38,22 @@ impl<'h> Mount<'h> {
     /// Mounts with these options of `frazil mount`.
     #[track_caller]
     pub(crate) fn with(home: &'h Home, name: &str, options: &[&str]) -> Self {
-        let directory = TempDir::new_in(home.path("mounts")).unwrap();
-        let (mount, directory_text) = (["mount"], [directory.path().as_os_str()]);
-        let words = mount.iter().chain(options).chain([&name]).map(OsStr::new).chain(directory_text);
-        run(&mut home.frazil(words));
-        let pid = record(home, directory.path()).unwrap()["pid"].as_i64().unwrap();
-        Self { home, directory, agent: Pid::from_raw(i32::try_from(pid).unwrap()).unwrap() }
+        let root = home.mountpoint();
+        let words = ["mount"].iter().chain(options).chain([&name]).map(OsStr::new);
+        run(&mut home.frazil(words.chain([root.as_os_str()])));
+        Self::at(home, root)
+    }
+
+    /// What is mounted at this directory already.
+    #[track_caller]
+    pub(crate) fn at(home: &'h Home, root: PathBuf) -> Self {
+        let pid = record(home, &root).unwrap()["pid"].as_i64().unwrap();
+        Self { home, root, agent: Pid::from_raw(i32::try_from(pid).unwrap()).unwrap() }
     }
 
     /// The root of the tree.
     pub(crate) fn root(&self) -> &Path {
-        self.directory.path()
+        &self.root
     }
 
     /// A path in the tree.
@@ -129,14 +133,21 @@ pub(crate) fn soon(what: impl Fn() -> bool) -> bool {
 
 /// Whether something is mounted at this very directory.
 pub(crate) fn is_mounted(directory: &Path) -> bool {
+    mounts_below(directory).iter().any(|mount| mount == directory)
+}
+
+/// Where something is mounted in this directory, the last one first.
+pub(crate) fn mounts_below(directory: &Path) -> Vec<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    mounts.lines().any(|line| line.split(' ').nth(4) == directory.to_str())
+    let mounts = mounts.lines().rev().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
+    mounts.filter(|mount| mount.starts_with(directory)).collect()
 }
 
 /// What the host remembers of the mount at `directory`.
 fn record(home: &Home, directory: &Path) -> Option<Value> {
     let records = files(&home.path("runtime/frazil/mounts"), "json");
-    let records = records.iter().map(|file| serde_json::from_slice(&fs::read(file).unwrap()).unwrap());
+    // One that is being written, or has just gone, is another mount's.
+    let records = records.iter().filter_map(|file| serde_json::from_slice(&fs::read(file).ok()?).ok());
     records.into_iter().find(|record: &Value| record["directory"].as_str() == directory.to_str())
 }
 
