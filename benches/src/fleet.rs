@@ -10,7 +10,6 @@ mod memcached;
 mod pace;
 
 use std::fmt;
-use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -195,7 +194,7 @@ fn cells(mut latencies: Vec<Duration>, reads: usize) -> Vec<String> {
     vec![at(0.5), at(0.99), at(0.999), at(1.0), format!("{} of {reads}", reads - latencies.len())]
 }
 
-/// The tier below: has every chunk until it dries up, then never answers.
+/// The tier below: has every chunk until it dries up, then none.
 #[derive(Clone, Debug)]
 struct Source(Arc<(Vec<(Wanted, SealedChunk)>, AtomicU64)>);
 
@@ -216,8 +215,7 @@ impl Tier for Source {
         let chunk = self.0.0.iter().find(|(other, _)| other.id == id);
         match chunk {
             Some((_, chunk)) if self.0.1.load(Relaxed) == 0 => Ok(chunk.clone()),
-            Some(_) => pending().await,
-            None => Err(TierError::NotFound { id, root, tier: self.to_string() }),
+            _ => Err(TierError::NotFound { id, root, tier: self.to_string() }),
         }
     }
 }
