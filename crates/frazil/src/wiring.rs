@@ -108,28 +108,40 @@ pub(crate) async fn find(store: &Store, text: &str) -> Result<(ImageName, Refere
 /// A manifest without its secrets: what anyone with access to the store can read.
 pub(crate) async fn sealed_manifest(store: &Store, reference: &Reference) -> Result<SealedManifest> {
     let bytes = store.manifest(reference.root, &reference.manifest).await?;
-    let manifest =
-        SealedManifest::parse(bytes).with_context(|| format!("manifest {}", reference.manifest))?;
-    if manifest.id() != reference.manifest {
-        return Err(anyhow!(
-            "the store has manifest {} under the name {}",
-            manifest.id(),
-            reference.manifest
-        ));
-    }
-    Ok(manifest)
+    SealedManifest::verify(&reference.manifest, bytes)
+        .with_context(|| format!("manifest {}", reference.manifest))
 }
 
-/// Opens a manifest with the key that its tenant's key provider unwraps.
-pub(crate) async fn open_manifest(sealed: &SealedManifest, keys: &Keyring) -> Result<Manifest> {
+/// Opens the manifest that `name` stands for, with the key that the tenant's key provider unwraps.
+///
+/// References are not authentic: whoever writes to the store can point a name at another image's manifest. So
+/// the key is unwrapped for the tenant and the name that were asked for, not for those that the manifest claims.
+pub(crate) async fn open_manifest(
+    name: &ImageName,
+    reference: &Reference,
+    sealed: &SealedManifest,
+    keys: &Keyring,
+) -> Result<Manifest> {
     let geometry = sealed.geometry();
-    let context = wrap_context(&geometry.tenant, &geometry.name);
+    if (geometry.tenant.as_str(), geometry.name.as_str()) != (TENANT, name.as_str())
+        || geometry.root != reference.root
+    {
+        return Err(anyhow!(
+            "the name {name} of tenant {TENANT} in root {} leads to the manifest of {} of tenant {} in root {}",
+            reference.root,
+            geometry.name,
+            geometry.tenant,
+            geometry.root
+        ))
+        .hint("somebody changed the reference in the store: convert the image again");
+    }
     let wrapped = sealed.wrapped_key();
-    let key = keys.unwrap(&geometry.tenant, wrapped, &context).await.map_err(|error| match error {
+    let context = wrap_context(TENANT, name.as_str());
+    let key = keys.unwrap(TENANT, wrapped, &context).await.map_err(|error| match error {
         StoreError::KeyNotFound { .. } | StoreError::KeyMismatch { .. } => {
             anyhow::Error::new(error).context(format!(
-                "{} is sealed for key {}, which this keyring does not have",
-                geometry.name, wrapped.key_id
+                "{name} is sealed for key {}, which this keyring does not have",
+                wrapped.key_id
             ))
         }
         error => error.into(),
@@ -205,7 +217,8 @@ impl Supply {
 /// Opens an image by its name.
 pub(crate) async fn image(supply: &Supply, keys: &Keyring, name: &str) -> Result<OpenImage> {
     let (name, reference) = supply.find(name).await?;
-    let manifest = open_manifest(&supply.manifest(&reference).await?, keys).await?;
+    let sealed = supply.manifest(&reference).await?;
+    let manifest = open_manifest(&name, &reference, &sealed, keys).await?;
     let config = manifest.config.clone();
     let sealed_bytes = manifest.chunks.iter().map(|chunk| u64::from(chunk.sealed_len)).sum();
     let image = Image::new(manifest, supply.tier().await, Handle::current(), ImageOptions::default())?;

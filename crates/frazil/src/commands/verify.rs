@@ -67,7 +67,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
         let keys = wiring::keyring(global, Absent::Refuse)?;
         let (name, reference) = wiring::find(&store, &args.name).await?;
         let sealed = wiring::sealed_manifest(&store, &reference).await?;
-        let manifest = wiring::open_manifest(&sealed, &keys).await?;
+        let manifest = wiring::open_manifest(&name, &reference, &sealed, &keys).await?;
         let tier: Arc<dyn Tier> = Arc::new(Origin::new(store));
 
         let fetch = |chunk: frazil_format::Chunk| {

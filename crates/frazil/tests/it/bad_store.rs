@@ -122,6 +122,24 @@ fn another_keyring_opens_nothing_and_the_error_names_the_key() {
 }
 
 #[test]
+fn a_name_that_was_pointed_at_another_image_is_refused() {
+    let home = Home::new();
+    home.convert(HELLO, "hello");
+    home.convert(HELLO, "other");
+    let names = home.store().join("names/default");
+    fs::copy(names.join("other"), names.join("hello")).unwrap();
+    for command in [vec!["verify", "hello"], vec!["export", "hello", "/dev/null"]] {
+        home.refuses(command).is(
+            1,
+            "the name hello of tenant default in root 00000001 leads to the manifest of other",
+            "convert the image again",
+        );
+    }
+    home.refuses(["run", "hello", "--", "true"]).is(125, "leads to the manifest of other", "convert the image again");
+    home.verify("other");
+}
+
+#[test]
 fn key_files_that_others_can_read_are_not_used() {
     let home = Home::new();
     home.convert(HELLO, "hello");
