@@ -60,10 +60,11 @@ impl Breaker {
         *self.state() = State::default();
     }
 
-    /// The node failed so many questions.
-    pub(super) fn failed(&self, questions: u32) {
+    /// The node failed: a connection to it broke, or could not be made. However many questions went with it, that
+    /// is one failure, or a hiccup of this host would shut out a fleet that is well.
+    pub(super) fn failed(&self) {
         let mut state = self.state();
-        state.failures = state.failures.saturating_add(questions);
+        state.failures = state.failures.saturating_add(1);
         let cooldown = match state.open {
             // What was under way when it opened says nothing new.
             Some(Open { is_probed: false, .. }) => return,
@@ -93,14 +94,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_node_that_keeps_failing_is_probed_once_per_cooldown_until_it_answers() {
         let breaker = Breaker::default();
-        breaker.failed(MAX_FAILURES - 1);
+        (1..MAX_FAILURES).for_each(|_| breaker.failed());
         assert!(breaker.is_closed() && breaker.admits_read());
-        breaker.failed(1);
+        breaker.failed();
         assert!(!breaker.is_closed() && !breaker.admits_read());
         tokio::time::advance(FIRST_COOLDOWN).await;
         assert!(breaker.admits_read(), "the probe");
         assert!(!breaker.admits_read(), "one probe, not two");
-        breaker.failed(1);
+        breaker.failed();
         tokio::time::advance(FIRST_COOLDOWN / 2).await;
         assert!(!breaker.admits_read(), "a failed probe doubles the wait");
         tokio::time::advance(FIRST_COOLDOWN * 2).await;
@@ -113,7 +114,7 @@ mod tests {
     async fn failures_that_are_not_in_a_row_do_not_count() {
         let breaker = Breaker::default();
         for _ in 0..10 {
-            breaker.failed(MAX_FAILURES - 1);
+            (1..MAX_FAILURES).for_each(|_| breaker.failed());
             breaker.answered();
         }
         assert!(breaker.is_closed());

@@ -63,10 +63,10 @@ impl Vitals {
         self.breaker.answered();
     }
 
-    /// It failed so many questions.
+    /// It failed, and so many questions with it.
     pub(super) fn failed(&self, questions: u32) {
         self.failures.fetch_add(u64::from(questions), Relaxed);
-        self.breaker.failed(questions);
+        self.breaker.failed();
     }
 
     /// That many of them because the answer was late.
