@@ -22,7 +22,8 @@ fn cut(c: &mut Criterion) {
     group.throughput(Throughput::Bytes(STREAM_LEN as u64));
     group.sample_size(10);
     for average in [64 << 10, 128 << 10, 512 << 10] {
-        let parameters = CutParameters::new(average / 4, average, average * 4).expect("the sizes are in bounds");
+        let parameters =
+            CutParameters::new(average / 4, average, average * 4).expect("the sizes are in bounds");
         group.bench_function(format!("cut to {} KiB", average >> 10), |b| {
             b.iter(|| chunks(black_box(&stream), parameters));
         });

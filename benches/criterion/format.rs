@@ -31,7 +31,8 @@ fn chunks(c: &mut Criterion) {
     let chunk = chunk();
     let sealer = sealer();
     let payload = Payload::compress(&chunk, Compression::Zstd { level: 3 });
-    let Sealed { id, key, chunk: sealed } = sealer.seal(&payload).expect("the payload is no longer than a chunk");
+    let Sealed { id, key, chunk: sealed } =
+        sealer.seal(&payload).expect("the payload is no longer than a chunk");
     let sealed = sealed.into_bytes();
 
     let mut group = c.benchmark_group("chunk of 128 KiB");
@@ -83,7 +84,10 @@ fn manifest(c: &mut Criterion) {
 fn large_manifest() -> (Manifest, DataKey) {
     let scope = ScopeSecret::from_bytes([7; 32]);
     let sealer = sealer();
-    let key = sealer.seal(&Payload::compress(b"any", Compression::None)).expect("the payload is no longer than a chunk").key;
+    let key = sealer
+        .seal(&Payload::compress(b"any", Compression::None))
+        .expect("the payload is no longer than a chunk")
+        .key;
     let stream_len = (MANIFEST_CHUNKS * CHUNK_LEN) as u64;
     let chunks = (0..MANIFEST_CHUNKS)
         .map(|i| Chunk {

@@ -138,12 +138,9 @@ pub(crate) async fn open_manifest(
     let wrapped = sealed.wrapped_key();
     let context = wrap_context(TENANT, name.as_str());
     let key = keys.unwrap(TENANT, wrapped, &context).await.map_err(|error| match error {
-        StoreError::KeyNotFound { .. } | StoreError::KeyMismatch { .. } => {
-            anyhow::Error::new(error).context(format!(
-                "{name} is sealed for key {}, which this keyring does not have",
-                wrapped.key_id
-            ))
-        }
+        StoreError::KeyNotFound { .. } | StoreError::KeyMismatch { .. } => anyhow::Error::new(error).context(
+            format!("{name} is sealed for key {}, which this keyring does not have", wrapped.key_id),
+        ),
         error => error.into(),
     })?;
     Ok(sealed.open(&key)?)

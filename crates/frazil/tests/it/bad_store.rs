@@ -135,7 +135,11 @@ fn a_name_that_was_pointed_at_another_image_is_refused() {
             "convert the image again",
         );
     }
-    home.refuses(["run", "hello", "--", "true"]).is(125, "leads to the manifest of other", "convert the image again");
+    home.refuses(["run", "hello", "--", "true"]).is(
+        125,
+        "leads to the manifest of other",
+        "convert the image again",
+    );
     home.verify("other");
 }
 
