@@ -35,7 +35,7 @@ const CHUNKS: usize = 64;
 
 /// What the benchmark needs to know.
 #[derive(Args)]
-pub struct Setup {
+pub(crate) struct Setup {
     /// How many MB of chunks are read in a second
     #[arg(long, default_value_t = 50)]
     mb_per_s: u64,
@@ -66,7 +66,7 @@ impl fmt::Display for Health {
 }
 
 /// Runs the benchmark and prints its tables.
-pub fn run(setup: &Setup) -> anyhow::Result<()> {
+pub(crate) fn run(setup: &Setup) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     for &kib in &setup.chunk_kib {
         let chunks = chunks(kib << 10);
