@@ -111,7 +111,7 @@ impl Page<'_, '_> {
         self.gauge("tier_in_flight", "Questions that a tier has not answered yet", &rows)?;
         let mut family = self.family("tier_latency_seconds", "Time to a chunk", MetricType::Histogram)?;
         for (tier, counts) in tiers {
-            let bounds = LATENCY_BOUNDS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::MAX]);
+            let bounds = LATENCY_BOUNDS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
             let buckets: Vec<_> = bounds.zip(counts.latency.buckets.iter().copied()).collect();
             let (sum, count) = (counts.latency.sum_us as f64 / 1e6, counts.latency.count());
             let labels = [("tier", tier.as_str())];

@@ -7,6 +7,7 @@
 pub(crate) mod access_log;
 pub(crate) mod busybox;
 pub(crate) mod cache;
+pub(crate) mod cached;
 pub(crate) mod debian;
 pub(crate) mod difference;
 pub(crate) mod forged;
