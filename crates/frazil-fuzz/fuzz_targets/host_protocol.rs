@@ -39,11 +39,7 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 /// Reads frames as a connection does, until the first that ends it.
-fn frames(
-    mut bytes: &[u8],
-    limit: u32,
-    read: impl Fn(&Header, Bytes) -> Result<(), ProtocolError>,
-) {
+fn frames(mut bytes: &[u8], limit: u32, read: impl Fn(&Header, Bytes) -> Result<(), ProtocolError>) {
     while let Some((header, rest)) = bytes.split_first_chunk::<HEADER_LEN>() {
         let Ok(header) = Header::decode(header, limit) else { return };
         let Some((body, rest)) = rest.split_at_checked(header.body_len as usize) else { return };
