@@ -9,9 +9,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use frazil_cache::host::{
-    Catalog, Freshness, HostError, KeptCatalog, KeptOptions, LazyStore, Named, Opened, Peers, ServerOptions,
-    TenantsOf,
+    Catalog, Freshness, Guarded, HostError, KeptCatalog, KeptOptions, LazyStore, Named, Opened, Peers,
+    ServerOptions, TenantsOf,
 };
+use frazil_cache::resilience::{Admission, AdmissionOptions, Health, Slots};
 use frazil_cache::{ErrorClass, Memory, Origin, Tier};
 use frazil_format::{
     Chunk, ChunkKey, DataKey, Geometry, Manifest, ManifestId, RootId, ScopeId, SealedManifest, WrappedKey,
@@ -305,4 +306,29 @@ async fn a_store_that_is_not_there_yet_is_opened_when_it_is() {
     read_all(&agent, &image).await;
     assert_eq!(agent.reference("default", &name()).await.unwrap(), None);
     assert_eq!(attempts.load(SeqCst), before + 1, "one store for all");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_mount_is_told_to_come_back_while_the_origin_is_overloaded() {
+    let image = OneImage::new(3);
+    let options = AdmissionOptions {
+        // Nobody waits, and that is too many.
+        most_waiting: 0,
+        most_failed: 0.5,
+        enough_requests: 10,
+        retry_after: Duration::from_secs(7),
+    };
+    let admission = Admission::new(Slots::new(1, 1), Arc::new(Health::new()), options);
+    let guarded = {
+        let admission = admission.clone();
+        Guarded::new(Arc::clone(&image) as Arc<dyn Catalog>, Arc::new(move || Some(admission.clone())))
+    };
+    let stand = stand(Arc::new(guarded));
+    let error = stand.agent().reference("default", &name()).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Transient);
+    let why = std::error::Error::source(&error).unwrap().to_string();
+    assert!(why.contains("try again in 7 s"), "{why}");
+    assert_eq!((admission.refusals(), image.asked.load(SeqCst)), (1, 0));
+    // Who is mounted already goes on.
+    assert!(stand.agent().manifest(RootId::FIRST, &image.id).await.is_ok());
 }
