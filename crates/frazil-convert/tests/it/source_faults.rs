@@ -287,3 +287,58 @@ async fn credentials_do_not_follow_a_redirect_to_another_host() {
     assert_eq!(blobs.requests().len(), 1);
     assert_eq!(blobs.requests()[0].header("authorization"), None);
 }
+
+#[tokio::test]
+async fn whoever_a_registry_redirects_to_cannot_ask_for_its_credentials() {
+    let image = Arc::new(image());
+    let thief = Scripted::start(|_, _| Reply::ok(r#"{"token":"x"}"#)).await;
+    for (status, scheme) in [(401, "Bearer"), (401, "Basic"), (403, "Bearer")] {
+        let challenge = format!("{scheme} realm=\"http://{}/token\",service=\"x\"", thief.host());
+        let blobs =
+            Scripted::start(move |_, _| Reply::status(status).with("WWW-Authenticate", challenge.as_str()))
+                .await;
+        let (served, elsewhere) = (Arc::clone(&image), blobs.host().to_owned());
+        let server = Scripted::start(move |request, _| match served.is_layer(&request.target) {
+            true => Reply::status(307).with("Location", format!("http://{elsewhere}/blob")),
+            false => served.serve(request),
+        })
+        .await;
+        let (_file, options) = credentials(&server, &json!({"username": "me", "password": "secret"}));
+        let error = pull(&server, &options).await.unwrap_err().to_string();
+        assert!(error.contains(&format!("{} answered {status}", blobs.host())), "{error}");
+        assert_eq!(blobs.requests().len(), 1, "no second try");
+        assert_eq!(thief.requests().len(), 0, "the token server of another host is not asked");
+        let seen = [server.requests(), blobs.requests()].concat();
+        assert!(seen.iter().all(|request| request.header("authorization").is_none()));
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_that_refuses_after_the_registry_granted_a_token_leaves_the_token_alone() {
+    let image = Arc::new(image());
+    let thief = Scripted::start(|_, _| Reply::ok(r#"{"token":"x"}"#)).await;
+    let challenge = format!("Bearer realm=\"http://{}/token\"", thief.host());
+    let blobs =
+        Scripted::start(move |_, _| Reply::status(401).with("WWW-Authenticate", challenge.as_str())).await;
+    let (served, elsewhere) = (Arc::clone(&image), blobs.host().to_owned());
+    let server = Scripted::start(move |request, own| {
+        if request.target.starts_with("/token") {
+            return Reply::ok(r#"{"token":"granted"}"#);
+        }
+        match request.header("authorization") {
+            None => {
+                Reply::status(401).with("WWW-Authenticate", format!("Bearer realm=\"http://{own}/token\""))
+            }
+            Some(_) if served.is_layer(&request.target) => {
+                Reply::status(302).with("Location", format!("http://{elsewhere}/blob"))
+            }
+            Some(_) => served.serve(request),
+        }
+    })
+    .await;
+    let (_file, options) = credentials(&server, &json!({"username": "me", "password": "secret"}));
+    let error = pull(&server, &options).await.unwrap_err().to_string();
+    assert!(error.contains(&format!("{} answered 401", blobs.host())), "{error}");
+    assert_eq!(thief.requests().len(), 0);
+    assert!(blobs.requests().iter().all(|request| request.header("authorization").is_none()));
+}

@@ -85,7 +85,8 @@ impl Authenticator {
         Pass { generation: state.generation, authorization: state.authorization.clone() }
     }
 
-    /// Replaces `refused`, unless another request already did.
+    /// Replaces `refused`, unless another request already did. The headers must be the registry's own and not those
+    /// of somebody it redirected to.
     pub(super) async fn renew(
         &self,
         http: &Http,
@@ -111,6 +112,9 @@ impl Authenticator {
                 return Err(denied(http, reference, stored, String::new()));
             }
             (Challenge::Bearer { realm, service }, credential) => {
+                if !http.may_speak_to(realm) {
+                    return Err(http.protocol("its token server is not reached over https"));
+                }
                 let service = service.as_deref();
                 let ask = || token(http, reference, realm, service, credential.as_ref());
                 Authorization::Bearer(retry.run(ask).await?)

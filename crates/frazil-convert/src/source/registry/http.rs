@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode};
+use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 
 use super::retry::{Again, Failure};
@@ -77,6 +77,15 @@ impl Http {
         match self.access {
             RegistryAccess::Https => "https",
             RegistryAccess::PlainHttp => "http",
+        }
+    }
+
+    /// Whether credentials may be sent there: over TLS, or in the clear if that was asked for.
+    pub(super) fn may_speak_to(&self, url: &Url) -> bool {
+        match url.scheme() {
+            "https" => true,
+            "http" => self.access == RegistryAccess::PlainHttp,
+            _ => false,
         }
     }
 
@@ -185,4 +194,22 @@ fn roots(files: &[PathBuf]) -> Result<Vec<Certificate>, SourceError> {
 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_leave_tls_only_where_plain_http_was_asked_for() {
+        let may = |access, url: &str| {
+            let options = SourceOptions { access, ..SourceOptions::default() };
+            Http::new("registry.example", &options).unwrap().may_speak_to(&Url::parse(url).unwrap())
+        };
+        assert!(may(RegistryAccess::Https, "https://auth.example/token"));
+        assert!(!may(RegistryAccess::Https, "http://registry.example/token"));
+        assert!(!may(RegistryAccess::Https, "ftp://registry.example/token"));
+        assert!(may(RegistryAccess::PlainHttp, "http://registry.example/token"));
+        assert!(!may(RegistryAccess::PlainHttp, "file:///token"));
+    }
 }

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use reqwest::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HeaderMap, RANGE};
-use reqwest::{Response, StatusCode};
+use reqwest::{Response, StatusCode, Url};
 
 pub use retry::RetryPolicy;
 
@@ -85,7 +85,7 @@ impl Repository {
     async fn try_get(&self, wanted: &Wanted<'_>) -> Result<Response, Failure> {
         let pass = self.auth.pass().await;
         let response = self.send(wanted, &pass).await?;
-        if !self.is_refusal(response.status()) {
+        if !self.is_refusal(response.status()) || !self.is_own(response.url()) {
             return self.granted(response, wanted).await;
         }
         let headers = response.headers().clone();
@@ -95,6 +95,7 @@ impl Repository {
         let pass = self.auth.pass().await;
         let response = self.send(wanted, &pass).await?;
         match response.status() {
+            _ if !self.is_own(response.url()) => self.granted(response, wanted).await,
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 let detail = self.http.message(response).await;
                 Err(Failure::last(denied(&self.http, &self.reference, pass.stored(), detail)))
@@ -109,21 +110,45 @@ impl Repository {
         status == StatusCode::UNAUTHORIZED || (status == StatusCode::FORBIDDEN && granted)
     }
 
+    /// Whether an answer from here is the registry's own. Whoever it redirects to may ask for credentials as much
+    /// as it likes: they are the registry's alone, and so is the right to say where its tokens come from.
+    fn is_own(&self, url: &Url) -> bool {
+        let own = Url::parse(&format!("{}://{}/", self.http.scheme(), self.api_host()));
+        own.is_ok_and(|own| own.origin() == url.origin())
+    }
+
+    /// The error of a redirect's target that wants credentials.
+    async fn refused_elsewhere(&self, response: Response, wanted: &Wanted<'_>) -> Failure {
+        let host = response.url().host_str().unwrap_or("nowhere").to_owned();
+        let host = response.url().port().map_or(host.clone(), |port| format!("{host}:{port}"));
+        let (status, repository) = (response.status().as_u16(), self.reference.repository());
+        let what = format!("{repository}/{}, which the registry sent us there for", wanted.path);
+        let detail = self.http.message(response).await;
+        Failure::last(SourceError::Status { host, what, status, detail })
+    }
+
     async fn granted(&self, response: Response, wanted: &Wanted<'_>) -> Result<Response, Failure> {
         if response.status().is_success() {
             self.granted.store(true, Ordering::Relaxed);
             return Ok(response);
         }
+        let wants_credentials = matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        if wants_credentials && !self.is_own(response.url()) {
+            return Err(self.refused_elsewhere(response, wanted).await);
+        }
         let what = format!("{}/{}", self.reference.repository(), wanted.path);
         Err(self.http.refusal(response, &what).await)
     }
 
-    async fn send(&self, wanted: &Wanted<'_>, pass: &Pass) -> Result<Response, Failure> {
-        let host = match self.reference.host() {
+    fn api_host(&self) -> &str {
+        match self.reference.host() {
             DOCKER_HUB => DOCKER_HUB_API,
             host => host,
-        };
-        let (scheme, repository) = (self.http.scheme(), self.reference.repository());
+        }
+    }
+
+    async fn send(&self, wanted: &Wanted<'_>, pass: &Pass) -> Result<Response, Failure> {
+        let (scheme, host, repository) = (self.http.scheme(), self.api_host(), self.reference.repository());
         let url = format!("{scheme}://{host}/v2/{repository}/{}", wanted.path);
         // A blob is hashed as it is stored; no proxy shall compress it once more.
         let mut request = self.http.client().get(url).header(ACCEPT_ENCODING, "identity");
