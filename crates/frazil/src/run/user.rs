@@ -1,17 +1,24 @@
 //! Who executes the image's command: `--user` or the OCI config's `User`, looked up in the image's own
 //! `/etc/passwd` and `/etc/group`.
 //!
-//! The form is `USER[:GROUP]`, each a name or a number; a name that is a number is a number only if the file
-//! does not list it, as in Docker.
+//! The form is `USER[:GROUP]`, each a name or a number; what is written in digits is a number and nobody's name.
+//!
+//! Invariant: nobody becomes the id of all ones, which to the kernel's calls means "leave it as it is".
 
 use std::fs;
+use std::io::Read;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 /// The most that is read of `/etc/passwd` and `/etc/group`, in bytes: they come from the image.
 const FILE_LIMIT: u64 = 8 << 20;
+
+/// `(uid_t)-1`.
+const NO_ID: u32 = u32::MAX;
 
 /// A user as it was asked for.
 #[derive(Serialize, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
@@ -52,16 +59,22 @@ pub(crate) struct User {
 impl UserSpec {
     /// Looks the user up in the files of the root file system that this process is in.
     pub(crate) fn resolve(&self) -> Result<User, String> {
-        self.resolve_in(&read("/etc/passwd"), &read("/etc/group"))
+        self.resolve_in(&read("/etc/passwd")?, &read("/etc/group")?)
     }
 
     fn resolve_in(&self, passwd: &str, group: &str) -> Result<User, String> {
+        let user = self.look_up(passwd, group)?;
+        let mut ids = [user.uid, user.gid].into_iter().chain(user.groups.iter().copied());
+        if ids.any(|id| id == NO_ID) { Err(format!("{NO_ID} is nobody's id")) } else { Ok(user) }
+    }
+
+    fn look_up(&self, passwd: &str, group: &str) -> Result<User, String> {
         let asked = if self.user.is_empty() { "0" } else { &self.user };
         let account = passwd.lines().filter_map(Account::parse).find(|account| account.is(asked));
-        let uid = match (&account, asked.parse()) {
+        let uid = match (&account, number(asked)) {
             (Some(account), _) => account.uid,
-            (None, Ok(uid)) => uid,
-            (None, Err(_)) => return Err(format!("the image has no user {asked:?}")),
+            (None, Some(uid)) => uid,
+            (None, None) => return Err(format!("the image has no user {asked:?}")),
         };
         let home = account.as_ref().map_or("", |account| account.home);
         let home = PathBuf::from(if home.is_empty() { "/" } else { home });
@@ -71,10 +84,10 @@ impl UserSpec {
             return Ok(User { uid, gid, groups: supplementary(group, name, gid), home });
         };
         let listed = group.lines().filter_map(Group::parse).find(|group| group.is(asked));
-        let gid = match (listed, asked.parse()) {
+        let gid = match (listed, number(asked)) {
             (Some(group), _) => group.gid,
-            (None, Ok(gid)) => gid,
-            (None, Err(_)) => return Err(format!("the image has no group {asked:?}")),
+            (None, Some(gid)) => gid,
+            (None, None) => return Err(format!("the image has no group {asked:?}")),
         };
         // A group that was asked for is the only one, as in Docker.
         Ok(User { uid, gid, groups: vec![gid], home })
@@ -82,12 +95,32 @@ impl UserSpec {
 }
 
 /// A foreign file that may be missing, enormous or no text at all; then nobody is in it.
-fn read(path: &str) -> String {
-    let file = fs::File::open(path);
+///
+/// It may be a link within the image, but no pipe or device that would keep this process waiting.
+fn read(path: &str) -> Result<String, String> {
+    let because = |reason: &dyn std::fmt::Display| format!("cannot read {path}: {reason}");
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let file = match openat2(CWD, path, flags, Mode::empty(), resolve) {
+        Ok(file) => fs::File::from(file),
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(String::new()),
+        Err(error) => return Err(because(&error)),
+    };
+    if !file.metadata().map_err(|error| because(&error))?.is_file() {
+        return Err(because(&"it is no regular file"));
+    }
     let mut text = Vec::new();
-    let read = file
-        .and_then(|file| std::io::Read::read_to_end(&mut std::io::Read::take(file, FILE_LIMIT), &mut text));
-    if read.is_ok() { String::from_utf8_lossy(&text).into_owned() } else { String::new() }
+    file.take(FILE_LIMIT).read_to_end(&mut text).map_err(|error| because(&error))?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// An id in digits, and in nothing else.
+fn number(text: &str) -> Option<u32> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
+}
+
+fn is(asked: &str, name: &str, id: u32) -> bool {
+    if asked.bytes().all(|byte| byte.is_ascii_digit()) { number(asked) == Some(id) } else { asked == name }
 }
 
 fn supplementary(group: &str, user: &str, gid: u32) -> Vec<u32> {
@@ -111,13 +144,13 @@ impl<'a> Account<'a> {
     fn parse(line: &'a str) -> Option<Self> {
         let mut fields = line.split(':');
         let (name, _password) = (fields.next()?, fields.next()?);
-        let (uid, gid) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        let (uid, gid) = (number(fields.next()?)?, number(fields.next()?)?);
         let _comment = fields.next();
         Some(Self { name, uid, gid, home: fields.next().unwrap_or_default() })
     }
 
     fn is(&self, asked: &str) -> bool {
-        self.name == asked || asked.parse() == Ok(self.uid)
+        is(asked, self.name, self.uid)
     }
 }
 
@@ -132,11 +165,11 @@ impl<'a> Group<'a> {
     fn parse(line: &'a str) -> Option<Self> {
         let mut fields = line.split(':');
         let (name, _password) = (fields.next()?, fields.next()?);
-        Some(Self { name, gid: fields.next()?.parse().ok()?, members: fields.next().unwrap_or_default() })
+        Some(Self { name, gid: number(fields.next()?)?, members: fields.next().unwrap_or_default() })
     }
 
     fn is(&self, asked: &str) -> bool {
-        self.name == asked || asked.parse() == Ok(self.gid)
+        is(asked, self.name, self.gid)
     }
 }
 
@@ -174,6 +207,22 @@ mod tests {
     #[test]
     fn a_group_that_is_asked_for_is_the_only_one() {
         assert_eq!(resolve("hello:audio").unwrap().groups, [29]);
+    }
+
+    #[test]
+    fn digits_are_nobodys_name_and_all_ones_nobodys_id() {
+        let passwd =
+            "1000:x:0:0::/:/bin/sh\nevil:x:4294967295:0::/:/bin/sh\nworse:x:1:4294967295::/:/bin/sh\n";
+        let group = "0:x:4294967295:\n";
+        let resolve = |text: &str| text.parse::<UserSpec>()?.resolve_in(passwd, group);
+        assert_eq!(resolve("1000").map(|user| user.uid), Ok(1000));
+        assert_eq!(resolve("7:0").map(|user| user.gid), Ok(0));
+        for user in ["4294967295", "7:4294967295", "evil", "worse"] {
+            assert_eq!(resolve(user).unwrap_err(), "4294967295 is nobody's id", "{user}");
+        }
+        for user in ["4294967296", "+7", "-1"] {
+            assert_eq!(resolve(user).unwrap_err(), format!("the image has no user {user:?}"));
+        }
     }
 
     #[test]
