@@ -63,6 +63,21 @@ pub(crate) fn attach(tree: &OwnedFd, path: &Path) -> io::Result<()> {
     Ok(move_mount(tree, "", CWD, path, flags)?)
 }
 
+/// Mounts the tree on what `target` is.
+pub(crate) fn attach_to(tree: &OwnedFd, target: &OwnedFd) -> io::Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    Ok(move_mount(tree, "", target, "", flags)?)
+}
+
+/// A copy of the mounts at and below what `place` is, attached nowhere.
+pub(crate) fn clone_place(place: &OwnedFd) -> io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    Ok(open_tree(place, "", flags)?)
+}
+
 /// Applies the access to every mount of the tree.
 pub(crate) fn restrict(tree: &OwnedFd, access: Access) -> io::Result<()> {
     match access {

@@ -4,10 +4,13 @@
 //! that hold its own devices is mounted `nodev`, so a device made inside opens nothing.
 
 use rustix::io::Errno;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, capability_is_in_bounding_set, clear_ambient_capability_set,
-    remove_capability_from_bounding_set, set_capabilities,
+    CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
 };
+
+use super::spec::Network;
 
 /// What a container's processes can ever hold.
 const DEFAULT: CapabilitySet = CapabilitySet::AUDIT_WRITE
@@ -25,13 +28,26 @@ const DEFAULT: CapabilitySet = CapabilitySet::AUDIT_WRITE
     .union(CapabilitySet::SETUID)
     .union(CapabilitySet::SYS_CHROOT);
 
+/// What a container's processes can ever hold in this network: whoever sees the host's may not forge its packets.
+fn allowed(network: Network) -> CapabilitySet {
+    match network {
+        Network::Host => DEFAULT.difference(CapabilitySet::NET_RAW),
+        Network::None => DEFAULT,
+    }
+}
+
 /// Bounds what this process and its descendants can ever hold; the next execution as root gets just that.
-pub(crate) fn bound() -> Result<(), Errno> {
+///
+/// What it holds now it keeps until then, but for what files that it executes could inherit.
+pub(crate) fn bound(network: Network) -> Result<(), Errno> {
     clear_ambient_capability_set()?;
+    let held = capabilities(None)?;
+    set_capabilities(None, CapabilitySets { inheritable: CapabilitySet::empty(), ..held })?;
+    let allowed = allowed(network);
     for number in 0..u64::BITS {
         let capability = CapabilitySet::from_bits_retain(1 << number);
         match capability_is_in_bounding_set(capability) {
-            Ok(true) if !DEFAULT.contains(capability) => remove_capability_from_bounding_set(capability)?,
+            Ok(true) if !allowed.contains(capability) => remove_capability_from_bounding_set(capability)?,
             Ok(_) => {}
             // The kernel's last capability is behind us.
             Err(Errno::INVAL) => break,
@@ -41,8 +57,14 @@ pub(crate) fn bound() -> Result<(), Errno> {
     Ok(())
 }
 
-/// Keeps what an init process needs: to send signals to processes of any user.
+/// Hides this process's memory, environment and descriptors from others of the same user; until it executes.
+pub(crate) fn hide() -> Result<(), Errno> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
+}
+
+/// Keeps what an init process needs: to send signals to processes of any user. It executes nothing any more.
 pub(crate) fn keep_init() -> Result<(), Errno> {
+    set_no_new_privs(true)?;
     let kept = CapabilitySet::KILL;
     set_capabilities(
         None,

@@ -83,6 +83,8 @@ pub(crate) fn start(spec: &Spec, addressee: &Addressee) -> Result<Running> {
     // The kernel's link works without the path, which a mount namespace may not have.
     let mut child = Command::new("/proc/self/exe")
         .args(["container", "--socket", &number])
+        // The container's processes might look at it; what its command gets is in the description.
+        .env_clear()
         .spawn()
         .context("cannot start the container's process")?;
     drop(theirs);

@@ -10,8 +10,9 @@ use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
 use rustix::mount::MountAttrFlags;
 
 use super::attach;
-use super::rootfs::{attach_directory, attach_file, link};
+use super::rootfs::link;
 use super::spec::{Privilege, SetupError, Spec, Step};
+use super::target::{attach_directory, attach_node};
 
 /// The devices by name, major and minor number (the kernel's devices.txt).
 const NODES: [(&str, u32, u32); 6] =
@@ -26,7 +27,7 @@ const NOEXEC: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOEXEC;
 
 /// What /dev is made of, open and attached nowhere.
 pub(crate) struct Devices {
-    nodes: Vec<(PathBuf, OwnedFd)>,
+    nodes: Vec<(String, OwnedFd)>,
 }
 
 impl Devices {
@@ -39,7 +40,7 @@ impl Devices {
         };
         let open = |&(name, ..): &(&str, u32, u32)| {
             let tree = attach::clone_tree(&source.join(name)).step(format!("open /dev/{name}"))?;
-            Ok((Path::new("/dev").join(name), tree))
+            Ok((format!("/dev/{name}"), tree))
         };
         Ok(Self { nodes: NODES.iter().map(open).collect::<Result<_, _>>()? })
     }
@@ -51,7 +52,7 @@ impl Devices {
             attach::new_file_system("tmpfs", &[("mode", "755"), ("size", "64k")], NOSUID | NODEV | NOEXEC);
         attach_directory(&directory.step(step)?, "/dev")?;
         for (path, tree) in &self.nodes {
-            attach_file(tree, path)?;
+            attach_node(tree, path)?;
         }
         attach_directory(&terminals()?, "/dev/pts")?;
         let options = [("mode", "1777"), ("size", "64m")];

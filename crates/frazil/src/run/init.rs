@@ -8,14 +8,15 @@ use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::Mode;
+use rustix::fs::{FsWord, Mode, fchown, fstatfs};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
@@ -25,19 +26,26 @@ use rustix::system::sethostname;
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use super::signals::{self, Arrival, Signals};
-use super::spec::{self, Process, SetupError, Spec, Step};
+use super::spec::{self, SetupError, Spec, Step};
 use super::user::User;
-use super::{capabilities, namespaces, rootfs};
+use super::{capabilities, descriptors, filter, namespaces, rootfs};
 use crate::exit::Exit;
 
 /// The path that is searched when the image's environment has none, as in Docker.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// The kernel's file system of pipes without a name (its magic.h).
+const PIPEFS_MAGIC: FsWord = 0x5049_5045;
+
 /// The outer process: reads what to set up from the socket and ends as the command does.
 ///
 /// Nothing but the calling thread may run in this process: it forks.
 pub(crate) fn outer(socket: OwnedFd) -> Exit {
+    let closed = descriptors::close_all_but(socket.as_fd()).step("close what the caller left open");
     let socket = UnixStream::from(socket);
+    if let Err(error) = closed {
+        return answer(&socket, &error);
+    }
     let (signals, spec, tie) = match separate(&socket) {
         Ok(ready) => ready,
         Err(error) => return answer(&socket, &error),
@@ -85,16 +93,23 @@ fn separate(socket: &UnixStream) -> Result<(Signals, Spec, Tie), SetupError> {
 
 /// Process 1 of the container.
 fn init(socket: UnixStream, tie: &OwnedFd, signals: &Signals, spec: &Spec) -> Exit {
-    let launched = prepare(tie, spec).and_then(|user| Ok((fork().step("start the image's command")?, user)));
+    let launched = prepare(tie, spec).and_then(|user| {
+        // Before the command exists: it must find no process that could give it more than it may have.
+        capabilities::bound(spec.network).step("bound the capabilities")?;
+        capabilities::hide().step("hide the container's first process")?;
+        Ok((fork().step("start the image's command")?, user))
+    });
     match launched {
         Ok((Some(command), _)) => {
+            // The end of this process is the command's, too.
+            if let Err(error) = capabilities::keep_init().step("give capabilities up") {
+                return answer(&socket, &error);
+            }
             drop(socket);
-            // Less is needed from here on, and nothing is lost if it cannot be given up.
-            let _ = capabilities::keep_init();
             watch(signals, command)
         }
         Ok((None, user)) => {
-            let Err(error) = execute(&spec.process, &user);
+            let Err(error) = execute(spec, &user);
             answer(&socket, &error)
         }
         Err(error) => answer(&socket, &error),
@@ -119,11 +134,12 @@ fn prepare(tie: &OwnedFd, spec: &Spec) -> Result<User, SetupError> {
 }
 
 /// Becomes the image's command; returns only if it cannot.
-fn execute(process: &Process, user: &User) -> Result<Infallible, SetupError> {
+fn execute(spec: &Spec, user: &User) -> Result<Infallible, SetupError> {
+    let process = &spec.process;
+    filter::apply(spec.privilege).step("filter system calls")?;
     become_user(user)?;
     let directory = &process.directory;
-    std::env::set_current_dir(directory)
-        .step(format!("enter the working directory {}", directory.display()))?;
+    enter(directory).step(format!("enter the working directory {}", directory.display()))?;
     let (program, arguments) =
         process.arguments.split_first().ok_or("it is empty").step("start the command")?;
     let mut command = Command::new(program);
@@ -139,6 +155,7 @@ fn execute(process: &Process, user: &User) -> Result<Infallible, SetupError> {
         }
     }
     signals::unblock().step("unblock signals")?;
+    descriptors::close_on_execution().step("keep descriptors from the command")?;
     // Resets SIGPIPE, which Rust programs ignore.
     let error = command.exec();
     let exit = if error.kind() == ErrorKind::NotFound { Exit::NOT_FOUND } else { Exit::NOT_EXECUTABLE };
@@ -147,6 +164,17 @@ fn execute(process: &Process, user: &User) -> Result<Infallible, SetupError> {
         _ => error.to_string(),
     };
     Err(SetupError { step: format!("execute {}", program.display()), reason, exit })
+}
+
+/// Enters a directory, which must lie in the container's root: a link to a descriptor could lead elsewhere.
+fn enter(directory: &Path) -> io::Result<()> {
+    std::env::set_current_dir(directory)?;
+    let entered = std::env::current_dir();
+    if entered.is_ok_and(|path| path.is_absolute()) {
+        Ok(())
+    } else {
+        Err(io::Error::other("it lies outside of the root"))
+    }
 }
 
 /// Gives up what the command may not have.
@@ -160,7 +188,6 @@ fn become_user(user: &User) -> Result<(), SetupError> {
     }
     let gid = Gid::from_raw(user.gid);
     set_thread_res_gid(gid, gid, gid).map_err(unmapped).step(format!("become group {}", user.gid))?;
-    capabilities::bound().step("bound the capabilities")?;
     let uid = Uid::from_raw(user.uid);
     set_thread_res_uid(uid, uid, uid).map_err(unmapped).step(format!("become user {}", user.uid))
 }
@@ -178,13 +205,11 @@ fn unmapped(error: Errno) -> String {
 
 /// Lets the user open /dev/stdout and its like anew where they are pipes: those belong to who made them.
 fn own_pipes(user: &User) {
-    for number in 0..=2 {
-        let path = format!("/proc/self/fd/{number}");
-        let is_pipe =
-            fs::read_link(&path).is_ok_and(|target| target.as_os_str().as_bytes().starts_with(b"pipe:"));
-        if is_pipe {
+    let owner = Some(Uid::from_raw(user.uid));
+    for stream in [io::stdin().as_fd(), io::stdout().as_fd(), io::stderr().as_fd()] {
+        if fstatfs(stream).is_ok_and(|system| system.f_type == PIPEFS_MAGIC) {
             // Best effort: what is open already works without.
-            let _ = std::os::unix::fs::chown(&path, Some(user.uid), None);
+            let _ = fchown(stream, owner, None);
         }
     }
 }

@@ -5,37 +5,34 @@
 
 use std::ffi::CStr;
 use std::fs::{self, DirBuilder, Permissions};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FileType, fstat};
 use rustix::mount::{MountAttrFlags, UnmountFlags, unmount};
 use rustix::process::{chdir, pivot_root};
 
 use super::attach::{self, Access};
 use super::devices::Devices;
 use super::spec::{IMAGE, Privilege, ROOT, SetupError, Spec, Step, UPPER, WORK};
+use super::target::{self, attach_directory};
 use super::volume::{OpenVolume, make_file};
 
 const NODEV: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NODEV;
 const NOTHING: MountAttrFlags =
     NODEV.union(MountAttrFlags::MOUNT_ATTR_NOSUID).union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
 
-/// Parts of /proc and /sys that tell or change what is not the container's: hidden.
-const MASKED: [&str; 9] = [
-    "/proc/acpi",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-];
+/// Parts of /proc that tell or change what is not the container's: hidden.
+const MASKED_OF_PROC: [&str; 7] =
+    ["acpi", "kcore", "keys", "latency_stats", "sched_debug", "scsi", "timer_list"];
+
+/// Parts of /sys that tell what is not the container's: hidden.
+const MASKED_OF_SYS: [&str; 2] = ["devices/virtual/powercap", "firmware"];
 
 /// Parts of /proc that change the machine: only read.
-const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+const READ_ONLY_OF_PROC: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
 
 /// Files of the host's that a container needs to find its way.
 const HOST_FILES: [&str; 2] = ["/etc/resolv.conf", "/etc/hosts"];
@@ -57,16 +54,20 @@ pub(crate) fn enter(spec: &Spec) -> Result<(), SetupError> {
     attach_directory(&sys, "/sys")?;
     devices.attach()?;
     attach_directory(&queue, "/dev/mqueue")?;
-    for path in READ_ONLY {
-        read_only(Path::new(path))?;
+    for path in READ_ONLY_OF_PROC {
+        read_only(&proc, path).step(format!("make /proc/{path} read-only"))?;
     }
-    for path in MASKED {
-        mask(Path::new(path))?;
+    for path in MASKED_OF_PROC {
+        mask(&proc, path).step(format!("mask /proc/{path}"))?;
+    }
+    for path in MASKED_OF_SYS {
+        mask(&sys, path).step(format!("mask /sys/{path}"))?;
     }
     for (path, tree) in &files {
         attach_file(tree, path)?;
     }
-    volumes.iter().try_for_each(OpenVolume::attach)
+    volumes.iter().try_for_each(OpenVolume::attach)?;
+    target::proc_is_proc()
 }
 
 /// The image with the writable layer on top, attached nowhere.
@@ -127,14 +128,8 @@ fn host_files(spec: &Spec) -> Result<Vec<(PathBuf, OwnedFd)>, SetupError> {
     files.into_iter().map(open).collect()
 }
 
-/// Mounts a tree on a directory, made if need be.
-pub(crate) fn attach_directory(tree: &OwnedFd, path: &str) -> Result<(), SetupError> {
-    let made = DirBuilder::new().mode(0o755).recursive(true).create(path);
-    made.and_then(|()| attach::attach(tree, Path::new(path))).step(format!("mount {path}"))
-}
-
 /// Mounts a file on a file, made if need be.
-pub(crate) fn attach_file(tree: &OwnedFd, path: &Path) -> Result<(), SetupError> {
+fn attach_file(tree: &OwnedFd, path: &Path) -> Result<(), SetupError> {
     // A link into a directory that the image does not have gives way.
     let made = make_file(path).or_else(|error| match fs::remove_file(path) {
         Ok(()) => make_file(path),
@@ -143,29 +138,24 @@ pub(crate) fn attach_file(tree: &OwnedFd, path: &Path) -> Result<(), SetupError>
     made.and_then(|()| attach::attach(tree, path)).step(format!("mount {}", path.display()))
 }
 
-fn read_only(path: &Path) -> Result<(), SetupError> {
-    if fs::metadata(path).is_err() {
-        return Ok(());
-    }
-    let bind = || {
-        let tree = attach::clone_tree(path)?;
-        attach::restrict(&tree, Access::ReadOnly)?;
-        attach::attach(&tree, path)
-    };
-    bind().step(format!("make {} read-only", path.display()))
+/// Makes a part of a mounted tree read-only; one that this kernel does not have needs nothing.
+fn read_only(mounted: &OwnedFd, path: &str) -> io::Result<()> {
+    let Some(place) = target::below(mounted, path)? else { return Ok(()) };
+    let tree = attach::clone_place(&place)?;
+    attach::restrict(&tree, Access::ReadOnly)?;
+    attach::attach_to(&tree, &place)
 }
 
-fn mask(path: &Path) -> Result<(), SetupError> {
-    let Ok(found) = fs::metadata(path) else { return Ok(()) };
-    let bind = || {
-        let cover = if found.is_dir() {
-            attach::new_file_system("tmpfs", &[("size", "0")], NOTHING | MountAttrFlags::MOUNT_ATTR_RDONLY)?
-        } else {
-            attach::clone_tree(Path::new("/dev/null"))?
-        };
-        attach::attach(&cover, path)
+/// Hides a part of a mounted tree; one that this kernel does not have needs nothing.
+fn mask(mounted: &OwnedFd, path: &str) -> io::Result<()> {
+    let Some(place) = target::below(mounted, path)? else { return Ok(()) };
+    let found = fstat(&place)?;
+    let cover = if FileType::from_raw_mode(found.st_mode).is_dir() {
+        attach::new_file_system("tmpfs", &[("size", "0")], NOTHING | MountAttrFlags::MOUNT_ATTR_RDONLY)?
+    } else {
+        attach::clone_tree(Path::new("/dev/null"))?
     };
-    bind().step(format!("mask {}", path.display()))
+    attach::attach_to(&cover, &place)
 }
 
 /// Makes a symbolic link where nothing is yet.

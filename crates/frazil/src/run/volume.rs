@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use rustix::mount::MountAttrFlags;
 use serde::{Deserialize, Serialize};
 
 use super::attach::{self, Access};
@@ -63,6 +64,9 @@ impl OpenVolume {
         let kind =
             if fs::metadata(&volume.host).step(step())?.is_dir() { Kind::Directory } else { Kind::File };
         let tree = attach::clone_tree(&volume.host).step(step())?;
+        // A device that the container makes there opens nothing, as anywhere else.
+        attach::set_attributes(&tree, MountAttrFlags::MOUNT_ATTR_NODEV).step(step())?;
+        attach::restrict(&tree, volume.access).step(step())?;
         Ok(Self { volume: volume.clone(), tree, kind })
     }
 
@@ -74,7 +78,6 @@ impl OpenVolume {
             Kind::Directory => fs::create_dir_all(inside).step(step())?,
             Kind::File => make_file(inside).step(step())?,
         }
-        attach::restrict(&self.tree, self.volume.access).step(step())?;
         attach::attach(&self.tree, inside).step(step())
     }
 }

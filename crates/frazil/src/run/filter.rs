@@ -1,0 +1,137 @@
+//! The system calls that reach through a container into the kernel that it shares with the host: refused.
+//!
+//! Invariant: the filter is loaded while the process may still do so without `no_new_privs`, so that programs of
+//! the image that change their user by their mode still do. The kernel's seccomp(2) specifies the program.
+//!
+//! Programs of another architecture than the machine's own are ended: their numbers mean other calls.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use rustix::io::Errno;
+use seccompiler::{
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, sock_filter,
+};
+
+use super::spec::Privilege;
+
+/// The kernel itself, its clock, its keys, and files that no path leads to. None is one that a program needs.
+const REFUSED: [libc::c_long; 20] = [
+    libc::SYS_acct,
+    libc::SYS_add_key,
+    libc::SYS_bpf,
+    libc::SYS_clock_adjtime,
+    libc::SYS_clock_settime,
+    libc::SYS_delete_module,
+    libc::SYS_finit_module,
+    libc::SYS_init_module,
+    libc::SYS_kexec_file_load,
+    libc::SYS_kexec_load,
+    libc::SYS_keyctl,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_perf_event_open,
+    libc::SYS_quotactl,
+    libc::SYS_reboot,
+    libc::SYS_request_key,
+    libc::SYS_settimeofday,
+    libc::SYS_swapoff,
+    libc::SYS_swapon,
+    libc::SYS_userfaultfd,
+];
+
+/// Access to the ports of the machine, which only this architecture has calls for.
+#[cfg(target_arch = "x86_64")]
+const PORTS: [libc::c_long; 2] = [libc::SYS_ioperm, libc::SYS_iopl];
+#[cfg(not(target_arch = "x86_64"))]
+const PORTS: [libc::c_long; 0] = [];
+
+/// Typing into the terminal that the container shares with the caller's shell.
+const TYPING: [libc::c_ulong; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
+
+/// From here on numbers mean calls of the x32 ABI, for which the rules have no names.
+const X32: u32 = 0x4000_0000;
+
+/// Gives this process no keys but new ones, and refuses those calls to it and to all that it starts.
+pub(crate) fn apply(privilege: Privilege) -> io::Result<()> {
+    join_new_keyring()?;
+    load(&refusing(rules(privilege)?, libc::EPERM)?)?;
+    if privilege == Privilege::Root {
+        // Its flags are in memory, where no filter can look; a C library then takes clone(2), which has them here.
+        load(&refusing(BTreeMap::from([(libc::SYS_clone3, Vec::new())]), libc::ENOSYS)?)?;
+    }
+    Ok(())
+}
+
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+fn rules(privilege: Privilege) -> io::Result<Rules> {
+    let mut rules: Rules = REFUSED.into_iter().chain(PORTS).map(|call| (call, Vec::new())).collect();
+    let typing = TYPING.into_iter().map(|request| argument(1, SeccompCmpOp::Eq, request.into()));
+    rules.insert(libc::SYS_ioctl, typing.collect::<io::Result<_>>()?);
+    if privilege == Privilege::Root {
+        // In a user namespace below the machine's own, its root would have every capability of the kernel's doors.
+        let flag = u64::from(libc::CLONE_NEWUSER.unsigned_abs());
+        for call in [libc::SYS_clone, libc::SYS_unshare] {
+            rules.insert(call, vec![argument(0, SeccompCmpOp::MaskedEq(flag), flag)?]);
+        }
+    }
+    Ok(rules)
+}
+
+/// A call whose argument, of which the kernel reads 32 bits, is this one.
+fn argument(number: u8, comparison: SeccompCmpOp, value: u64) -> io::Result<SeccompRule> {
+    SeccompCondition::new(number, SeccompCmpArgLen::Dword, comparison, value)
+        .and_then(|condition| SeccompRule::new(vec![condition]))
+        .map_err(io::Error::other)
+}
+
+fn refusing(rules: Rules, error: i32) -> io::Result<BpfProgram> {
+    let action = SeccompAction::Errno(error.unsigned_abs());
+    let arch = std::env::consts::ARCH.try_into().map_err(io::Error::other)?;
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, action, arch).map_err(io::Error::other)?;
+    let program: BpfProgram = filter.try_into().map_err(|error: BackendError| io::Error::other(error))?;
+    Ok(without_x32().into_iter().chain(program).collect())
+}
+
+/// Instructions that answer "no such call" to numbers of x32, and go on with all others.
+fn without_x32() -> [sock_filter; 3] {
+    let instruction = |code: u32, otherwise, k| sock_filter { code: code as u16, jt: 0, jf: otherwise, k };
+    [
+        // The number is the first word of seccomp_data.
+        instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+        instruction(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 1, X32),
+        instruction(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs()),
+    ]
+}
+
+/// Loads a program for this thread, the only one; seccompiler's own way would set `no_new_privs`.
+fn load(program: &BpfProgram) -> io::Result<()> {
+    let description = libc::sock_fprog {
+        len: u16::try_from(program.len()).map_err(io::Error::other)?,
+        filter: program.as_ptr().cast::<libc::sock_filter>().cast_mut(),
+    };
+    // SAFETY: the kernel reads as many instructions as the slice has, laid out as its own (`repr(C)`), and writes
+    // none.
+    let result =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const description) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Leaves the session's keyring of the caller for a new one.
+fn join_new_keyring() -> io::Result<()> {
+    /// keyctl(2); its value is part of the kernel's interface.
+    const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
+    // SAFETY: the name is allowed to be null, for a keyring without one.
+    let result = unsafe {
+        libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>())
+    };
+    if result >= 0 {
+        return Ok(());
+    }
+    match Errno::from_io_error(&io::Error::last_os_error()) {
+        // A kernel without keys, or a container around this one that keeps them away.
+        Some(Errno::NOSYS | Errno::PERM) => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
