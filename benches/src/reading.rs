@@ -180,7 +180,8 @@ impl<'a> Scene<'a> {
             Some(paths) => paths,
             None => paths.insert(Paths::of(&mounted.dir)?),
         };
-        columns.add(&paths.measure(&mounted.dir)?);
+        paths.keep_those_in(&mounted.dir);
+        columns.add(&paths.measure(&mounted.dir).context("while reading")?);
         Ok(())
     }
 
