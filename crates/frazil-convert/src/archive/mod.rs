@@ -18,7 +18,7 @@ use std::io::BufRead;
 
 pub use error::ArchiveError;
 pub(crate) use member::{Member, MemberKind};
-pub(crate) use path::{NAME_MAX, split};
+pub(crate) use path::{NAME_MAX, PATH_MAX, split};
 
 use header::{Header, RECORD_BYTES, SparseBlock};
 use input::Input;

@@ -10,6 +10,15 @@ use frazil_erofs::InodeKind;
 use frazil_format::Attributes;
 
 use super::Misfit;
+use super::bounds::Bounds;
+use crate::archive::PATH_MAX;
+
+/// What a directory takes in memory, its map of names included, in bytes.
+const DIRECTORY_BYTES: usize = 1024;
+/// What another inode takes besides its texts, in bytes.
+const LEAF_BYTES: usize = 256;
+/// What a name or an extended attribute takes besides its bytes, in bytes.
+const TEXT_BYTES: usize = 64;
 
 /// An inode's place in the arena.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +44,8 @@ pub(super) enum NodeKind {
 pub(super) struct Directory {
     pub(super) parent: NodeIndex,
     pub(super) touched: LayerNumber,
+    /// The length of its path, in bytes, a slash in front of each name.
+    path_len: usize,
     pub(super) names: BTreeMap<Vec<u8>, Name>,
 }
 
@@ -49,6 +60,7 @@ pub(super) struct Name {
 /// All inodes; the first is the root.
 pub(super) struct Arena {
     nodes: Vec<Node>,
+    pub(super) bounds: Bounds,
 }
 
 impl Arena {
@@ -56,8 +68,9 @@ impl Arena {
 
     /// A tree that is an empty root.
     pub(super) fn new() -> Self {
-        let root = Directory { parent: Self::ROOT, touched: 0, names: BTreeMap::new() };
-        Self { nodes: vec![Node { attributes: implied_directory(), kind: NodeKind::Directory(root) }] }
+        let root = Directory { parent: Self::ROOT, touched: 0, path_len: 0, names: BTreeMap::new() };
+        let root = Node { attributes: implied_directory(), kind: NodeKind::Directory(root) };
+        Self { nodes: vec![root], bounds: Bounds::new() }
     }
 
     pub(super) fn into_nodes(self) -> Vec<Node> {
@@ -96,15 +109,25 @@ impl Arena {
         self.directory(directory).map_or(Self::ROOT, |directory| directory.parent)
     }
 
-    /// A new directory, not named yet.
+    /// A new directory under a name.
     pub(super) fn new_directory(
         &mut self,
         parent: NodeIndex,
+        name: &[u8],
         attributes: Attributes,
         layer: LayerNumber,
     ) -> Result<NodeIndex, Misfit> {
-        let directory = Directory { parent, touched: layer, names: BTreeMap::new() };
-        self.push(Node { attributes, kind: NodeKind::Directory(directory) })
+        let above = self.directory(parent).map_or(0, |directory| directory.path_len);
+        let path_len = above + 1 + name.len();
+        if path_len > PATH_MAX {
+            return Err(Misfit::TooDeep { limit: PATH_MAX });
+        }
+        // Whoever walks the tree later holds a path for each directory.
+        self.bounds.memory(path_len)?;
+        let directory = Directory { parent, touched: layer, path_len, names: BTreeMap::new() };
+        let made = self.push(Node { attributes, kind: NodeKind::Directory(directory) })?;
+        self.name(parent, name, made, layer)?;
+        Ok(made)
     }
 
     /// A new inode, not named yet.
@@ -112,15 +135,24 @@ impl Arena {
         // The highest index stays free: the writer takes it for one too many.
         let index = u32::try_from(self.nodes.len()).ok().filter(|index| *index < u32::MAX);
         let index = index.ok_or(Misfit::TooManyInodes)?;
+        self.bounds.memory(node.memory())?;
         self.nodes.push(node);
         Ok(NodeIndex(index))
     }
 
     /// Names an inode; what the name stood for before is gone, with all that is below it.
-    pub(super) fn name(&mut self, directory: NodeIndex, name: &[u8], node: NodeIndex, layer: LayerNumber) {
+    pub(super) fn name(
+        &mut self,
+        directory: NodeIndex,
+        name: &[u8],
+        node: NodeIndex,
+        layer: LayerNumber,
+    ) -> Result<(), Misfit> {
+        self.bounds.memory(name.len() + TEXT_BYTES)?;
         if let Some(directory) = self.directory_mut(directory) {
             directory.names.insert(name.to_vec(), Name { node, touched: layer });
         }
+        Ok(())
     }
 
     /// Takes a name away.
@@ -150,7 +182,7 @@ impl Arena {
     }
 
     /// Takes away everything below a directory that the layer did not touch.
-    pub(super) fn prune(&mut self, directory: NodeIndex, layer: LayerNumber) {
+    pub(super) fn prune(&mut self, directory: NodeIndex, layer: LayerNumber) -> Result<(), Misfit> {
         let mut pending = vec![directory];
         while let Some(index) = pending.pop() {
             let Some(directory) = self.directory_mut(index) else { continue };
@@ -162,10 +194,26 @@ impl Arena {
                 }
                 keep
             });
+            // What is kept may be looked at again and again, what goes only once.
+            self.bounds.steps(names.len())?;
             if let Some(directory) = self.directory_mut(index) {
                 directory.names = names;
             }
         }
+        Ok(())
+    }
+}
+
+impl Node {
+    /// What it takes in memory, in bytes; an estimate.
+    fn memory(&self) -> usize {
+        let xattr = |(name, value): &(Vec<u8>, Vec<u8>)| name.len() + value.len() + TEXT_BYTES;
+        let kind = match &self.kind {
+            NodeKind::Directory(_) => DIRECTORY_BYTES,
+            NodeKind::Leaf(InodeKind::Symlink(target)) => LEAF_BYTES + target.len(),
+            NodeKind::Leaf(_) => LEAF_BYTES,
+        };
+        kind + self.attributes.xattrs.iter().map(xattr).sum::<usize>()
     }
 }
 

@@ -53,4 +53,28 @@ pub enum Misfit {
     /// More inodes than can be numbered.
     #[error("there are more than 2^32 inodes")]
     TooManyInodes,
+    /// A directory so deep that no path names it.
+    #[error("a directory on its way would have a path of more than {limit} bytes")]
+    TooDeep {
+        /// The longest path in bytes.
+        limit: usize,
+    },
+    /// Too many directories that no entry describes.
+    #[error("the image has more than {limit} directories that no layer describes")]
+    TooManyImplied {
+        /// The most of them.
+        limit: u64,
+    },
+    /// The tree takes too much memory.
+    #[error("the files and directories of the image take more than {limit} bytes of memory")]
+    TreeTooLarge {
+        /// The bound in bytes, by an estimate.
+        limit: u64,
+    },
+    /// The paths of a layer take too long to follow.
+    #[error("the paths of the layer go through more than {limit} names, symbolic links followed")]
+    TooManySteps {
+        /// The most names.
+        limit: u64,
+    },
 }

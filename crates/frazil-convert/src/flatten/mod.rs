@@ -6,6 +6,7 @@
 //! Specified by the OCI image specification, layer.md, "Applying Changesets".
 
 mod arena;
+mod bounds;
 mod error;
 mod resolve;
 
@@ -39,6 +40,7 @@ impl Flattener {
     ) -> Result<(), FlattenError> {
         // The root has been touched by no layer yet: layers count from 1 here.
         self.layer += 1;
+        self.arena.bounds.layer(entries.len());
         for entry in entries {
             let Entry { path, kind } = entry;
             if let Err(reason) = self.entry(&path, kind) {
@@ -86,8 +88,7 @@ impl Flattener {
             return Err(Misfit::RootReplaced);
         }
         let node = self.arena.push(Node { attributes, kind: NodeKind::Leaf(kind) })?;
-        self.arena.name(directory, name, node, self.layer);
-        Ok(())
+        self.arena.name(directory, name, node, self.layer)
     }
 
     /// A directory over a directory changes its attributes; anything else it replaces.
@@ -101,8 +102,7 @@ impl Flattener {
                 self.arena.touch(directory, self.layer);
             }
             None => {
-                let directory = self.arena.new_directory(parent, attributes, self.layer)?;
-                self.arena.name(parent, name, directory, self.layer);
+                self.arena.new_directory(parent, name, attributes, self.layer)?;
             }
         }
         Ok(())
@@ -129,8 +129,7 @@ impl Flattener {
         if self.arena.directory(node).is_some() {
             return Err(Misfit::HardlinkToDirectory { target });
         }
-        self.arena.name(directory, name, node, self.layer);
-        Ok(())
+        self.arena.name(directory, name, node, self.layer)
     }
 
     /// Takes away what lower layers put there. What this layer put there stays, whichever came first.
@@ -140,14 +139,14 @@ impl Flattener {
         if !self.arena.is_touched(directory, name, self.layer) {
             self.arena.unname(directory, name);
         } else if let Some(node) = self.arena.lookup(directory, name) {
-            self.arena.prune(node, self.layer);
+            self.arena.prune(node, self.layer)?;
         }
         Ok(())
     }
 
     fn opaque(&mut self, path: &[u8]) -> Result<(), Misfit> {
         if let Some(directory) = self.arena.find_directory(path)? {
-            self.arena.prune(directory, self.layer);
+            self.arena.prune(directory, self.layer)?;
         }
         Ok(())
     }

@@ -38,9 +38,8 @@ impl Arena {
             if name.len() > NAME_MAX {
                 return Err(Misfit::NameTooLong);
             }
-            let made = self.new_directory(directory, implied_directory(), layer)?;
-            self.name(directory, &name, made, layer);
-            directory = made;
+            self.bounds.implied()?;
+            directory = self.new_directory(directory, &name, implied_directory(), layer)?;
         }
         Ok(directory)
     }
@@ -53,6 +52,7 @@ impl Arena {
             let end = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
             let name = rest.get(..end).unwrap_or_default();
             at += end + 1;
+            self.bounds.steps(1)?;
             let Some(target) = self.step(&mut resolved, name) else { continue };
             links += 1;
             if links > MAX_LINKS {
@@ -62,6 +62,8 @@ impl Arena {
                 resolved = Resolved { directory: Self::ROOT, missing: Vec::new() };
             }
             let behind = pending.get(at..).unwrap_or_default();
+            // Copying a name's worth of bytes costs as much as a name.
+            self.bounds.steps((target.len() + behind.len()) / NAME_MAX)?;
             pending = Cow::Owned([target, b"/", behind].concat());
             at = 0;
         }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bad_layers;
+mod bombs;
 mod crashes;
 mod fidelity;
 mod images;
