@@ -1,6 +1,6 @@
 //! Sealed chunks on the local disk: the tier that survives restarts.
 //!
-//! Chunks are files of our own (docs/decisions/0019 has the comparison with foyer). The invariants: what is read is
+//! Chunks are files of our own (docs/decisions/0012 has the comparison with foyer). The invariants: what is read is
 //! verified against its id, and what fails is quarantined, fetched again and replaced; the quota and the free floor
 //! are kept; and whatever the disk does, the reader gets the answer of the tier below. `directory.rs` draws the
 //! layout and says why nothing is synced.

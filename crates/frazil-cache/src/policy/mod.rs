@@ -1,6 +1,6 @@
 //! What a tier keeps when it cannot keep everything.
 //!
-//! One policy, chosen by measurement (docs/decisions/0018), serves the memory and the disk tier.
+//! One policy, chosen by measurement (docs/decisions/0011), serves the memory and the disk tier.
 
 pub(crate) mod residents;
 mod s3fifo;

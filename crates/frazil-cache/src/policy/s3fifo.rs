@@ -2,7 +2,7 @@
 //!
 //! After Yang et al., *FIFO queues are all you need for cache eviction* (SOSP 2023). A scan passes through the small
 //! queue and never touches the main one. A hit is one atomic increment, without a lock: the reason to prefer it over
-//! LRU-2, which keeps less (docs/decisions/0018). The invariant: the weights of all residents together never
+//! LRU-2, which keeps less (docs/decisions/0011). The invariant: the weights of all residents together never
 //! exceed the budget, not even for a moment.
 
 use std::collections::hash_map::RandomState;

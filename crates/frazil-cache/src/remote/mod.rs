@@ -4,7 +4,7 @@
 //! that make the chunk win; when they are late or too few, the tier below is asked as well and the first to
 //! answer wins; what the homes lack is written behind the reader's back ([`plan`], [`fills`]). The invariant:
 //! nothing that a node does or fails to do is ever an error or a wrong byte for a reader. Why it is so, and how
-//! placement, bounded load and membership go together, is in `docs/decisions/0014-striping-over-memcached.md`.
+//! placement, bounded load and membership go together, is in `docs/decisions/0009-striping-over-memcached.md`.
 
 mod answers;
 mod breaker;

@@ -3,7 +3,7 @@
 //! Each is a [`Tier`](crate::Tier) over another one, and none changes an answer: right bytes or an error, sooner,
 //! later or more often. What bounds the load on a tier in trouble is here and nowhere else: a limit on requests under
 //! way, a bounded queue for the rest, and budgets for every request that nobody but this module wants.
-//! [`stack`] puts them over the origin; `docs/decisions/0017-the-order-of-the-origin-stack.md` says why in its order.
+//! [`stack`] puts them over the origin; `docs/decisions/0010-the-order-of-the-origin-stack.md` says why in its order.
 
 mod admission;
 mod budget;
