@@ -16,7 +16,7 @@ use crate::support::refusal::Refusal;
 use crate::support::tool::{output, run, tool};
 
 /// What a person can type; the order is that of a life with an image.
-const COMMANDS: [&str; 12] = [
+const COMMANDS: [&str; 14] = [
     "init",
     "convert",
     "run",
@@ -27,6 +27,8 @@ const COMMANDS: [&str; 12] = [
     "verify",
     "export",
     "rm",
+    "cached",
+    "stats",
     "completions",
     "man",
 ];
