@@ -110,8 +110,12 @@ impl Agent {
         let deadline = Instant::now() + patience;
         loop {
             match flock(&self.file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) if self.is_current() => return Ok(discard(&self.path)),
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    if self.is_current() {
+                        discard(&self.path);
+                    }
+                    return Ok(());
+                }
                 Err(Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(POLL),
                 Err(Errno::WOULDBLOCK) => {
                     return Err(anyhow!(

@@ -67,7 +67,7 @@ type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 fn rules(privilege: Privilege) -> io::Result<Rules> {
     let mut rules: Rules = REFUSED.into_iter().chain(PORTS).map(|call| (call, Vec::new())).collect();
-    let typing = TYPING.into_iter().map(|request| argument(1, SeccompCmpOp::Eq, request.into()));
+    let typing = TYPING.into_iter().map(|request| argument(1, SeccompCmpOp::Eq, request));
     rules.insert(libc::SYS_ioctl, typing.collect::<io::Result<_>>()?);
     if privilege == Privilege::Root {
         // In a user namespace below the machine's own, its root would have every capability of the kernel's doors.
