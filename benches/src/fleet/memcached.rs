@@ -20,12 +20,14 @@ pub(super) struct Memcached {
 impl Memcached {
     pub(super) fn start() -> anyhow::Result<Self> {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let process = Command::new("memcached")
+        let process = Command::new("setpriv")
+            // It must not outlive this process, however that ends.
+            .args(["--pdeathsig", "KILL", "memcached"])
             .args(["-l", "127.0.0.1", "-U", "0", "-u", "root", "-m", "256", "-t", "2"])
             .args(["-p", &address.port().to_string()])
             .stdin(Stdio::null())
             .spawn()
-            .context("memcached runs: install the package memcached")?;
+            .context("setpriv runs: install the package util-linux")?;
         let node = Self { process, address };
         for _ in 0..MAX_POLLS {
             if TcpStream::connect(address).is_ok() {

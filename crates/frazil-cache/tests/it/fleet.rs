@@ -33,7 +33,7 @@ impl Memcached {
                 return Self { process, address, arguments };
             }
         }
-        panic!("memcached finds no port");
+        panic!("memcached does not start: install the package memcached");
     }
 
     pub(crate) fn start_with_tls(certificate: &Path, key: &Path) -> Self {
@@ -84,13 +84,15 @@ impl Drop for Memcached {
 
 /// The process, once it listens; `None` if it ended instead.
 fn spawn(address: SocketAddr, arguments: &[String]) -> Option<Child> {
-    let mut process = Command::new("memcached")
+    let mut process = Command::new("setpriv")
+        // It must not outlive this test, however that ends.
+        .args(["--pdeathsig", "KILL", "memcached"])
         .args(["-l", "127.0.0.1", "-U", "0", "-u", "root", "-t", "2", "-p", &address.port().to_string()])
         .args(arguments)
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .expect("memcached runs: install the package memcached");
+        .expect("setpriv runs: install the package util-linux");
     for _ in 0..MAX_POLLS {
         if process.try_wait().unwrap().is_some() {
             return None;
