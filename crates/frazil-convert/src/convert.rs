@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
-use frazil_format::{DiffId, LayerIndex, Sealer};
+use frazil_format::{DiffId, Entry, LayerIndex, Sealer};
 use frazil_store::{ImageName, Store};
 use tokio::runtime::Handle;
 
@@ -43,11 +43,8 @@ pub async fn convert(
     // Known layers: their indexes, from the store.
     let parameters = options.layer_parameters();
     let indexes = LayerIndexes { store, root, secret: keys.scope, parameters };
-    let mut known = indexes.look_up(&image.layers).await?;
     let limits = Arc::new(Limits::new(options.max_image_bytes));
-    for layer in image.layers.iter().filter_map(|layer| known.get(&layer.diff_id)) {
-        limits.stream.take(layer.stream_len)?;
-    }
+    let mut known = indexes.look_up(&image.layers, &limits).await?;
 
     // Unknown layers: from the source, decompressed, cut, sealed and put, several at once.
     let ingest = Ingest {
@@ -76,6 +73,8 @@ pub async fn convert(
         warnings.dropped_xattrs += more.dropped_xattrs;
         known.insert(diff_id, index);
     }
+
+    charge_repeats(&image.layers, &known, &ingest.limits)?;
 
     // Flatten the layers into one tree, and write it as EROFS metadata.
     progress.phase(Phase::Flatten);
@@ -138,21 +137,37 @@ fn unknown<'l>(
     unknown
 }
 
-type LayerEntries = (DiffId, u64, Vec<frazil_format::Entry>);
+/// A layer that an image has twice is held once, but takes its room in the image, and its work, each time.
+fn charge_repeats(
+    layers: &[LayerDescriptor],
+    known: &HashMap<DiffId, LayerIndex>,
+    limits: &Limits,
+) -> Result<(), ConvertError> {
+    let mut charged = HashSet::new();
+    let repeated = layers.iter().filter(|layer| !charged.insert(layer.diff_id));
+    repeated.filter_map(|layer| known.get(&layer.diff_id)).try_for_each(|index| {
+        limits.stream.take(index.stream_len)?;
+        limits.entries(&index.entries)
+    })
+}
 
-/// The image's layers from the bottom up, one that it has twice at both of its places.
+type LayerEntries = (DiffId, u64, Arc<Vec<Entry>>);
+
+/// The image's layers from the bottom up; one that it has twice is shared by both of its places.
 fn in_order(
     layers: &[LayerDescriptor],
-    mut known: HashMap<DiffId, LayerIndex>,
+    known: HashMap<DiffId, LayerIndex>,
 ) -> Result<(Vec<FlatLayer>, Vec<LayerEntries>), ConvertError> {
+    let share = |(diff_id, index): (DiffId, LayerIndex)| {
+        let LayerIndex { stream_len, entries, chunks, .. } = index;
+        (diff_id, (FlatLayer { diff_id, stream_len, chunks: Arc::new(chunks) }, Arc::new(entries)))
+    };
+    let shared: HashMap<_, _> = known.into_iter().map(share).collect();
     let (mut flat, mut entries_of) = (Vec::new(), Vec::new());
-    for (at, layer) in layers.iter().enumerate() {
-        let needed_again = layers.iter().skip(at + 1).any(|above| above.diff_id == layer.diff_id);
-        let index =
-            if needed_again { known.get(&layer.diff_id).cloned() } else { known.remove(&layer.diff_id) };
-        let LayerIndex { diff_id, stream_len, entries, chunks, .. } = index.ok_or(ConvertError::Stopped)?;
-        flat.push(FlatLayer { diff_id, stream_len, chunks });
-        entries_of.push((diff_id, stream_len, entries));
+    for layer in layers {
+        let (layer, entries) = shared.get(&layer.diff_id).ok_or(ConvertError::Stopped)?;
+        flat.push(layer.clone());
+        entries_of.push((layer.diff_id, layer.stream_len, Arc::clone(entries)));
     }
     Ok((flat, entries_of))
 }

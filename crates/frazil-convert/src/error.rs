@@ -55,6 +55,12 @@ pub enum ConvertError {
         /// The bound in bytes.
         limit: u64,
     },
+    /// The layers of an image together have more entries than are held in memory.
+    #[error("the entries of all layers, repeated ones included, take more than {limit} bytes of memory")]
+    TooManyEntriesInImage {
+        /// The bound in bytes.
+        limit: u64,
+    },
     /// Sizes that chunks cannot be cut to.
     #[error("chunks of {min} to {max} bytes, {average} on average, cannot be cut: {reason}")]
     BadCutParameters {

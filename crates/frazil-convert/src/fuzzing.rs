@@ -35,7 +35,7 @@ pub fn image_of(layers: &[&[u8]]) -> Result<(Vec<u8>, u64), ConvertError> {
             "the stream is whole"
         );
         data_blocks += stream_len / frazil_format::BLOCK_SIZE;
-        read.push((DiffId::from_bytes([0; 32]), stream_len, entries));
+        read.push((DiffId::from_bytes([0; 32]), stream_len, std::sync::Arc::new(entries)));
     }
     Ok((metadata::build(read)?.bytes, data_blocks))
 }

@@ -10,6 +10,7 @@ use frazil_store::Store;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::ConvertError;
+use crate::ingest::Limits;
 use crate::source::LayerDescriptor;
 
 /// Layer indexes that are fetched at once.
@@ -25,14 +26,19 @@ pub(crate) struct LayerIndexes<'a> {
 }
 
 impl LayerIndexes<'_> {
-    /// The indexes of those of the layers that have one.
+    /// The indexes of those of the layers that have one, each charged once as it comes.
     pub(crate) async fn look_up(
         &self,
         layers: &[LayerDescriptor],
+        limits: &Limits,
     ) -> Result<HashMap<DiffId, LayerIndex>, ConvertError> {
         let distinct: HashSet<DiffId> = layers.iter().map(|layer| layer.diff_id).collect();
         let lookups = distinct.into_iter().map(|diff_id| async move {
             let index = self.find(&diff_id).await?;
+            if let Some(index) = &index {
+                limits.stream.take(index.stream_len)?;
+                limits.entries(&index.entries)?;
+            }
             Ok::<_, ConvertError>(index.map(|index| (diff_id, index)))
         });
         let found: Vec<_> = stream::iter(lookups).buffer_unordered(CONCURRENT_LOOKUPS).try_collect().await?;
@@ -43,6 +49,7 @@ impl LayerIndexes<'_> {
     pub(crate) async fn keep(&self, index: &LayerIndex) -> Result<(), ConvertError> {
         let id = self.id(&index.diff_id);
         let sealed = index.seal(self.secret, self.root, &id)?;
+        // The store passes its durability barrier before it writes an index, so that none outlives its chunks.
         self.store.put_layer_index(self.root, &id, sealed.into()).await?;
         Ok(())
     }

@@ -3,6 +3,8 @@
 //! Invariant: the bytes depend on the layers alone. The image's UUID is derived from its layers, so that the same
 //! image is the same everywhere.
 
+use std::sync::Arc;
+
 use frazil_format::{DiffId, Entry, StreamChunk};
 use sha2::{Digest as _, Sha256};
 
@@ -14,7 +16,7 @@ use crate::flatten::Flattener;
 pub(crate) struct FlatLayer {
     pub(crate) diff_id: DiffId,
     pub(crate) stream_len: u64,
-    pub(crate) chunks: Vec<StreamChunk>,
+    pub(crate) chunks: Arc<Vec<StreamChunk>>,
 }
 
 /// A metadata area.
@@ -25,13 +27,18 @@ pub(crate) struct MetadataArea {
 
 /// Flattens layers and writes the metadata area over their streams.
 pub(crate) fn build(
-    layers: impl IntoIterator<Item = (DiffId, u64, Vec<Entry>)>,
+    layers: impl IntoIterator<Item = (DiffId, u64, Arc<Vec<Entry>>)>,
 ) -> Result<MetadataArea, ConvertError> {
     let mut flattener = Flattener::new();
     let mut uuid = Sha256::new_with_prefix(b"frazil image uuid v1");
     for (diff_id, stream_len, entries) in layers {
         uuid.update(diff_id.as_bytes());
-        flattener.layer(diff_id, stream_len, entries)?;
+        let count = entries.len();
+        // The last place of a layer takes its entries; those before it copy one at a time.
+        match Arc::try_unwrap(entries) {
+            Ok(entries) => flattener.layer(diff_id, stream_len, count, entries)?,
+            Err(shared) => flattener.layer(diff_id, stream_len, count, shared.iter().cloned())?,
+        }
     }
     let (tree, data_blocks) = flattener.finish();
     let uuid = uuid.finalize();

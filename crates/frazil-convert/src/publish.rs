@@ -34,12 +34,12 @@ impl Draft {
     pub(crate) fn into_manifest(self, name: &ImageName, keys: Keys<'_>) -> Manifest {
         let scope = keys.scope.id();
         let (mut chunks, mut chunk_keys) = (Vec::new(), Vec::new());
-        add_chunks(0, self.metadata_chunks, &mut chunks, &mut chunk_keys);
+        add_chunks(0, &self.metadata_chunks, &mut chunks, &mut chunk_keys);
         let mut end = self.metadata_len;
         let mut layers = Vec::new();
         for FlatLayer { diff_id, stream_len, chunks: stream_chunks } in self.layers {
             layers.push(LayerExtent { diff_id, scope, offset: end, len: stream_len });
-            add_chunks(end, stream_chunks, &mut chunks, &mut chunk_keys);
+            add_chunks(end, &stream_chunks, &mut chunks, &mut chunk_keys);
             end = end.saturating_add(stream_len);
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -57,8 +57,8 @@ impl Draft {
     }
 }
 
-fn add_chunks(base: u64, stream: Vec<StreamChunk>, chunks: &mut Vec<Chunk>, keys: &mut Vec<ChunkKey>) {
-    for StreamChunk { offset, len, sealed_len, id, key } in stream {
+fn add_chunks(base: u64, stream: &[StreamChunk], chunks: &mut Vec<Chunk>, keys: &mut Vec<ChunkKey>) {
+    for StreamChunk { offset, len, sealed_len, id, key } in stream.iter().cloned() {
         chunks.push(Chunk { offset: base.saturating_add(offset), len, sealed_len, id });
         keys.push(key);
     }

@@ -17,8 +17,8 @@ const MINOR_LIMIT: u32 = 1 << 20;
 /// What EROFS stores of an attribute besides its name and value, rounding included, in bytes.
 const XATTR_OVERHEAD_BYTES: usize = 8;
 /// Names of attributes that belong to the machine an image runs on and not to the image: an overlay file system
-/// mounted above would believe its own, and labels are the host's policy. umoci leaves the same ones out.
-const HOST_XATTRS: [&[u8]; 2] = [b"trusted.overlay.", b"security.selinux"];
+/// mounted above would believe its own (an unprivileged one those of users), and labels are the host's policy.
+const HOST_XATTRS: [&[u8]; 3] = [b"trusted.overlay.", b"user.overlay.", b"security.selinux"];
 /// What of a path is shown in an error, in bytes.
 const SHOWN_PATH_BYTES: usize = 256;
 

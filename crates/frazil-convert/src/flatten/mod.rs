@@ -31,16 +31,17 @@ impl Flattener {
         Self { arena: Arena::new(), layer: 0, data_blocks: 0 }
     }
 
-    /// Applies the next layer.
+    /// Applies the next layer, which has `count` entries.
     pub(crate) fn layer(
         &mut self,
         diff_id: DiffId,
         stream_len: u64,
-        entries: Vec<Entry>,
+        count: usize,
+        entries: impl IntoIterator<Item = Entry>,
     ) -> Result<(), FlattenError> {
         // The root has been touched by no layer yet: layers count from 1 here.
         self.layer += 1;
-        self.arena.bounds.layer(entries.len());
+        self.arena.bounds.layer(count);
         for entry in entries {
             let Entry { path, kind } = entry;
             if let Err(reason) = self.entry(&path, kind) {

@@ -20,6 +20,11 @@ const MAX_ENTRY_BYTES: u64 = 384 << 20;
 /// What an entry takes besides its texts, in bytes.
 const ENTRY_OVERHEAD_BYTES: u64 = 96;
 
+/// Dropped extended attributes of one layer that are named in the log.
+const SHOWN_XATTRS: u64 = 5;
+/// What of an attribute's name the log shows, in bytes; the kernel takes no longer one.
+const SHOWN_NAME_BYTES: usize = 255;
+
 /// Where the data of a layer's files goes.
 pub(crate) trait FileSink: Sink<Error = ConvertError> {
     /// A file starts: its offset in the layer stream in bytes.
@@ -38,11 +43,7 @@ pub(crate) fn read_entries<R: BufRead>(
     let mut memory = MAX_ENTRY_BYTES;
     while let Some(member) = archive.next_member()? {
         let Some(path) = place(&member)? else { continue };
-        for name in &member.dropped_xattrs {
-            let (path, name) = (member.path.escape_ascii(), name.escape_ascii());
-            tracing::warn!(%path, xattr = %name, "dropped an extended attribute that no mounted image could or should show");
-            warnings.dropped_xattrs += 1;
-        }
+        warn(&member, &mut warnings);
         let entry = match path {
             Place::Whiteout(path) => Entry { path, kind: EntryKind::Whiteout },
             Place::Opaque(path) => Entry { path, kind: EntryKind::Opaque },
@@ -53,7 +54,22 @@ pub(crate) fn read_entries<R: BufRead>(
             .ok_or(ConvertError::TooManyEntries { limit: MAX_ENTRY_BYTES })?;
         entries.push(entry);
     }
+    if warnings.dropped_xattrs > SHOWN_XATTRS {
+        tracing::warn!(count = warnings.dropped_xattrs, "dropped extended attributes in one layer");
+    }
     Ok((entries, warnings, archive.into_inner()))
+}
+
+/// Tells of the first dropped attributes and counts the others: a layer can have millions.
+fn warn(member: &Member, warnings: &mut Warnings) {
+    for name in &member.dropped_xattrs {
+        if warnings.dropped_xattrs < SHOWN_XATTRS {
+            let shown = name.get(..SHOWN_NAME_BYTES).unwrap_or(name);
+            let (path, name) = (member.path.escape_ascii(), shown.escape_ascii());
+            tracing::warn!(%path, xattr = %name, "dropped an extended attribute that no mounted image could or should show");
+        }
+        warnings.dropped_xattrs += 1;
+    }
 }
 
 /// What a member's path says.
@@ -110,7 +126,8 @@ fn inode<R: BufRead>(
     Ok(Entry { path, kind: EntryKind::Inode(attributes, content) })
 }
 
-fn cost(entry: &Entry) -> u64 {
+/// What an entry takes in memory, in bytes.
+pub(super) fn cost(entry: &Entry) -> u64 {
     let texts = match &entry.kind {
         EntryKind::Inode(attributes, content) => {
             let target = if let Content::Symlink(target) = content { target.len() } else { 0 };

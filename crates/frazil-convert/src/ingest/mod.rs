@@ -22,7 +22,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use frazil_format::{DiffId, LayerIndex, StreamChunk};
+use frazil_format::{DiffId, Entry, LayerIndex, StreamChunk};
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::{mpsc, oneshot};
 
@@ -64,14 +64,26 @@ pub(crate) struct Limits {
     pub(crate) tar: Allowance,
     /// Bytes of layer streams.
     pub(crate) stream: Allowance,
+    entries: Allowance,
 }
+
+/// The most memory of the entries of all layers, in bytes: some five million files.
+const MAX_IMAGE_ENTRY_BYTES: u64 = 1 << 30;
 
 impl Limits {
     pub(crate) fn new(max_image_bytes: u64) -> Self {
         Self {
             tar: Allowance::new("the uncompressed layers", max_image_bytes),
             stream: Allowance::new("the files of the image", max_image_bytes),
+            entries: Allowance::new("the entries of the image", MAX_IMAGE_ENTRY_BYTES),
         }
+    }
+
+    /// Charges the entries of one more layer.
+    pub(crate) fn entries(&self, entries: &[Entry]) -> Result<(), ConvertError> {
+        let cost = entries.iter().map(entries::cost).sum();
+        let limit = MAX_IMAGE_ENTRY_BYTES;
+        self.entries.take(cost).map_err(|_| ConvertError::TooManyEntriesInImage { limit })
     }
 }
 
@@ -141,6 +153,7 @@ impl Ingest<'_> {
         let reading = blob_through_threads(blob, layer, passed, read);
         let (chunks, (read, stream_len)) = tokio::try_join!(self.putter.put_all(sealed), reading)?;
         let ReadArchive { diff_id, tar_len, entries, warnings } = read;
+        self.limits.entries(&entries)?;
         Ok(Ingested { index: LayerIndex { diff_id, tar_len, stream_len, entries, chunks }, warnings })
     }
 }

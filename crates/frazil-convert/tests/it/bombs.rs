@@ -2,8 +2,11 @@
 
 use std::error::Error;
 
+use frazil_convert::ConvertOptions;
+
+use crate::images::Packing;
 use crate::tars::*;
-use crate::workbench::Workbench;
+use crate::workbench::{Workbench, options};
 
 /// Converts layers that must be refused for a reason with this text in it.
 async fn refused(layers: &[Vec<u8>], reason: &str) {
@@ -40,4 +43,28 @@ async fn symbolic_links_cannot_make_a_layer_take_for_ever() {
     members.push(dir("l39"));
     members.extend((0..100).map(|number| file(format!("l0/{number}"), "")));
     refused(&[archive(&members)], "names, symbolic links followed").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_that_an_image_has_often_is_charged_each_time() {
+    let layer = archive(
+        &(0..3000).map(|number| file(format!("{}{number}", "d/".repeat(500)), "")).collect::<Vec<_>>(),
+    );
+    refused(&vec![layer; 400], "the entries of all layers, repeated ones included").await;
+    let nothing = archive(&[]);
+    refused(&vec![nothing; 1001], "are more than 1000").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_files_of_a_repeated_layer_count_each_time() {
+    let bench = Workbench::new().await;
+    let layout = bench.layout("layout", &vec![archive(&[file("f", noise(1, 1 << 20))]); 20], Packing::Gzip);
+    let options = ConvertOptions { max_image_bytes: 16 << 20, ..options() };
+    // The second time the layer is known already.
+    for _ in 0..2 {
+        let source = bench.source(&layout).await;
+        let error = bench.convert_with(source.as_ref(), "t", &options).await.unwrap_err();
+        assert_eq!(error.to_string(), "the files of the image exceed the limit of 16777216 bytes");
+    }
+    assert_eq!(bench.names().await, 0);
 }
