@@ -1,5 +1,7 @@
 //! What goes to stderr as a log, and how much of it.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 /// Sends tracing events to stderr: `$FRAZIL_LOG` says which, else the count of `-v` and `-q`.
@@ -16,7 +18,12 @@ pub(crate) fn start(verbose: u8, quiet: u8) {
     let default = if verbose > 2 { level.to_owned() } else { format!("error,frazil={level}") };
     let default = house(&default, level);
     let filter = EnvFilter::try_from_env("FRAZIL_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
 }
 
 /// The filter with every crate of the house at the binary's level: targets match by whole module names.

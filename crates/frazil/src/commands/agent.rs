@@ -173,18 +173,25 @@ async fn until_the_end(mut mounted: Mounted, unmounter: Option<Unmounter>, end: 
 struct End {
     terminate: Signal,
     interrupt: Signal,
+    /// The terminal of an agent in the foreground is gone.
+    hang_up: Signal,
 }
 
 impl End {
     fn new() -> Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hang_up: listen(SignalKind::hangup())?,
+        })
     }
 
     async fn asked(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+            _ = self.hang_up.recv() => {}
         }
     }
 }

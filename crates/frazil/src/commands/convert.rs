@@ -21,6 +21,10 @@ const TRANSPORTS: [&str; 4] = ["docker://", "oci:", "oci-archive:", "docker-arch
 ///
 /// Sources are written as for skopeo: docker://HOST/REPO:TAG, oci:DIR[:TAG], oci-archive:FILE[:TAG],
 /// docker-archive:FILE[:REF]. Layers that the store knows are not read again.
+#[allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "the text is the command's help, and brackets are its syntax"
+)]
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// Where the image comes from

@@ -1,9 +1,12 @@
 //! `frazil export`: the block image as one file, a read-only disk for a virtual machine.
 
-use std::fs::{self, OpenOptions};
-use std::path::PathBuf;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
 
 use crate::cli::Global;
 use crate::exit::Exit;
@@ -31,14 +34,11 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
     wiring::runtime()?.block_on(async {
         let store = wiring::store(global, Absent::Refuse).await?;
         let keys = wiring::keyring(global, Absent::Refuse)?;
-        let open = wiring::image(&Supply::Store(store), &keys, &args.name).await?;
+        let image = wiring::image(&Supply::Store(store), &keys, &args.name).await?;
         let path = &args.file;
-        let file = OpenOptions::new().write(true).create_new(true).open(path);
-        let file = file.with_context(|| format!("cannot make {}", path.display()))?;
-        let exported = frazil_mount::export(&open.image, file).await.inspect_err(|_| {
-            // Half a disk is worse than none; the error that led here is the one to tell.
-            let _ = fs::remove_file(path);
-        })?;
+        let unnamed = unnamed_beside(path).with_context(|| format!("cannot make {}", path.display()))?;
+        let exported = frazil_mount::export(&image.image, unnamed.try_clone()?).await?;
+        name(&unnamed, path).with_context(|| format!("cannot make {}", path.display()))?;
         if args.json {
             output::json(&serde_json::json!({ "bytes": exported.len, "written_bytes": exported.written }))?;
         } else if global.quiet == 0 {
@@ -51,4 +51,24 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
         }
         Ok(Exit::SUCCESS)
     })
+}
+
+/// A file without a name in the directory of `path`: half a disk is worse than none, so nothing has the name
+/// before all of it is written, and whatever ends the process leaves nothing.
+fn unnamed_beside(path: &Path) -> io::Result<File> {
+    if path.symlink_metadata().is_ok() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    let directory = match path.parent() {
+        Some(directory) if !directory.as_os_str().is_empty() => directory,
+        _ => Path::new("."),
+    };
+    Ok(open(directory, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, Mode::from_raw_mode(0o666))?.into())
+}
+
+/// Gives the file its name, unless something has it by now.
+fn name(file: &File, path: &Path) -> io::Result<()> {
+    file.sync_all()?;
+    let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(linkat(CWD, unnamed, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
 }

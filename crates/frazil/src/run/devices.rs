@@ -6,7 +6,7 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+use rustix::fs::{CWD, FileType, Mode, chmod, makedev, mknodat};
 use rustix::mount::MountAttrFlags;
 
 use super::attach;
@@ -73,7 +73,10 @@ fn make_nodes() -> Result<PathBuf, SetupError> {
     attach_directory(&tree.step("mount a file system for devices")?, "nodes")?;
     for (name, major, minor) in NODES {
         let mode = Mode::from_raw_mode(0o666);
-        mknodat(CWD, directory.join(name), FileType::CharacterDevice, mode, makedev(major, minor))
+        let node = directory.join(name);
+        mknodat(CWD, &node, FileType::CharacterDevice, mode, makedev(major, minor))
+            // Against the umask.
+            .and_then(|()| chmod(&node, mode))
             .step(format!("make the device {name}"))?;
     }
     Ok(directory.to_owned())

@@ -124,10 +124,9 @@ fn prepare(tie: &OwnedFd, spec: &Spec) -> Result<User, SetupError> {
     if ends.iter().any(|end| end.revents().contains(PollFlags::HUP)) {
         return Err("it is gone").step("tie the container to its parent");
     }
-    umask(Mode::empty());
+    umask(Mode::from_raw_mode(0o022));
     sethostname(spec.hostname.as_bytes()).step("set the host name")?;
     rootfs::enter(spec)?;
-    umask(Mode::from_raw_mode(0o022));
     fs::create_dir_all(&spec.process.directory)
         .step(format!("make the working directory {}", spec.process.directory.display()))?;
     spec.process.user.resolve().step("find the user")
