@@ -103,7 +103,7 @@ fn what_the_command_writes_goes_away_with_it() {
 
 #[test]
 fn only_root_may_write_what_the_host_lends_and_anyone_the_devices() {
-    let busybox = Busybox::new();
+    let busybox = Busybox::of(Caller::Root);
     assert_eq!(
         busybox.says(&[], "stat -c %a /etc/hosts /etc/resolv.conf /etc/hostname /dev/null /dev/shm"),
         "644\n644\n644\n666\n1777\n"
