@@ -1,6 +1,6 @@
 //! EROFS on disk: write a metadata area, read it back; pure, no I/O.
 //!
-//! An image's address space is `| metadata area | data area |`, both in blocks of 4 KiB. [`write`] turns a
+//! An image's address space is `| metadata area | data area |`, both in blocks of 4 KiB. [`write()`] turns a
 //! [`Tree`] into the metadata area: superblock, inodes, directories, symlink targets and xattrs. Regular
 //! files are plain contiguous extents into the data area, whose bytes this crate never sees. [`Image`]
 //! reads any such image back through a [`ReadAt`] of the caller.
