@@ -70,12 +70,6 @@ impl Objects {
         self.0.keys().map(PathBuf::as_path).collect()
     }
 
-    /// The bytes of one of them.
-    #[track_caller]
-    pub(crate) fn size(&self, path: &Path) -> u64 {
-        self.0[path].size
-    }
-
     fn filtered(&self, keep: impl Fn(&Path, &Object) -> bool) -> Self {
         Self(
             self.0
