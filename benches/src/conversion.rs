@@ -8,10 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::Context;
-
 use crate::Setup;
 use crate::measure::{Cost, measure};
+use crate::nydus;
 use crate::oci::Layout;
 use crate::report::{Series, table};
 
@@ -99,7 +98,12 @@ impl Conversion<'_> {
         let cost = match contender {
             Contender::Frazil => self.frazil(out.path(), None),
             Contender::FrazilOneThread => self.frazil(out.path(), Some("1")),
-            Contender::Nydus => self.nydus(out.path()),
+            Contender::Nydus => nydus::convert(
+                &self.setup.peers.join("nydus-image"),
+                &self.layout,
+                out.path(),
+                &out.path().join("merged"),
+            ),
             Contender::MkfsErofs => measure(
                 Command::new("mkfs.erofs").arg("-zlz4hc").arg(out.path().join("image")).arg(&self.tree),
             ),
@@ -132,50 +136,6 @@ impl Conversion<'_> {
             command.args(["--threads", threads]);
         }
         measure(&mut command)
-    }
-
-    /// Layer by layer, then the merge that makes an image of them; times add up, the larger memory counts.
-    fn nydus(&self, out: &Path) -> anyhow::Result<Cost> {
-        let nydus_image = self.setup.peers.join("nydus-image");
-        let blobs = out.join("blobs");
-        std::fs::create_dir(&blobs)?;
-        let mut total = Cost::default();
-        let mut merge = Command::new(&nydus_image);
-        merge.args(["merge", "--log-level", "error", "-B"]).arg(out.join("merged"));
-        for (number, layer) in self.layout.layers.iter().enumerate() {
-            // `merge` takes the id of a layer's blob from its bootstrap's file name.
-            let bootstrap = out.join(layer.file_name().context("a layer without a name")?);
-            let blob = blobs.join(bootstrap.file_name().context("a layer without a name")?);
-            let cost = measure(
-                Command::new(&nydus_image)
-                    .args([
-                        "create",
-                        "--log-level",
-                        "error",
-                        "-t",
-                        "targz-rafs",
-                        "--compressor",
-                        "zstd",
-                        "-B",
-                    ])
-                    .arg(&bootstrap)
-                    .arg("-b")
-                    .arg(&blob)
-                    .arg(layer),
-            )
-            .with_context(|| format!("layer {number}"))?;
-            total = add(total, cost);
-            merge.arg(&bootstrap);
-        }
-        Ok(add(total, measure(&mut merge)?))
-    }
-}
-
-fn add(a: Cost, b: Cost) -> Cost {
-    Cost {
-        wall: a.wall + b.wall,
-        cpu: a.cpu + b.cpu,
-        peak_memory_bytes: a.peak_memory_bytes.max(b.peak_memory_bytes),
     }
 }
 

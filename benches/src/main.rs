@@ -15,6 +15,7 @@ mod conversion;
 mod disk_tier;
 mod fleet;
 mod measure;
+mod nydus;
 mod oci;
 mod policies;
 mod reading;

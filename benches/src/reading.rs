@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 
 use crate::Setup;
 use crate::measure::measure;
+use crate::nydus;
 use crate::oci::Layout;
 use crate::report::{Series, table};
 use crate::workload::{Paths, Rates, sequential};
@@ -135,33 +136,8 @@ impl<'a> Scene<'a> {
 
     fn prepare_nydus(&self, layout: &Layout) -> anyhow::Result<()> {
         let nydus_image = self.setup.peers.join("nydus-image");
-        std::fs::create_dir(self.path("blobs"))?;
         std::fs::create_dir(self.path("nydus-cache"))?;
-        let mut merge = Command::new(&nydus_image);
-        merge.args(["merge", "--log-level", "error", "-B"]).arg(self.path("nydus-bootstrap"));
-        for layer in &layout.layers {
-            let id = layer.file_name().context("a layer without a name")?;
-            let bootstrap = self.dir.path().join(id);
-            measure(
-                Command::new(&nydus_image)
-                    .args([
-                        "create",
-                        "--log-level",
-                        "error",
-                        "-t",
-                        "targz-rafs",
-                        "--compressor",
-                        "zstd",
-                        "-B",
-                    ])
-                    .arg(&bootstrap)
-                    .arg("-b")
-                    .arg(self.path("blobs").join(id))
-                    .arg(layer),
-            )?;
-            merge.arg(&bootstrap);
-        }
-        measure(&mut merge)?;
+        nydus::convert(&nydus_image, layout, self.dir.path(), &self.path("nydus-bootstrap"))?;
         let config = serde_json::json!({
             "device": {
                 "backend": { "type": "localfs", "config": { "dir": self.path("blobs") } },
