@@ -6,6 +6,7 @@
 //! frazil-bench disk-tier                 the disk tier beside foyer (build with --features foyer)
 //! frazil-bench policies --trace FILE      eviction policies, replayed over real cold starts
 //! frazil-bench fleet                      hits of the remote tier, healthy, with a slow and a stopped node
+//! frazil-bench link --link 5ms/1Gbit --to ADDRESS:PORT   a link with a round trip and a bandwidth
 //! ```
 //!
 //! `benches/images` builds the images, `benches/peers` installs the peers. What is missing is said, not skipped in
@@ -14,6 +15,7 @@
 mod conversion;
 mod disk_tier;
 mod fleet;
+mod link;
 mod measure;
 mod nydus;
 mod oci;
@@ -45,6 +47,8 @@ enum Benchmark {
     Policies(policies::Setup),
     /// The remote tier: latency of hits over five memcached nodes, healthy and not
     Fleet(fleet::Setup),
+    /// A link with a round trip and a bandwidth to a server, until standard input ends
+    Link(link::standalone::Setup),
 }
 
 /// What every benchmark needs to know.
@@ -74,5 +78,6 @@ fn main() -> anyhow::Result<()> {
         Benchmark::DiskTier(setup) => disk_tier::run(&setup),
         Benchmark::Policies(setup) => policies::run(&setup),
         Benchmark::Fleet(setup) => fleet::run(&setup),
+        Benchmark::Link(setup) => link::standalone::run(&setup),
     }
 }

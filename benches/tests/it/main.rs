@@ -1,0 +1,3 @@
+//! The benchmarks, run small: so that they cannot rot.
+
+mod link;
