@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use clap::Args;
 use frazil_cache::testing::{Fault, FaultProxy};
-use frazil_cache::{Nodes, Remote, RemoteOptions, Tier, TierError, Wanted};
+use frazil_cache::{Nodes, Remote, RemoteOptions, Served, Tier, TierError, Wanted};
 use frazil_format::{ChunkId, RootId, SealedChunk};
 use tokio::runtime::Runtime;
 
@@ -211,11 +211,11 @@ impl Source {
 
 #[async_trait]
 impl Tier for Source {
-    async fn get(&self, wanted: &Wanted) -> Result<SealedChunk, TierError> {
+    async fn get(&self, wanted: &Wanted) -> Result<Served, TierError> {
         let Wanted { root, id, .. } = *wanted;
         let chunk = self.0.0.iter().find(|(other, _)| other.id == id);
         match chunk {
-            Some((_, chunk)) if self.0.1.load(Relaxed) == 0 => Ok(chunk.clone()),
+            Some((_, chunk)) if self.0.1.load(Relaxed) == 0 => Ok(Served::by_origin(chunk.clone())),
             _ => Err(TierError::NotFound { id, root, tier: self.to_string() }),
         }
     }

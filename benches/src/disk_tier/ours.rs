@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
-use frazil_cache::{Disk, DiskOptions, Tier, TierError, Wanted};
-use frazil_format::SealedChunk;
+use frazil_cache::{Disk, DiskOptions, Served, Tier, TierError, Wanted};
 
 use super::chunks::Chunks;
 use super::{Contender, Found};
@@ -27,9 +26,13 @@ struct Maker {
 
 #[async_trait::async_trait]
 impl Tier for Maker {
-    async fn get(&self, wanted: &Wanted) -> Result<SealedChunk, TierError> {
+    async fn get(&self, wanted: &Wanted) -> Result<Served, TierError> {
         let made = self.may_make.load(Ordering::Relaxed).then(|| self.chunks.make(&wanted.id));
-        made.flatten().ok_or(TierError::NotFound { id: wanted.id, root: wanted.root, tier: self.to_string() })
+        made.flatten().map(Served::by_origin).ok_or(TierError::NotFound {
+            id: wanted.id,
+            root: wanted.root,
+            tier: self.to_string(),
+        })
     }
 }
 

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use frazil_cache::host::{
     Catalog, HostCache, HostCacheOptions, HostError, HostServer, HostSocket, Named, ServerOptions,
 };
-use frazil_cache::{Memory, Tier, TierError, Wanted};
+use frazil_cache::{Memory, Served, Tier, TierError, Wanted};
 use frazil_format::{ChunkId, ManifestId, RootId, SealedChunk};
 use frazil_store::ImageName;
 
@@ -161,10 +161,10 @@ struct Fixed(Vec<(Wanted, SealedChunk)>);
 
 #[async_trait::async_trait]
 impl Tier for Fixed {
-    async fn get(&self, wanted: &Wanted) -> Result<SealedChunk, TierError> {
+    async fn get(&self, wanted: &Wanted) -> Result<Served, TierError> {
         let found = self.0.iter().find(|(known, _)| known == wanted);
         let (id, root, tier) = (wanted.id, wanted.root, self.to_string());
-        found.map(|(_, chunk)| chunk.clone()).ok_or(TierError::NotFound { id, root, tier })
+        found.map(|(_, chunk)| Served::by_origin(chunk.clone())).ok_or(TierError::NotFound { id, root, tier })
     }
 }
 

@@ -173,7 +173,7 @@ async fn never_serves_wrong_bytes(stage: &impl Stage, samples: &[Sample], damage
 
 async fn assert_right(tier: &Arc<dyn Tier>, sample: &Sample) {
     match tier.get(&sample.wanted).await {
-        Ok(chunk) => assert!(chunk == sample.chunk, "{tier} gave other bytes for {:?}", sample.wanted),
+        Ok(served) => assert!(served == sample.chunk, "{tier} gave other bytes for {:?}", sample.wanted),
         Err(error) => panic!("{tier} has no answer for {:?}: {error} ({error:?})", sample.wanted),
     }
 }

@@ -7,19 +7,18 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use frazil_format::SealedChunk;
 use futures::FutureExt;
 use futures::future::Shared;
 use tokio::sync::oneshot;
 
-use crate::resilience::Urgency;
-use crate::{TierError, Wanted};
+use crate::resilience::{Priority, Urgency};
+use crate::{Served, TierError, Wanted};
 
 /// Beyond so many fetches a caller fetches for itself, in its own time: callers bound themselves.
 const MAX_FLIGHTS: usize = 4096;
 
 /// What a tier says.
-pub(crate) type Answer = Result<SealedChunk, TierError>;
+pub(crate) type Answer = Result<Served, TierError>;
 
 type Flight = Shared<oneshot::Receiver<Answer>>;
 
@@ -39,7 +38,7 @@ struct UnderWay {
 /// How a caller comes to its answer.
 enum Boarding<F> {
     /// It is there by now.
-    Landed(SealedChunk),
+    Landed(Served),
     /// It is being fetched.
     Wait(Flight),
     /// Too many fetches are under way.
@@ -54,11 +53,11 @@ impl Flights {
         self: &Arc<Self>,
         wanted: &Wanted,
         tier: impl Fn() -> String,
-        landed: impl FnOnce() -> Option<SealedChunk>,
+        landed: impl FnOnce() -> Option<Served>,
         fetch: impl FnOnce() -> F,
     ) -> Answer {
         match self.board(wanted, landed, fetch) {
-            Boarding::Landed(chunk) => Ok(chunk),
+            Boarding::Landed(served) => Ok(served),
             Boarding::Wait(flight) => flight.await.unwrap_or_else(|_| Err(lost(wanted, tier()))),
             Boarding::Alone(fetch) => fetch.await,
         }
@@ -67,18 +66,18 @@ impl Flights {
     fn board<F: Future<Output = Answer> + Send + 'static>(
         self: &Arc<Self>,
         wanted: &Wanted,
-        landed: impl FnOnce() -> Option<SealedChunk>,
+        landed: impl FnOnce() -> Option<Served>,
         fetch: impl FnOnce() -> F,
     ) -> Boarding<F> {
         let mut under_way = self.lock();
         let urgency = Urgency::current();
         if let Some(known) = under_way.get(wanted) {
-            known.urgency.join(urgency.priority());
+            known.urgency.follow(&urgency);
             return Boarding::Wait(known.flight.clone());
         }
         // A flight leaves its answer before it leaves this table: who finds neither is the first.
-        if let Some(chunk) = landed() {
-            return Boarding::Landed(chunk);
+        if let Some(served) = landed() {
+            return Boarding::Landed(served);
         }
         let fetch = fetch();
         if under_way.len() >= MAX_FLIGHTS {
@@ -86,7 +85,9 @@ impl Flights {
         }
         let (answer, flight) = oneshot::channel();
         let flight = flight.shared();
-        let urgency = Urgency::new(urgency.priority());
+        let own = Urgency::new(Priority::Prefetch);
+        own.follow(&urgency);
+        let urgency = own;
         under_way.insert(*wanted, UnderWay { flight: flight.clone(), urgency: urgency.clone() });
         let landing = Landing { flights: Arc::clone(self), wanted: *wanted };
         tokio::spawn(async move {

@@ -21,6 +21,7 @@ mod remote;
 pub mod resilience;
 mod size;
 mod tier;
+pub mod trace;
 
 pub use disk::{Disk, DiskCounts, DiskOptions};
 pub use error::TierError;
@@ -31,4 +32,4 @@ pub use remote::{NodeAddress, NodeCounts, Nodes, NotAFleet, Remote, RemoteCounts
 #[cfg(feature = "tls")]
 pub use remote::{Tls, TlsIdentity};
 pub use resilience::stack;
-pub use tier::{Tier, Wanted};
+pub use tier::{Level, Served, Tier, Wanted};

@@ -3,10 +3,9 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use frazil_format::SealedChunk;
 use frazil_store::Store;
 
-use crate::{Tier, TierError, Wanted};
+use crate::{Served, Tier, TierError, Wanted};
 
 /// The store, as a tier. It has everything or nobody has.
 #[derive(Clone, Debug)]
@@ -21,7 +20,7 @@ impl Origin {
 
 #[async_trait]
 impl Tier for Origin {
-    async fn get(&self, wanted: &Wanted) -> Result<SealedChunk, TierError> {
+    async fn get(&self, wanted: &Wanted) -> Result<Served, TierError> {
         let Wanted { root, id, sealed_len } = *wanted;
         let chunk = self
             .0
@@ -32,7 +31,7 @@ impl Tier for Origin {
         if len != expected {
             return Err(TierError::WrongLength { id, tier: self.to_string(), len, expected });
         }
-        Ok(chunk)
+        Ok(Served::by_origin(chunk))
     }
 }
 

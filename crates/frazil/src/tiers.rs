@@ -204,7 +204,7 @@ impl Tier for Below {
     async fn get(
         &self,
         wanted: &frazil_cache::Wanted,
-    ) -> Result<frazil_format::SealedChunk, frazil_cache::TierError> {
+    ) -> Result<frazil_cache::Served, frazil_cache::TierError> {
         self.0.get(wanted).await
     }
 }

@@ -15,7 +15,7 @@ use futures::future::join_all;
 use tokio::sync::Semaphore;
 
 use super::{READERS, Sample, assert_right, get_error, samples};
-use crate::{ErrorClass, Tier, TierError, Wanted};
+use crate::{ErrorClass, Served, Tier, TierError, Wanted};
 
 /// Long past anything that is not a hang.
 const HANGS: Duration = Duration::from_secs(60);
@@ -76,7 +76,7 @@ impl FaultyTier {
 
 #[async_trait]
 impl Tier for FaultyTier {
-    async fn get(&self, wanted: &Wanted) -> Result<SealedChunk, TierError> {
+    async fn get(&self, wanted: &Wanted) -> Result<Served, TierError> {
         self.fetches.fetch_add(1, Ordering::SeqCst);
         let fault = self.faults.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         match fault {
@@ -90,7 +90,11 @@ impl Tier for FaultyTier {
             let (Wanted { root, id, .. }, tier) = (*wanted, self.to_string());
             TierError::NotFound { id, root, tier }
         })?;
-        if fault == Some(Fault::After) { Err(self.failed(wanted, "after")) } else { Ok(chunk) }
+        if fault == Some(Fault::After) {
+            Err(self.failed(wanted, "after"))
+        } else {
+            Ok(Served::by_origin(chunk))
+        }
     }
 }
 

@@ -21,12 +21,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use frazil_format::SealedChunk;
 
 use crate::flights::{Answer, Flights};
 use crate::policy::residents::Key;
 use crate::size::Size;
-use crate::{Tier, TierError, Wanted};
+use crate::{Level, Served, Tier, TierError, Wanted};
 
 pub use counts::DiskCounts;
 use fills::Offer;
@@ -87,17 +86,17 @@ fn weight_of(len: u64) -> u64 {
 
 #[async_trait]
 impl Tier for Disk {
-    async fn get(&self, wanted: &Wanted) -> Result<SealedChunk, TierError> {
+    async fn get(&self, wanted: &Wanted) -> Result<Served, TierError> {
         let fetch = || {
             let (shelf, below, wanted) = (Arc::clone(&self.shelf), Arc::clone(&self.below), *wanted);
             async move { answer(&shelf, below.as_ref(), &wanted).await }
         };
-        let chunk = self.flights.join(wanted, || self.to_string(), || None, fetch).await?;
-        let (len, expected) = (chunk.len() as u64, u64::from(wanted.sealed_len));
+        let served = self.flights.join(wanted, || self.to_string(), || None, fetch).await?;
+        let (len, expected) = (served.chunk.len() as u64, u64::from(wanted.sealed_len));
         if len != expected {
             return Err(TierError::WrongLength { id: wanted.id, tier: self.to_string(), len, expected });
         }
-        Ok(chunk)
+        Ok(served)
     }
 }
 
@@ -106,7 +105,7 @@ async fn answer(shelf: &Arc<Shelf>, below: &dyn Tier, wanted: &Wanted) -> Answer
     match shelf.look_up(wanted).await {
         LookUp::Hit(chunk) => {
             counters.hits.add(1);
-            return Ok(chunk);
+            return Ok(Served::by(Level::Disk, chunk));
         }
         LookUp::Bypass => {
             counters.bypassed.add(1);
@@ -114,11 +113,11 @@ async fn answer(shelf: &Arc<Shelf>, below: &dyn Tier, wanted: &Wanted) -> Answer
         }
         LookUp::Miss => counters.misses.add(1),
     }
-    let chunk = below.get(wanted).await?;
-    if shelf.fills.offer(Key::from(wanted), chunk.clone()) == Offer::Dropped {
+    let served = below.get(wanted).await?;
+    if shelf.fills.offer(Key::from(wanted), served.chunk.clone()) == Offer::Dropped {
         counters.dropped_fills.add(1);
     }
-    Ok(chunk)
+    Ok(served)
 }
 
 impl fmt::Display for Disk {

@@ -26,12 +26,14 @@ use super::error::Remark;
 use super::jitter::{backoff, spread};
 use super::protocol::{Answer, MANIFEST_PIECE_LEN, ProtocolError, Question};
 use super::{Catalog, HostError, HostStats, Named};
-use crate::{Tier, TierError, Wanted};
+use crate::resilience::Urgency;
+use crate::trace::TraceContext;
+use crate::{Served, Tier, TierError, Wanted};
 use counts::Counters;
 use door::Door;
 
 pub use counts::HostCacheCounts;
-pub use knock::is_served;
+pub use knock::{is_served, knock};
 
 /// The first wait after a connection broke, and the longest between two attempts: a host cache that is restarted
 /// answers within milliseconds; one that is gone is not worth a core.
@@ -238,20 +240,22 @@ async fn within<T>(deadline: Instant, work: impl Future<Output = T>) -> Option<T
 
 #[async_trait]
 impl Tier for HostCache {
-    async fn get(&self, wanted: &Wanted) -> Result<SealedChunk, TierError> {
-        let answer = self.ask(Question::Chunk(*wanted)).await;
+    async fn get(&self, wanted: &Wanted) -> Result<Served, TierError> {
+        let (priority, trace) = (Urgency::current().priority(), TraceContext::current());
+        let answer = self.ask(Question::Chunk { wanted: *wanted, priority, trace }).await;
         let answer = answer.map_err(|failure| self.tier_error(wanted, failure))?;
-        let Answer::Chunk(bytes) = answer else {
+        let Answer::Chunk { by, sealed: bytes } = answer else {
             return Err(self.tier_error(wanted, Failure::Patience(self.wrong_answer())));
         };
         let (id, len, expected) = (wanted.id, bytes.len() as u64, u64::from(wanted.sealed_len));
         if len != expected {
             return Err(TierError::WrongLength { id, tier: self.to_string(), len, expected });
         }
-        SealedChunk::verify(&id, bytes).map_err(|source| {
+        let verified = SealedChunk::verify(&id, bytes).map_err(|source| {
             self.counters.corrupt();
             TierError::Corrupt { id, tier: self.to_string(), source: Arc::new(source) }
-        })
+        })?;
+        Ok(Served::by(by, verified))
     }
 }
 

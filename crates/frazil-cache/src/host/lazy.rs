@@ -6,14 +6,14 @@ use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use frazil_format::{ManifestId, RootId, SealedChunk};
+use frazil_format::{ManifestId, RootId};
 use frazil_store::{ErrorClass, ImageName, StoreError};
 use futures::future::BoxFuture;
 
 use super::catalog::about;
 use super::joint::Joint;
 use super::{Catalog, HostError, Named};
-use crate::{Tier, TierError, Wanted};
+use crate::{Served, Tier, TierError, Wanted};
 
 /// What a store gives when it is open.
 #[derive(Clone, Debug)]
@@ -76,7 +76,7 @@ fn class(error: &StoreError) -> ErrorClass {
 
 #[async_trait]
 impl Tier for LazyStore {
-    async fn get(&self, wanted: &Wanted) -> Result<SealedChunk, TierError> {
+    async fn get(&self, wanted: &Wanted) -> Result<Served, TierError> {
         match self.open().await {
             Ok(opened) => opened.tier.get(wanted).await,
             Err(source) => {

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use frazil_format::SealedChunk;
 
 use super::Meter;
-use crate::{Tier, TierError, Wanted};
+use crate::{Served, Tier, TierError, Wanted};
 
 /// Counts what goes through it, and is invisible otherwise.
 #[derive(Debug)]
@@ -27,11 +26,11 @@ impl Metered {
 
 #[async_trait]
 impl Tier for Metered {
-    async fn get(&self, wanted: &Wanted) -> Result<SealedChunk, TierError> {
+    async fn get(&self, wanted: &Wanted) -> Result<Served, TierError> {
         let (asked, start) = (self.meter.asked(), Instant::now());
         let answer = self.below.get(wanted).await;
         match &answer {
-            Ok(chunk) => asked.answered(chunk.len(), start.elapsed()),
+            Ok(served) => asked.answered(served.chunk.len(), start.elapsed()),
             Err(error) => asked.failed(error),
         }
         answer

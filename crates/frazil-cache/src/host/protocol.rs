@@ -3,21 +3,24 @@
 //! The host cache speaks first, so that whoever is refused is told without having said anything:
 //!
 //! ```text
-//! hello     magic "FRAZILHC" 8 | version u16 | verdict u16 | value u32          16 bytes, both ways
+//! hello     magic "FRAZILHC" 8 | newest u8 | oldest u8 | verdict u16 | value u32    16 bytes, both ways
+//!           the versions that a side speaks, from the oldest to the newest
 //!           verdict of the host cache: 0 welcome, value: requests at once on this connection;
 //!                                      1 this user is refused; 2 busy, value: come back in so many ms
 //!           an agent says verdict 0, value 0
 //!
 //! frame     body length u32 | kind u8 | detail u8 | 0 u16 | request id u64      16 bytes, then the body
 //!
-//! request   1 chunk      root u32 | sealed length u32 | chunk id 32
+//! request   1 chunk      root u32 | sealed length u32 | chunk id 32 | trace id 16 | span id 8, or neither of the two;
+//!                        detail: 0 a reader waits, 1 nobody waits yet
 //!           2 reference  tenant length u8 | tenant | name
 //!           3 manifest   root u32 | 0 u32 | offset u64 | manifest id 32
 //!           4 stats      -
 //!           5 ping       -
 //!           6 forget     -           nobody waits for the request of this id any more; has no answer
+//!           7 hurry      -           somebody waits for the request of this id by now; has no answer
 //!
-//! answer    1 chunk      the sealed bytes
+//! answer    1 chunk      the sealed bytes;           detail: who had them, 1 memory, 2 disk, 3 remote, 4 origin
 //!           2 reference  root u32 | manifest id 32, or nothing;   detail: 1 if it is the last known
 //!           3 manifest   length of the whole u64 | up to 8 MiB of it, from the offset
 //!           4 stats      JSON
@@ -25,6 +28,10 @@
 //!           6 error      why, in words;                           detail: the class
 //!           7 busy       ask again in so many ms u32
 //! ```
+//!
+//! Both sides speak the newest version that both know, and each ends a connection on which there is none: an agent and
+//! a host cache of different ages understand each other, or say at once why not. So far there is version 2 alone
+//! (version 1 never left its cradle: it did not say who had a chunk).
 //!
 //! Request ids are the agent's, none is used twice on a connection, and answers come in any order. An unknown kind
 //! of request is answered by an error, so that a later agent can ask an earlier host cache; anything else that is
@@ -41,8 +48,11 @@ pub use frame::{HEADER_LEN, Header};
 pub use hello::{HELLO_LEN, Hello, Verdict};
 pub use request::{Question, Request};
 
-/// The version of the protocol that is spoken here.
-pub const VERSION: u16 = 1;
+/// The newest version of the protocol that is spoken here.
+pub const VERSION: u8 = 2;
+
+/// The oldest one.
+pub const OLDEST_VERSION: u8 = 2;
 
 /// The longest body of a request, in bytes: a tenant of 64 and a name of 255 bytes are below it.
 pub const MAX_REQUEST_BODY: u32 = 512;
@@ -65,11 +75,15 @@ pub enum ProtocolError {
     /// It is not a host cache, or not an agent.
     #[error("it does not start as the protocol does")]
     BadMagic,
-    /// It speaks another version.
-    #[error("it speaks version {found} of the protocol, this program speaks {VERSION}")]
+    /// It speaks no version that is spoken here.
+    #[error(
+        "it speaks versions {oldest} to {newest} of the protocol, this program speaks {OLDEST_VERSION} to {VERSION}"
+    )]
     BadVersion {
-        /// The version that it speaks.
-        found: u16,
+        /// The oldest version that it speaks.
+        oldest: u8,
+        /// The newest version that it speaks.
+        newest: u8,
     },
     /// The hello says something that is not known.
     #[error("verdict {0} is unknown")]

@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 use super::error::chain;
 use super::protocol::{Answer, Hello, MANIFEST_PIECE_LEN, MAX_STATS_BODY, Question, Verdict};
 use super::{Catalog, CatalogStats, Counter, CounterSource, HostSocket, HostStats, Meter};
-use crate::Tier;
+use crate::{Served, Tier};
 
 pub use limits::Limits;
 pub use peers::{AnyTenant, OwnUser, Peer, Peers, TenantPolicy, TenantsOf};
@@ -173,8 +173,8 @@ impl Inner {
     /// The answer to a question, however long it takes.
     async fn answer(&self, peer: Peer, question: Question) -> Answer {
         match question {
-            Question::Chunk(wanted) => match self.tier.get(&wanted).await {
-                Ok(chunk) => Answer::Chunk(chunk.into_bytes()),
+            Question::Chunk { wanted, .. } => match self.tier.get(&wanted).await {
+                Ok(Served { chunk, by }) => Answer::Chunk { by, sealed: chunk.into_bytes() },
                 Err(error) => Answer::Error { class: error.class(), message: chain(&error) },
             },
             Question::Reference { tenant, name } => self.reference(peer, &tenant, &name).await,

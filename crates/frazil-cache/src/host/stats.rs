@@ -59,6 +59,9 @@ pub struct Requests {
     pub in_flight: u64,
     /// Given up by their askers.
     pub forgotten: u64,
+    /// Prefetches that somebody waited for before they were answered.
+    #[serde(default)]
+    pub hurried: u64,
     /// Sealed bytes that were sent.
     pub chunk_bytes: u64,
 }

@@ -15,7 +15,7 @@ use frazil_format::SealedChunk;
 use crate::flights::{Answer, Flights};
 use crate::policy::residents::{Key, Residents};
 use crate::size::Size;
-use crate::{Tier, TierError, Wanted};
+use crate::{Level, Served, Tier, TierError, Wanted};
 
 use counts::Counters;
 pub use counts::MemoryCounts;
@@ -60,12 +60,12 @@ impl Memory {
         (sealed_len as u64).next_multiple_of(PAGE_BYTES).saturating_add(ENTRY_OVERHEAD_BYTES)
     }
 
-    fn checked(&self, wanted: &Wanted, chunk: SealedChunk) -> Answer {
-        let (len, expected) = (chunk.len() as u64, u64::from(wanted.sealed_len));
+    fn checked(&self, wanted: &Wanted, served: Served) -> Answer {
+        let (len, expected) = (served.chunk.len() as u64, u64::from(wanted.sealed_len));
         if len != expected {
             return Err(TierError::WrongLength { id: wanted.id, tier: self.to_string(), len, expected });
         }
-        Ok(chunk)
+        Ok(served)
     }
 }
 
@@ -80,25 +80,25 @@ impl Kept {
 
 #[async_trait]
 impl Tier for Memory {
-    async fn get(&self, wanted: &Wanted) -> Result<SealedChunk, TierError> {
+    async fn get(&self, wanted: &Wanted) -> Result<Served, TierError> {
         let key = Key::from(wanted);
         if let Some(chunk) = self.kept.chunks.get(&key) {
             self.kept.counters.hit();
-            return self.checked(wanted, chunk);
+            return self.checked(wanted, Served::by(Level::Memory, chunk));
         }
         self.kept.counters.missed();
         let fetch = || {
             let (below, kept, wanted) = (Arc::clone(&self.below), Arc::clone(&self.kept), *wanted);
             async move {
                 kept.counters.fetched();
-                let chunk = below.get(&wanted).await?;
-                kept.keep(&wanted, chunk.clone());
-                Ok(chunk)
+                let served = below.get(&wanted).await?;
+                kept.keep(&wanted, served.chunk.clone());
+                Ok(served)
             }
         };
-        let landed = || self.kept.chunks.get(&key);
-        let chunk = self.flights.join(wanted, || self.to_string(), landed, fetch).await?;
-        self.checked(wanted, chunk)
+        let landed = || Some(Served::by(Level::Memory, self.kept.chunks.get(&key)?));
+        let served = self.flights.join(wanted, || self.to_string(), landed, fetch).await?;
+        self.checked(wanted, served)
     }
 }
 

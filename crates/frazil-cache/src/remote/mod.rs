@@ -51,7 +51,7 @@ use gather::{Finding, Gather, Gathered};
 use nodes::MAX_NODES;
 use plan::{Holding, Site, plan};
 
-use crate::{Tier, TierError, Wanted};
+use crate::{Level, Served, Tier, TierError, Wanted};
 
 /// How long the first answer of a resolver is waited for. Without one the fleet has no nodes yet.
 const FIRST_RESOLUTION: Duration = Duration::from_secs(2);
@@ -106,7 +106,7 @@ impl<T: Tier> Remote<T> {
     }
 
     /// The chunk from wherever it comes first.
-    async fn race(&self, gather: &mut Gather) -> Result<SealedChunk, TierError> {
+    async fn race(&self, gather: &mut Gather) -> Result<Served, TierError> {
         let wanted = gather.wanted;
         let hedge = self.zone.options.hedge;
         match timeout(hedge, gather.chunk()).await {
@@ -124,30 +124,30 @@ impl<T: Tier> Remote<T> {
             }
         };
         match first {
-            Ok(chunk) => Ok(self.zone.missed(chunk)),
+            Ok(served) => Ok(self.zone.missed(served)),
             // The fleet may still have it.
             Err(error) => gather.chunk().await.map(|gathered| self.zone.hit(gathered)).ok_or(error),
         }
     }
 
-    async fn miss(&self, wanted: &Wanted) -> Result<SealedChunk, TierError> {
-        self.below.get(wanted).await.map(|chunk| self.zone.missed(chunk))
+    async fn miss(&self, wanted: &Wanted) -> Result<Served, TierError> {
+        self.below.get(wanted).await.map(|served| self.zone.missed(served))
     }
 }
 
 #[async_trait]
 impl<T: Tier> Tier for Remote<T> {
-    async fn get(&self, wanted: &Wanted) -> Result<SealedChunk, TierError> {
+    async fn get(&self, wanted: &Wanted) -> Result<Served, TierError> {
         if wanted.sealed_len == 0 || shard::item_len(wanted.sealed_len) > self.zone.options.max_item_bytes {
             self.zone.counters.oversized.fetch_add(1, Relaxed);
             return self.below.get(wanted).await;
         }
         let deadline = Instant::now() + self.zone.options.deadline;
         let mut gather = Gather::start(wanted, self.zone.fleet(), deadline);
-        let chunk = self.race(&mut gather).await?;
-        gather.judge(&chunk);
-        self.zone.fill(gather, &chunk);
-        Ok(chunk)
+        let served = self.race(&mut gather).await?;
+        gather.judge(&served.chunk);
+        self.zone.fill(gather, &served.chunk);
+        Ok(served)
     }
 }
 
@@ -181,17 +181,17 @@ impl Zone {
         }
     }
 
-    fn hit(&self, gathered: Gathered) -> SealedChunk {
+    fn hit(&self, gathered: Gathered) -> Served {
         let Gathered { chunk, is_reconstructed } = gathered;
         self.counters.hits.fetch_add(1, Relaxed);
         self.counters.reconstructed.fetch_add(u64::from(is_reconstructed), Relaxed);
         self.counters.hit_bytes.fetch_add(chunk.len() as u64, Relaxed);
-        chunk
+        Served::by(Level::Remote, chunk)
     }
 
-    fn missed(&self, chunk: SealedChunk) -> SealedChunk {
+    fn missed(&self, served: Served) -> Served {
         self.counters.misses.fetch_add(1, Relaxed);
-        chunk
+        served
     }
 
     /// Has the fleet filled with what it is known to lack.

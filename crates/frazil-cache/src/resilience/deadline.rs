@@ -6,10 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use frazil_format::SealedChunk;
 
 use super::Refusal;
-use crate::{Tier, TierError, Wanted};
+use crate::{Served, Tier, TierError, Wanted};
 
 /// A tier that answers or fails within a time. What is under way below when it is over is dropped.
 #[derive(Debug)]
@@ -33,7 +32,7 @@ impl Deadline {
 
 #[async_trait]
 impl Tier for Deadline {
-    async fn get(&self, wanted: &Wanted) -> Result<SealedChunk, TierError> {
+    async fn get(&self, wanted: &Wanted) -> Result<Served, TierError> {
         match tokio::time::timeout(self.deadline, self.below.get(wanted)).await {
             Ok(answer) => answer,
             Err(_) => {

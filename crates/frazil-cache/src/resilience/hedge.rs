@@ -10,13 +10,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use frazil_format::SealedChunk;
 use futures::future::{Either, select};
 use tokio::time::Instant;
 
 use super::latencies::Latencies;
 use super::{Budget, BudgetOptions, Slot, Slots};
-use crate::{Tier, TierError, Wanted};
+use crate::{Served, Tier, TierError, Wanted};
 
 /// When to hedge, and how much.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -83,7 +82,7 @@ impl Hedge {
         Some(slot)
     }
 
-    async fn raced(&self, wanted: &Wanted) -> Result<SealedChunk, TierError> {
+    async fn raced(&self, wanted: &Wanted) -> Result<Served, TierError> {
         let first = self.below.get(wanted);
         let Some(patience) = self.patience() else { return first.await };
         let first = match select(first, Box::pin(tokio::time::sleep(patience))).await {
@@ -113,7 +112,7 @@ impl Hedge {
 
 #[async_trait]
 impl Tier for Hedge {
-    async fn get(&self, wanted: &Wanted) -> Result<SealedChunk, TierError> {
+    async fn get(&self, wanted: &Wanted) -> Result<Served, TierError> {
         self.budget.deposit();
         let started = Instant::now();
         let answer = self.raced(wanted).await;

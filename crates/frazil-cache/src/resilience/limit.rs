@@ -7,10 +7,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use frazil_format::SealedChunk;
 
 use super::{Slots, Urgency};
-use crate::{Tier, TierError, Wanted};
+use crate::{Served, Tier, TierError, Wanted};
 
 /// A tier that so many requests at a time reach. The others wait; beyond the queue's bound they are refused.
 #[derive(Debug)]
@@ -28,7 +27,7 @@ impl Limit {
 
 #[async_trait]
 impl Tier for Limit {
-    async fn get(&self, wanted: &Wanted) -> Result<SealedChunk, TierError> {
+    async fn get(&self, wanted: &Wanted) -> Result<Served, TierError> {
         let _slot = self
             .slots
             .take(Urgency::current())

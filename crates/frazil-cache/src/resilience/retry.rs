@@ -11,10 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use frazil_format::SealedChunk;
 
 use super::{Budget, BudgetOptions, Refusal, refusal};
-use crate::{ErrorClass, Tier, TierError, Wanted};
+use crate::{ErrorClass, Served, Tier, TierError, Wanted};
 
 /// Wrong bytes are fetched so often again: the first may be the wire's fault, the same again is the store's.
 const CORRUPT_RETRIES: u32 = 1;
@@ -121,7 +120,7 @@ impl Retry {
 
 #[async_trait]
 impl Tier for Retry {
-    async fn get(&self, wanted: &Wanted) -> Result<SealedChunk, TierError> {
+    async fn get(&self, wanted: &Wanted) -> Result<Served, TierError> {
         self.counters.requests.fetch_add(1, Relaxed);
         self.budget.deposit();
         // `pause` bounds the attempts.

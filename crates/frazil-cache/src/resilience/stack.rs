@@ -13,14 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use frazil_format::SealedChunk;
 use frazil_store::Store;
 
 use super::{
     Admission, AdmissionOptions, BudgetOptions, Deadline, Health, Hedge, HedgeCounts, HedgeOptions, Limit,
     Retry, RetryCounts, RetryOptions, SlotCounts, Slots, Watch,
 };
-use crate::{Origin, Tier, TierError, Wanted};
+use crate::{Origin, Served, Tier, TierError, Wanted};
 
 /// How to treat an origin.
 #[derive(Clone, PartialEq, Debug)]
@@ -166,7 +165,7 @@ impl OriginStack {
 
 #[async_trait]
 impl Tier for OriginStack {
-    async fn get(&self, wanted: &Wanted) -> Result<SealedChunk, TierError> {
+    async fn get(&self, wanted: &Wanted) -> Result<Served, TierError> {
         self.whole.get(wanted).await
     }
 }

@@ -4,10 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use frazil_format::SealedChunk;
 
 use super::Health;
-use crate::{ErrorClass, Tier, TierError, Wanted};
+use crate::{ErrorClass, Served, Tier, TierError, Wanted};
 
 /// A tier, watched. A no is an answer; wrong bytes and silence are none.
 #[derive(Debug)]
@@ -25,7 +24,7 @@ impl Watch {
 
 #[async_trait]
 impl Tier for Watch {
-    async fn get(&self, wanted: &Wanted) -> Result<SealedChunk, TierError> {
+    async fn get(&self, wanted: &Wanted) -> Result<Served, TierError> {
         let answer = self.below.get(wanted).await;
         match answer.as_ref().map_err(TierError::class) {
             Ok(_) | Err(ErrorClass::NotFound | ErrorClass::Denied) => self.health.answered(),

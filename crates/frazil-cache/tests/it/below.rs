@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use frazil_cache::{Tier, TierError, Wanted};
+use frazil_cache::{Served, Tier, TierError, Wanted};
 use frazil_format::{ChunkId, RootId, SealedChunk};
 
 /// What has every chunk that it was made with, or, switched off, waits for ever.
@@ -46,7 +46,7 @@ impl Below {
 
 #[async_trait]
 impl Tier for Below {
-    async fn get(&self, wanted: &Wanted) -> Result<SealedChunk, TierError> {
+    async fn get(&self, wanted: &Wanted) -> Result<Served, TierError> {
         let Wanted { root, id, sealed_len } = *wanted;
         self.0.gets.fetch_add(1, SeqCst);
         self.0.is_on.subscribe().wait_for(|is_on| *is_on).await.unwrap();
@@ -54,7 +54,11 @@ impl Tier for Below {
         let chunk = self.0.chunks.get(&id).cloned();
         let chunk = chunk.ok_or_else(|| TierError::NotFound { id, root, tier: tier.clone() })?;
         let (len, expected) = (chunk.len() as u64, u64::from(sealed_len));
-        if len == expected { Ok(chunk) } else { Err(TierError::WrongLength { id, tier, len, expected }) }
+        if len == expected {
+            Ok(Served::by_origin(chunk))
+        } else {
+            Err(TierError::WrongLength { id, tier, len, expected })
+        }
     }
 }
 

@@ -1,10 +1,13 @@
 //! The host cache: its socket, what goes over it, and what happens when either side misbehaves.
 
+mod bytes;
 mod catalog;
 mod hostile;
 mod laws;
 mod outages;
 mod peers;
+mod priority;
+mod provenance;
 mod sharing;
 mod stand;
 mod stuck;

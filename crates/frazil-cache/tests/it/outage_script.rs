@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use frazil_cache::conformance::Sample;
-use frazil_cache::{Tier, TierError, Wanted};
+use frazil_cache::{Served, Tier, TierError, Wanted};
 use frazil_format::SealedChunk;
 use frazil_store::StoreError;
 
@@ -85,7 +85,7 @@ impl Drop for UnderWay<'_> {
 
 #[async_trait]
 impl Tier for Scripted {
-    async fn get(&self, wanted: &Wanted) -> Result<SealedChunk, TierError> {
+    async fn get(&self, wanted: &Wanted) -> Result<Served, TierError> {
         let number = self.requests.fetch_add(1, SeqCst);
         let with = self.under_way.fetch_add(1, SeqCst) + 1;
         let _under_way = UnderWay(&self.under_way);
@@ -97,7 +97,7 @@ impl Tier for Scripted {
             Scene::Answer(after) => {
                 tokio::time::sleep(after).await;
                 let known = self.chunks.get(wanted).cloned();
-                known.ok_or(TierError::NotFound { id, root: wanted.root, tier })
+                known.map(Served::by_origin).ok_or(TierError::NotFound { id, root: wanted.root, tier })
             }
             Scene::Fail(after) => {
                 tokio::time::sleep(after).await;

@@ -162,7 +162,7 @@ impl Image {
     async fn fetch(&self, chunk: &Chunk) -> Result<SealedChunk, ReadError> {
         let wanted = Wanted { root: self.geometry.root, id: chunk.id, sealed_len: chunk.sealed_len };
         add(&self.tally.requests, 1);
-        let sealed = tokio::time::timeout(self.deadline, self.tier.get(&wanted))
+        let served = tokio::time::timeout(self.deadline, self.tier.get(&wanted))
             .await
             .map_err(|_| ReadError::Deadline {
                 chunk: chunk.id,
@@ -174,8 +174,8 @@ impl Image {
                 offset: chunk.offset,
                 source: Arc::new(source),
             })?;
-        add(&self.tally.sealed_bytes, sealed.len() as u64);
-        Ok(sealed)
+        add(&self.tally.sealed_bytes, served.chunk.len() as u64);
+        Ok(served.chunk)
     }
 
     /// The chunk itself. About 400 µs of zstd for 512 KiB: too long for a reactor thread.

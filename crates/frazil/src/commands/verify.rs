@@ -73,7 +73,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
         let fetch = |chunk: frazil_format::Chunk| {
             let wanted = Wanted { root: reference.root, id: chunk.id, sealed_len: chunk.sealed_len };
             let tier = Arc::clone(&tier);
-            async move { tier.get(&wanted).await }
+            async move { tier.get(&wanted).await.map(|served| served.chunk) }
         };
         let report = verify::chunks(&manifest, fetch).await;
         let against = match &args.against {

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::pending::{Pending, Waiter};
 use crate::host::protocol::{Answer, HEADER_LEN, Header, MAX_ANSWER_BODY, ProtocolError, Question, Request};
+use crate::resilience::{Priority, Urgency};
 
 /// A header, and the first part of its body; the rest of a chunk goes straight to where it stays.
 const READ_BUFFER_LEN: usize = 8 << 10;
@@ -31,8 +32,8 @@ impl Link {
     pub(super) fn start(stream: UnixStream, in_flight: u32) -> Self {
         let in_flight = (in_flight as usize).min(Semaphore::MAX_PERMITS);
         let places = Arc::new(Semaphore::new(in_flight));
-        // Room for every question and for its being forgotten.
-        let (requests, outgoing) = mpsc::channel(in_flight.saturating_mul(2).min(Semaphore::MAX_PERMITS));
+        // Room for every question, for its becoming urgent, and for its being forgotten.
+        let (requests, outgoing) = mpsc::channel(in_flight.saturating_mul(3).min(Semaphore::MAX_PERMITS));
         let pending = Arc::<Pending>::default();
         let (reader, writer) = stream.into_split();
         let broken = Broken { pending: Arc::clone(&pending), places: Arc::clone(&places) };
@@ -60,16 +61,45 @@ impl Link {
         let (told, answer) = oneshot::channel();
         let id = self.pending.add(Waiter { answer: told, body_limit: question.answer_limit() })?;
         let waiting = Waits { link: self, id };
+        let urgency = prefetch_of(&question);
         self.requests.send(Request::Ask(question).encode(id)).await.ok()?;
-        let answer = answer.await.ok();
+        let answer = match urgency {
+            None => answer.await.ok(),
+            Some(urgency) => self.hurried(id, answer, &urgency).await,
+        };
         drop(waiting);
         answer
+    }
+
+    /// The answer to a request that nobody waited for when it was made. As soon as somebody does, the host cache
+    /// hears of it.
+    async fn hurried(
+        &self,
+        id: u64,
+        mut answer: oneshot::Receiver<Answer>,
+        urgency: &Urgency,
+    ) -> Option<Answer> {
+        tokio::select! {
+            biased;
+            answer = &mut answer => return answer.ok(),
+            () = urgency.raised() => {}
+        }
+        self.requests.send(Request::Hurry.encode(id)).await.ok()?;
+        answer.await.ok()
     }
 }
 
 impl Drop for Link {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// The urgency that may still rise.
+fn prefetch_of(question: &Question) -> Option<Urgency> {
+    match question {
+        Question::Chunk { priority: Priority::Prefetch, .. } => Some(Urgency::current()),
+        _ => None,
     }
 }
 

@@ -6,6 +6,7 @@ use frazil_store::{ErrorClass, Reference};
 
 use super::frame::split;
 use super::{HEADER_LEN, Header, MAX_ANSWER_BODY, MAX_ERROR_BODY, ProtocolError};
+use crate::Level;
 use crate::host::{Freshness, Named};
 
 const CHUNK: u8 = 1;
@@ -23,7 +24,12 @@ const LAST_KNOWN: u8 = 1;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer {
     /// Sealed bytes. Who gets them verifies them.
-    Chunk(Bytes),
+    Chunk {
+        /// Who had them.
+        by: Level,
+        /// The bytes.
+        sealed: Bytes,
+    },
     /// What the name stands for; none if it is nobody's.
     Reference(Option<Named>),
     /// A piece of a manifest.
@@ -56,7 +62,7 @@ impl Answer {
     pub fn encode(self, id: u64) -> (Bytes, Bytes) {
         let mut head = BytesMut::zeroed(HEADER_LEN);
         let (kind, detail, body) = match self {
-            Self::Chunk(sealed) => (CHUNK, 0, sealed),
+            Self::Chunk { by, sealed } => (CHUNK, number_of_level(by), sealed),
             Self::Reference(named) => {
                 let detail = match named {
                     Some(Named { freshness: Freshness::LastKnown, .. }) => LAST_KNOWN,
@@ -96,7 +102,10 @@ impl Answer {
     pub fn decode(header: &Header, body: Bytes) -> Result<Self, ProtocolError> {
         header.within(MAX_ANSWER_BODY)?;
         match header.kind {
-            CHUNK => Ok(Self::Chunk(body)),
+            CHUNK => {
+                let by = level_of(header.detail).ok_or(ProtocolError::BadBody("an answer with a chunk"))?;
+                Ok(Self::Chunk { by, sealed: body })
+            }
             REFERENCE => {
                 reference(header.detail, &body).ok_or(ProtocolError::BadBody("an answer with a reference"))
             }
@@ -136,6 +145,19 @@ fn manifest(body: Bytes) -> Option<Answer> {
     let (len, _) = split(&body)?;
     let len = u64::from_le_bytes(len);
     Some(Answer::Manifest { len, piece: body.slice(8..) })
+}
+
+fn number_of_level(level: Level) -> u8 {
+    match level {
+        Level::Memory => 1,
+        Level::Disk => 2,
+        Level::Remote => 3,
+        Level::Origin => 4,
+    }
+}
+
+fn level_of(number: u8) -> Option<Level> {
+    Level::ALL.into_iter().find(|level| number_of_level(*level) == number)
 }
 
 fn number_of(class: ErrorClass) -> u8 {

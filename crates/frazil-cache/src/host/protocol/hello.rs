@@ -1,6 +1,6 @@
 //! The first words of both sides.
 
-use super::{ProtocolError, VERSION};
+use super::{OLDEST_VERSION, ProtocolError, VERSION};
 
 /// The length of a hello, in bytes.
 pub const HELLO_LEN: usize = 16;
@@ -41,24 +41,23 @@ impl Hello {
         };
         let mut bytes = [0; HELLO_LEN];
         bytes[..8].copy_from_slice(&MAGIC);
-        bytes[8..10].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[8..10].copy_from_slice(&[VERSION, OLDEST_VERSION]);
         bytes[10..12].copy_from_slice(&verdict.to_le_bytes());
         bytes[12..].copy_from_slice(&value.to_le_bytes());
         bytes
     }
 
-    /// What came over the socket.
+    /// What came over the socket, from a side that speaks a version which is spoken here.
     ///
     /// # Errors
     /// [`ProtocolError::BadMagic`], [`ProtocolError::BadVersion`] or [`ProtocolError::BadVerdict`].
     pub fn decode(bytes: &[u8; HELLO_LEN]) -> Result<Self, ProtocolError> {
-        let [magic @ .., v0, v1, d0, d1, n0, n1, n2, n3] = *bytes;
+        let [magic @ .., newest, oldest, d0, d1, n0, n1, n2, n3] = *bytes;
         if magic != MAGIC {
             return Err(ProtocolError::BadMagic);
         }
-        let found = u16::from_le_bytes([v0, v1]);
-        if found != VERSION {
-            return Err(ProtocolError::BadVersion { found });
+        if newest.min(VERSION) < oldest.max(OLDEST_VERSION) {
+            return Err(ProtocolError::BadVersion { oldest, newest });
         }
         let value = u32::from_le_bytes([n0, n1, n2, n3]);
         match u16::from_le_bytes([d0, d1]) {

@@ -9,6 +9,8 @@ use super::{
     HEADER_LEN, Header, MANIFEST_PIECE_LEN, MAX_ERROR_BODY, MAX_REQUEST_BODY, MAX_STATS_BODY, ProtocolError,
 };
 use crate::Wanted;
+use crate::resilience::Priority;
+use crate::trace::TraceContext;
 
 const CHUNK: u8 = 1;
 const REFERENCE: u8 = 2;
@@ -16,12 +18,23 @@ const MANIFEST: u8 = 3;
 const STATS: u8 = 4;
 const PING: u8 = 5;
 const FORGET: u8 = 6;
+const HURRY: u8 = 7;
+
+const DEMAND: u8 = 0;
+const PREFETCH: u8 = 1;
 
 /// What is asked.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Question {
     /// The sealed bytes of a chunk.
-    Chunk(Wanted),
+    Chunk {
+        /// The chunk.
+        wanted: Wanted,
+        /// Who waits for it.
+        priority: Priority,
+        /// The trace that the request belongs to, if somebody traces.
+        trace: Option<TraceContext>,
+    },
     /// What a name stands for.
     Reference {
         /// Whose name.
@@ -51,13 +64,15 @@ pub enum Request {
     Ask(Question),
     /// Nobody waits for this request's answer any more.
     Forget,
+    /// Somebody waits for this request's answer by now.
+    Hurry,
 }
 
 impl Question {
     /// The longest body that an answer to it can have, in bytes; an error's included.
     pub fn answer_limit(&self) -> u32 {
         let answer = match self {
-            Self::Chunk(wanted) => wanted.sealed_len,
+            Self::Chunk { wanted, .. } => wanted.sealed_len,
             Self::Reference { .. } => 36,
             Self::Manifest { .. } => MANIFEST_PIECE_LEN + 8,
             Self::Stats => MAX_STATS_BODY,
@@ -71,11 +86,17 @@ impl Request {
     /// As it goes over the socket, header and body.
     pub fn encode(&self, id: u64) -> Bytes {
         let mut body = BytesMut::zeroed(HEADER_LEN);
+        let mut detail = 0;
         let kind = match self {
-            Self::Ask(Question::Chunk(wanted)) => {
+            Self::Ask(Question::Chunk { wanted, priority, trace }) => {
                 body.put_u32_le(wanted.root.number());
                 body.put_u32_le(wanted.sealed_len);
                 body.put_slice(wanted.id.as_bytes());
+                if let Some(TraceContext { trace, span }) = trace {
+                    body.put_slice(trace);
+                    body.put_slice(span);
+                }
+                detail = number_of(*priority);
                 CHUNK
             }
             Self::Ask(Question::Reference { tenant, name }) => {
@@ -94,10 +115,11 @@ impl Request {
             Self::Ask(Question::Stats) => STATS,
             Self::Ask(Question::Ping) => PING,
             Self::Forget => FORGET,
+            Self::Hurry => HURRY,
         };
         // A tenant of 255 bytes and a name of 255 fit; no caller has a longer one.
         let body_len = u32::try_from(body.len() - HEADER_LEN).unwrap_or(u32::MAX);
-        body[..HEADER_LEN].copy_from_slice(&Header { body_len, kind, detail: 0, id }.encode());
+        body[..HEADER_LEN].copy_from_slice(&Header { body_len, kind, detail, id }.encode());
         body.freeze()
     }
 
@@ -108,26 +130,48 @@ impl Request {
     pub fn decode(header: &Header, body: &[u8]) -> Result<Self, ProtocolError> {
         header.within(MAX_REQUEST_BODY)?;
         match header.kind {
-            CHUNK => chunk(body).ok_or(ProtocolError::BadBody("a request for a chunk")),
+            CHUNK => chunk(header.detail, body).ok_or(ProtocolError::BadBody("a request for a chunk")),
             REFERENCE => reference(body).ok_or(ProtocolError::BadBody("a request for a reference")),
             MANIFEST => manifest(body).ok_or(ProtocolError::BadBody("a request for a manifest")),
-            STATS | PING | FORGET if !body.is_empty() => {
+            STATS | PING | FORGET | HURRY if !body.is_empty() => {
                 Err(ProtocolError::BadBody("a request that has none"))
             }
             STATS => Ok(Self::Ask(Question::Stats)),
             PING => Ok(Self::Ask(Question::Ping)),
             FORGET => Ok(Self::Forget),
+            HURRY => Ok(Self::Hurry),
             other => Err(ProtocolError::UnknownKind(other)),
         }
     }
 }
 
-fn chunk(body: &[u8]) -> Option<Request> {
+fn chunk(detail: u8, body: &[u8]) -> Option<Request> {
+    let priority = match detail {
+        DEMAND => Priority::Demand,
+        PREFETCH => Priority::Prefetch,
+        _ => return None,
+    };
     let (root, rest) = split(body)?;
     let (sealed_len, rest) = split(rest)?;
-    let id = ChunkId::from_bytes(rest.try_into().ok()?);
+    let (id, rest) = split(rest)?;
+    let trace = match rest {
+        [] => None,
+        _ => {
+            let (trace, span) = split(rest)?;
+            Some(TraceContext { trace, span: span.try_into().ok()? })
+        }
+    };
     let root = RootId::from_number(u32::from_le_bytes(root));
-    Some(Request::Ask(Question::Chunk(Wanted { root, id, sealed_len: u32::from_le_bytes(sealed_len) })))
+    let id = ChunkId::from_bytes(id);
+    let wanted = Wanted { root, id, sealed_len: u32::from_le_bytes(sealed_len) };
+    Some(Request::Ask(Question::Chunk { wanted, priority, trace }))
+}
+
+fn number_of(priority: Priority) -> u8 {
+    match priority {
+        Priority::Demand => DEMAND,
+        Priority::Prefetch => PREFETCH,
+    }
 }
 
 fn reference(body: &[u8]) -> Option<Request> {

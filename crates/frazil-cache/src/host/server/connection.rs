@@ -21,6 +21,7 @@ use crate::host::protocol::{
     Answer, HEADER_LEN, HELLO_LEN, Header, Hello, MAX_REQUEST_BODY, ProtocolError, Question, Request, Verdict,
 };
 use crate::host::socket_buffers;
+use crate::resilience::{Priority, Urgency};
 
 /// When who asked too much should ask again: the time in which a full connection drains.
 const RETRY: Duration = Duration::from_millis(10);
@@ -46,9 +47,15 @@ struct Connection {
     answer_bytes: Arc<Semaphore>,
 }
 
-/// Requests that wait for their answers, by id. Dropping it gives them up.
+/// Requests that wait for their answers, by id.
 #[derive(Default)]
-struct Waiting(Mutex<HashMap<u64, AbortHandle>>);
+struct Waiting(Mutex<HashMap<u64, UnderWay>>);
+
+/// A request that waits for its answer.
+struct UnderWay {
+    task: AbortHandle,
+    urgency: Urgency,
+}
 
 /// Serves one connection to its end.
 pub(super) async fn serve(
@@ -104,7 +111,7 @@ struct GivesUp<'a>(&'a Waiting);
 impl Drop for GivesUp<'_> {
     fn drop(&mut self) {
         for (_, request) in self.0.lock().drain() {
-            request.abort();
+            request.task.abort();
         }
     }
 }
@@ -146,6 +153,7 @@ impl Connection {
             match request {
                 Ok(Request::Ask(question)) => self.take(header.id, question).await?,
                 Ok(Request::Forget) => self.forget(header.id),
+                Ok(Request::Hurry) => self.hurry(header.id),
                 Err(error @ ProtocolError::UnknownKind(_)) => {
                     let message = error.to_string();
                     self.reply(header.id, Answer::Error { class: ErrorClass::Denied, message }).await?;
@@ -164,7 +172,9 @@ impl Connection {
         self.server.tally.asked(&question);
         let server = Arc::clone(&self.server);
         let peer = self.peer;
-        let mut answer = Box::pin(async move { server.answer(peer, question).await });
+        let urgency = Urgency::new(priority_of(&question));
+        let answer = async move { server.answer(peer, question).await };
+        let mut answer = Box::pin(urgency.clone().scope(answer));
         if let Some(answer) = at_once(&mut answer).await {
             return self.reply(id, answer).await;
         }
@@ -183,7 +193,7 @@ impl Connection {
             this.waiting.lock().remove(&id);
         });
         // The task cannot have taken itself off the list yet: the list is locked.
-        waiting.insert(id, request.abort_handle());
+        waiting.insert(id, UnderWay { task: request.abort_handle(), urgency });
         Ok(())
     }
 
@@ -191,7 +201,15 @@ impl Connection {
     fn forget(&self, id: u64) {
         if let Some(request) = self.waiting.lock().remove(&id) {
             self.server.tally.requests.forgotten.fetch_add(1, Relaxed);
-            request.abort();
+            request.task.abort();
+        }
+    }
+
+    /// Somebody waits for this request by now; one that was answered meanwhile needs no hurry.
+    fn hurry(&self, id: u64) {
+        if let Some(request) = self.waiting.lock().get(&id) {
+            request.urgency.join(Priority::Demand);
+            self.server.tally.requests.hurried.fetch_add(1, Relaxed);
         }
     }
 
@@ -218,9 +236,9 @@ impl Connection {
     /// What the answer takes from the limits of this connection and of all; none if it does not fit.
     fn room_for(&self, answer: &Answer) -> Option<Option<[OwnedSemaphorePermit; 2]>> {
         let len = match answer {
-            Answer::Chunk(bytes) | Answer::Manifest { piece: bytes, .. } | Answer::Stats(bytes) => {
-                bytes.len()
-            }
+            Answer::Chunk { sealed: bytes, .. }
+            | Answer::Manifest { piece: bytes, .. }
+            | Answer::Stats(bytes) => bytes.len(),
             _ => return Some(None),
         };
         let len = u32::try_from(len).ok()?;
@@ -246,7 +264,7 @@ impl Connection {
 }
 
 impl Waiting {
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, AbortHandle>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, UnderWay>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -262,6 +280,14 @@ async fn read_frame(
     let body = body.get_mut(..header.body_len as usize).unwrap_or_default();
     reader.read_exact(body).await?;
     Ok((header, Request::decode(&header, body)))
+}
+
+/// Names and manifests are waited for by who asks.
+fn priority_of(question: &Question) -> Priority {
+    match question {
+        Question::Chunk { priority, .. } => *priority,
+        _ => Priority::Demand,
+    }
 }
 
 fn busy() -> Answer {

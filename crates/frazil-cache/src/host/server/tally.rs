@@ -31,6 +31,7 @@ pub(super) struct Requests {
     manifests: AtomicU64,
     pub(super) in_flight: AtomicU64,
     pub(super) forgotten: AtomicU64,
+    pub(super) hurried: AtomicU64,
     chunk_bytes: AtomicU64,
 }
 
@@ -46,7 +47,7 @@ pub(super) struct Errors {
 impl Tally {
     pub(super) fn asked(&self, question: &Question) {
         let counter = match question {
-            Question::Chunk(_) => &self.requests.chunks,
+            Question::Chunk { .. } => &self.requests.chunks,
             Question::Reference { .. } => &self.requests.references,
             Question::Manifest { .. } => &self.requests.manifests,
             Question::Stats | Question::Ping => return,
@@ -56,7 +57,7 @@ impl Tally {
 
     pub(super) fn answered(&self, answer: &Answer) {
         let counter = match answer {
-            Answer::Chunk(sealed) => {
+            Answer::Chunk { sealed, .. } => {
                 self.requests.chunk_bytes.fetch_add(sealed.len() as u64, Relaxed);
                 return;
             }
@@ -94,6 +95,7 @@ impl Requests {
             manifests: self.manifests.load(Relaxed),
             in_flight: self.in_flight.load(Relaxed),
             forgotten: self.forgotten.load(Relaxed),
+            hurried: self.hurried.load(Relaxed),
             chunk_bytes: self.chunk_bytes.load(Relaxed),
         }
     }

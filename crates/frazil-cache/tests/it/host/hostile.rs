@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use frazil_cache::Memory;
-use frazil_cache::Wanted;
 use frazil_cache::host::protocol::{
     Answer, HEADER_LEN, HELLO_LEN, Header, Hello, MAX_ANSWER_BODY, MAX_REQUEST_BODY, ProtocolError, Question,
     Request, Verdict,
 };
 use frazil_cache::host::{Freshness, Named};
+use frazil_cache::resilience::Priority;
+use frazil_cache::trace::TraceContext;
+use frazil_cache::{Level, Wanted};
 use frazil_format::{ChunkId, ManifestId, RootId};
 use frazil_store::{ErrorClass, Reference};
 use proptest::prelude::*;
@@ -99,18 +101,35 @@ async fn an_agent_that_dawdles_in_the_middle_of_a_frame_is_let_go() {
 }
 
 #[test]
-fn another_version_is_named() {
-    let mut hello = Hello::AGENT.encode();
-    hello[8] = 9;
-    assert_eq!(Hello::decode(&hello), Err(ProtocolError::BadVersion { found: 9 }));
+fn a_side_without_a_common_version_is_named_and_a_later_one_that_has_one_is_understood() {
+    let hello = |newest, oldest| {
+        let mut hello = Hello::AGENT.encode();
+        hello[8..10].copy_from_slice(&[newest, oldest]);
+        Hello::decode(&hello)
+    };
+    assert_eq!(hello(1, 0), Err(ProtocolError::BadVersion { oldest: 0, newest: 1 }));
+    assert_eq!(hello(9, 3), Err(ProtocolError::BadVersion { oldest: 3, newest: 9 }));
+    assert_eq!(hello(9, 2), Ok(Hello::AGENT));
+    let said = hello(1, 0).unwrap_err().to_string();
+    assert_eq!(said, "it speaks versions 0 to 1 of the protocol, this program speaks 2 to 2");
 }
 
 fn question() -> impl Strategy<Value = Question> {
     prop_oneof![
-        (any::<u32>(), any::<u32>(), any::<[u8; 32]>()).prop_map(|(root, sealed_len, id)| {
-            let (root, id) = (RootId::from_number(root), ChunkId::from_bytes(id));
-            Question::Chunk(Wanted { root, id, sealed_len })
-        }),
+        (
+            any::<u32>(),
+            any::<u32>(),
+            any::<[u8; 32]>(),
+            any::<bool>(),
+            proptest::option::of(any::<([u8; 16], [u8; 8])>())
+        )
+            .prop_map(|(root, sealed_len, id, is_demand, trace)| {
+                let (root, id) = (RootId::from_number(root), ChunkId::from_bytes(id));
+                let wanted = Wanted { root, id, sealed_len };
+                let priority = if is_demand { Priority::Demand } else { Priority::Prefetch };
+                let trace = trace.map(|(trace, span)| TraceContext { trace, span });
+                Question::Chunk { wanted, priority, trace }
+            }),
         ("[a-z0-9._-]{0,64}", "[a-z0-9/:]{1,200}")
             .prop_map(|(tenant, name)| Question::Reference { tenant, name: name.parse().unwrap() }),
         (any::<u32>(), any::<u64>(), any::<[u8; 32]>()).prop_map(|(root, offset, id)| {
@@ -136,7 +155,8 @@ fn answer() -> impl Strategy<Value = Answer> {
         freshness: if fresh { Freshness::Fresh } else { Freshness::LastKnown },
     });
     prop_oneof![
-        bytes().prop_map(Answer::Chunk),
+        (prop::sample::select(Level::ALL.to_vec()), bytes())
+            .prop_map(|(by, sealed)| Answer::Chunk { by, sealed }),
         proptest::option::of(named).prop_map(Answer::Reference),
         (any::<u64>(), bytes()).prop_map(|(len, piece)| Answer::Manifest { len, piece }),
         bytes().prop_map(Answer::Stats),
@@ -149,7 +169,7 @@ fn answer() -> impl Strategy<Value = Answer> {
 proptest! {
     #[test]
     fn every_request_arrives_as_it_was_sent(question in question(), id in any::<u64>()) {
-        for request in [Request::Ask(question), Request::Forget] {
+        for request in [Request::Ask(question), Request::Forget, Request::Hurry] {
             let bytes = request.encode(id);
             let header = Header::decode(bytes[..HEADER_LEN].try_into().unwrap(), MAX_REQUEST_BODY).unwrap();
             prop_assert_eq!((header.id, header.body_len as usize), (id, bytes.len() - HEADER_LEN));
@@ -187,7 +207,8 @@ async fn an_agent_survives_a_host_cache_that_talks_nonsense() {
     let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
     let image = chunks(0..1, 1000);
     // Ever another nonsense; the last is an answer of the right shape with the wrong bytes.
-    let wrong = Answer::Chunk(Bytes::from(vec![7; image[0].chunk.len()]));
+    let sealed = Bytes::from(vec![7; image[0].chunk.len()]);
+    let wrong = Answer::Chunk { by: Level::Memory, sealed };
     let nonsense = std::thread::spawn(move || {
         let welcome = Hello(Verdict::Welcome { in_flight: 4 }).encode();
         let answers: [Vec<u8>; 5] = [

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use frazil_cache::host::{
     Catalog, HostCache, HostCacheOptions, HostError, HostServer, HostSocket, Named, ServerOptions,
 };
-use frazil_cache::{Tier, TierError, Wanted};
-use frazil_format::{ManifestId, RootId, SealedChunk};
+use frazil_cache::{Served, Tier, TierError, Wanted};
+use frazil_format::{ManifestId, RootId};
 use frazil_store::{ErrorClass, ImageName};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -114,7 +114,7 @@ impl Through {
 
 #[async_trait]
 impl Tier for Through {
-    async fn get(&self, wanted: &Wanted) -> Result<SealedChunk, TierError> {
+    async fn get(&self, wanted: &Wanted) -> Result<Served, TierError> {
         self.agent.get(wanted).await
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use frazil_cache::conformance::Fault;
 use frazil_cache::host::protocol::{HELLO_LEN, Hello, Question, Request};
 use frazil_cache::host::{Limits, ServerOptions};
+use frazil_cache::resilience::Priority;
 use frazil_cache::{ErrorClass, Memory, Tier};
 
 use super::stand::{NoCatalog, Stand, until};
@@ -101,7 +102,9 @@ async fn an_agent_that_reads_no_answer_is_let_go_and_delays_nobody() {
     let mut lazy = UnixStream::connect(stand.path()).unwrap();
     let mut requests = Hello::AGENT.encode().to_vec();
     for (sample, id) in image.iter().zip(1..) {
-        requests.extend_from_slice(&Request::Ask(Question::Chunk(sample.wanted)).encode(id));
+        let (wanted, priority) = (sample.wanted, Priority::Demand);
+        let question = Question::Chunk { wanted, priority, trace: None };
+        requests.extend_from_slice(&Request::Ask(question).encode(id));
     }
     std::io::Write::write_all(&mut lazy, &requests).unwrap();
     read_all(&stand.agent(), &image).await;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use frazil_cache::{Tier, TierError, Wanted};
+use frazil_cache::{Served, Tier, TierError, Wanted};
 use frazil_format::{ChunkId, SealedChunk};
 
 use super::sample::Built;
@@ -56,7 +56,7 @@ impl TestTier {
 
 #[async_trait]
 impl Tier for TestTier {
-    async fn get(&self, wanted: &Wanted) -> Result<SealedChunk, TierError> {
+    async fn get(&self, wanted: &Wanted) -> Result<Served, TierError> {
         let id = wanted.id;
         self.asked.lock().unwrap().push(id);
         let fault = self.faults.lock().unwrap().get(&id).copied();
@@ -64,12 +64,12 @@ impl Tier for TestTier {
         let sealed = self.sealed.get(&id).cloned().ok_or_else(missing)?;
         let corrupt = |source| TierError::Corrupt { id, tier: self.to_string(), source: Arc::new(source) };
         match fault {
-            None => SealedChunk::verify(&id, sealed).map_err(corrupt),
+            None => SealedChunk::verify(&id, sealed).map(Served::by_origin).map_err(corrupt),
             Some(Fault::Missing) => Err(missing()),
             Some(Fault::Corrupt) => {
                 let mut damaged = sealed.to_vec();
                 damaged[0] ^= 1;
-                SealedChunk::verify(&id, damaged.into()).map_err(corrupt)
+                SealedChunk::verify(&id, damaged.into()).map(Served::by_origin).map_err(corrupt)
             }
             Some(Fault::Stuck) => std::future::pending().await,
         }

@@ -1,0 +1,48 @@
+//! Which trace a request belongs to, as far as it crosses the socket to the host cache.
+//!
+//! This crate knows `tracing` and no exporter: who exports spans says, once, how the trace of the current span is
+//! called and how a span is made a part of a trace from elsewhere. Without that, requests name no trace.
+
+use std::sync::OnceLock;
+
+use tracing::Span;
+
+/// A span, as the world names it (W3C Trace Context, version 00): its trace, and itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TraceContext {
+    /// The trace.
+    pub trace: [u8; 16],
+    /// The span.
+    pub span: [u8; 8],
+}
+
+/// What an exporter of spans knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Links {
+    /// How the current span is named; none if it is not exported.
+    pub current: fn() -> Option<TraceContext>,
+    /// Makes a span the child of one of another process.
+    pub adopt: fn(&Span, TraceContext),
+}
+
+static LINKS: OnceLock<Links> = OnceLock::new();
+
+/// Says how spans are named from now on, once for the process.
+pub fn link(links: Links) {
+    // Who came first exports.
+    let _ = LINKS.set(links);
+}
+
+impl TraceContext {
+    /// The current span; none if it is not exported.
+    pub fn current() -> Option<Self> {
+        (LINKS.get()?.current)()
+    }
+
+    /// Makes this span a child of the one that is named here.
+    pub fn adopt(self, span: &Span) {
+        if let Some(links) = LINKS.get() {
+            (links.adopt)(span, self);
+        }
+    }
+}
