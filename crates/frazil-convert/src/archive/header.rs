@@ -21,6 +21,11 @@ const MAGIC: Range<usize> = 257..265;
 const DEVICE_MAJOR: Range<usize> = 329..337;
 const DEVICE_MINOR: Range<usize> = 337..345;
 const PREFIX: Range<usize> = 345..500;
+/// The prefix of star's own format, which ends where its times begin.
+const STAR_PREFIX: Range<usize> = 345..476;
+const STAR_TRAILER: Range<usize> = 508..512;
+const GNU_ACCESS_TIME: Range<usize> = 345..357;
+const GNU_CHANGE_TIME: Range<usize> = 357..369;
 const GNU_SPARSE: Range<usize> = 386..482;
 const GNU_IS_EXTENDED: usize = 482;
 const GNU_REAL_SIZE: Range<usize> = 483..495;
@@ -44,7 +49,25 @@ impl Header {
             signed += i64::from(byte.cast_signed());
         }
         // Some ancient tars summed signed bytes; readers have accepted both ever since.
-        if stored == unsigned || stored == signed { Ok(header) } else { Err("the checksum does not match") }
+        if stored != unsigned && stored != signed {
+            return Err("the checksum does not match");
+        }
+        header.check_prefix()?;
+        Ok(header)
+    }
+
+    /// Readers must not disagree about where a name begins: archives of star's own format have a shorter prefix, and
+    /// some take what is no time in a GNU header for a prefix that an old writer put there.
+    fn check_prefix(&self) -> Result<(), &'static str> {
+        let is_star = self.field(STAR_TRAILER) == b"tar\0" && self.field(MAGIC).starts_with(b"ustar\0");
+        if is_star && text(self.field(STAR_PREFIX)) != text(self.field(PREFIX)) {
+            return Err("its prefix runs into the times of star's format");
+        }
+        let is_time = |range| number(self.field(range)).is_some();
+        if self.is_gnu() && !(is_time(GNU_ACCESS_TIME) && is_time(GNU_CHANGE_TIME)) {
+            return Err("a time of its GNU format is not a number");
+        }
+        Ok(())
     }
 
     fn field(&self, range: Range<usize>) -> &[u8] {

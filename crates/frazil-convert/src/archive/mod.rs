@@ -72,11 +72,18 @@ impl<R: BufRead> ArchiveReader<R> {
             let Some(header) = self.header()? else {
                 return if extensions.is_none() { Ok(None) } else { Err(self.input.truncated()) };
             };
-            let flag = header.type_flag();
-            if !matches!(flag, b'g' | b'x' | b'L' | b'K') {
-                return self.member(&header, extensions.unwrap_or_default(), offset).map(Some);
+            match header.type_flag() {
+                b'x' | b'L' | b'K' => {
+                    self.extension(&header, extensions.get_or_insert_default(), offset)?;
+                }
+                b'g' if extensions.is_none() => self.pass_over_global(&header, offset)?,
+                b'g' => {
+                    // Some readers keep what was said before it for the next member, others forget it.
+                    let reason = "a global header stands between a member and its extended header";
+                    return Err(ArchiveError::Header { offset, reason });
+                }
+                _ => return self.member(&header, extensions.unwrap_or_default(), offset).map(Some),
             }
-            self.extension(&header, extensions.get_or_insert_default(), offset)?;
         }
         Err(ArchiveError::Header {
             offset: self.input.offset(),
@@ -126,29 +133,35 @@ impl<R: BufRead> ArchiveReader<R> {
         }
     }
 
-    /// Reads an extended header or a long name. Its own size is never overridden by another one. Global headers are
-    /// passed over, as all container tools do: what they could say is about the archive, such as a commit's id.
+    /// Passes over a global header, as all container tools do: what it could say is about the archive, such as a
+    /// commit's id.
+    fn pass_over_global(&mut self, header: &Header, offset: u64) -> Result<(), ArchiveError> {
+        self.set_data(own_size(header, offset)?);
+        if self.finish_member()? { Ok(()) } else { Err(self.input.truncated()) }
+    }
+
+    /// Reads an extended header or a long name. Its own size is never overridden by another one.
     fn extension(&mut self, header: &Header, into: &mut Extensions, offset: u64) -> Result<(), ArchiveError> {
-        let len = header.size().ok_or(ArchiveError::Header { offset, reason: "its size is not a number" })?;
+        let len = own_size(header, offset)?;
+        if len > MAX_EXTENSION_BYTES {
+            return Err(ArchiveError::ExtensionTooLarge { offset, len, limit: MAX_EXTENSION_BYTES });
+        }
         self.set_data(len);
-        if header.type_flag() != b'g' {
-            if len > MAX_EXTENSION_BYTES {
-                return Err(ArchiveError::ExtensionTooLarge { offset, len, limit: MAX_EXTENSION_BYTES });
-            }
-            let at = self.input.offset();
-            let mut data = Vec::new();
-            self.unread = 0;
-            self.input.copy(len, |bytes| -> Result<(), ArchiveError> {
-                data.extend_from_slice(bytes);
-                Ok(())
-            })?;
-            match header.type_flag() {
-                b'L' => into.long_name = Some(header::text(&data).to_vec()),
-                b'K' => into.long_link = Some(header::text(&data).to_vec()),
-                _ => {
-                    let invalid = |reason| ArchiveError::Extension { offset: at, reason };
-                    into.records = Records::parse(&data).map_err(invalid)?;
-                }
+        let at = self.input.offset();
+        let mut data = Vec::new();
+        self.unread = 0;
+        self.input.copy(len, |bytes| -> Result<(), ArchiveError> {
+            data.extend_from_slice(bytes);
+            Ok(())
+        })?;
+        // An empty long name says nothing.
+        let long = || Some(header::text(&data).to_vec()).filter(|name| !name.is_empty());
+        match header.type_flag() {
+            b'L' => into.long_name = long(),
+            b'K' => into.long_link = long(),
+            _ => {
+                let invalid = |reason| ArchiveError::Extension { offset: at, reason };
+                into.records = Records::parse(&data).map_err(invalid)?;
             }
         }
         if self.finish_member()? { Ok(()) } else { Err(self.input.truncated()) }
@@ -174,8 +187,13 @@ impl<R: BufRead> ArchiveReader<R> {
             })?
         };
         self.set_data(len);
+        let invalid = |reason| ArchiveError::Sparse { offset, path: shown(&name), reason };
+        if extensions.records.sparse.name.is_some() && !(flag == Flag::File && extensions.records.is_sparse())
+        {
+            // Some readers take this name for the member's, others do not.
+            return Err(invalid("it has the name of a sparse file, and is none"));
+        }
         if flag == Flag::GnuSparse || (flag == Flag::File && extensions.records.is_sparse()) {
-            let invalid = |reason| ArchiveError::Sparse { offset, path: shown(&name), reason };
             let (extents, real_size) = match flag {
                 Flag::GnuSparse => self.gnu_sparse(header, &invalid)?,
                 _ => self.pax_sparse(&extensions.records, &invalid)?,
@@ -248,6 +266,10 @@ impl<R: BufRead> ArchiveReader<R> {
             }
         }
     }
+}
+
+fn own_size(header: &Header, offset: u64) -> Result<u64, ArchiveError> {
+    header.size().ok_or(ArchiveError::Header { offset, reason: "its size is not a number" })
 }
 
 fn add_extents(

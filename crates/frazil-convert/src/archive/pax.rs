@@ -93,10 +93,16 @@ impl SparseRecords {
     fn take(&mut self, key: &[u8], value: &[u8]) -> Result<(), &'static str> {
         let number = || decimal(value).ok_or("a number of a sparse map is none");
         match key {
-            b"major" => self.major = Some(number()?),
-            b"minor" => self.minor = Some(number()?),
+            b"major" => self.major = Some(version(value)?),
+            b"minor" => self.minor = Some(version(value)?),
             b"name" => self.name = name(value)?,
-            b"size" | b"realsize" => self.real_size = Some(number()?),
+            // Readers differ in which of the two they believe.
+            b"size" | b"realsize" => match self.real_size.replace(number()?) {
+                Some(earlier) if self.real_size != Some(earlier) => {
+                    return Err("a sparse file has two real sizes");
+                }
+                _ => {}
+            },
             b"numblocks" => self.extents = Some(number()?),
             b"map" => {
                 let numbers = value.split(|byte| *byte == b',').filter(|_| !value.is_empty());
@@ -165,6 +171,14 @@ pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
         b'0'..=b'9' => value.checked_mul(10)?.checked_add(u64::from(digit - b'0')),
         _ => None,
     })
+}
+
+/// A part of the version of a sparse map. Some readers compare it as text, so only one text is taken for a number.
+fn version(value: &[u8]) -> Result<u64, &'static str> {
+    match value {
+        [b'0'..=b'9'] => decimal(value).ok_or("the version of a sparse map is not a number"),
+        _ => Err("the version of a sparse map is not a digit"),
+    }
 }
 
 fn id(value: &[u8]) -> Option<u32> {

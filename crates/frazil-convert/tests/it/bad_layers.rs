@@ -90,6 +90,33 @@ async fn broken_archives_are_refused_with_their_place() {
     }
 }
 
+/// Scanners, umoci and containerd read with Go's `archive/tar`, builders with GNU tar: where those two would see
+/// different files in one archive, there is no right reading of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn archives_that_readers_read_differently_are_refused() {
+    let sparse = |name: &str| Member::new(b'0', name).data("12345").pax("GNU.sparse.map", "0,5");
+    let gnu = |member: Member| member.raw(257, b"ustar  \0");
+    let global = Member::new(b'g', "pax_global_header").data(record(b"comment", b"x"));
+    let extended = Member::new(b'x', "p").data(record(b"path", b"seen-by-one"));
+    let cases = [
+        (vec![file("a", "x").pax("GNU.sparse.name", "b")], "it has the name of a sparse file, and is none"),
+        (vec![dir("a").pax("GNU.sparse.name", "b")], "it has the name of a sparse file, and is none"),
+        (vec![sparse("s").pax("GNU.sparse.size", "5").pax("GNU.sparse.realsize", "6")], "two real sizes"),
+        (vec![sparse("s").pax("GNU.sparse.major", "00")], "the version of a sparse map is not a digit"),
+        (vec![gnu(file("a", "x")).raw(345, b"directory")], "a time of its GNU format is not a number"),
+        (
+            vec![file("a", "x").raw(345, &[b'd'; 140]).raw(508, b"tar\0")],
+            "its prefix runs into the times of star's format",
+        ),
+        (vec![extended, global, file("a", "x")], "a global header stands between"),
+    ];
+    for (members, reason) in cases {
+        let bench = Workbench::new().await;
+        refused(bench.layers(&[archive(&members)]).await, reason);
+        assert_eq!(bench.names().await, 0);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn entries_that_do_not_fit_name_their_layer_and_path() {
     let base = archive(&[dir("d"), file("f", "1"), symlink("l1", "l2"), symlink("l2", "l1")]);

@@ -141,6 +141,15 @@ async fn contiguous_files_and_global_headers_are_taken_where_umoci_gives_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_empty_long_name_says_nothing() {
+    let nothing = |flag| Member::new(flag, "././@LongLink").data("\0");
+    let bench = Workbench::new().await;
+    let members = [nothing(b'L'), nothing(b'K'), Member::new(b'2', "link").link("target")];
+    bench.layers(&[archive(&members)]).await.unwrap();
+    assert!(bench.image("t").await.tree().await.contains_key(&b"link"[..]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whiteouts_hide_what_is_below_in_every_order() {
     let base = archive(&[
         dir("d"),
