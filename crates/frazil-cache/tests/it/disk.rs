@@ -7,12 +7,14 @@ use frazil_cache::{Disk, Memory, Tier};
 use futures::future::join_all;
 
 use crate::origin::OnDisk;
-use crate::stages::{PATIENCE, Tmpfs, allocated, below, chunks, file, fill, options, read_all};
+use crate::stages::{
+    PATIENCE, Scratch, Tmpfs, allocated, below, chunks, file, fill, options, read_all, scratch,
+};
 
 /// A disk tier over an origin, with or without memory above it; damage is done to the cache's files.
 struct OverOrigin {
     origin: OnDisk,
-    directory: tempfile::TempDir,
+    directory: Scratch,
     disk: Arc<Disk>,
     top: Arc<dyn Tier>,
 }
@@ -20,7 +22,7 @@ struct OverOrigin {
 impl OverOrigin {
     async fn with(samples: &[Sample], over: impl Fn(Arc<Disk>) -> Arc<dyn Tier>) -> Self {
         let origin = OnDisk::with(samples).await;
-        let directory = tempfile::tempdir().unwrap();
+        let directory = scratch();
         let disk = Arc::new(Disk::new(origin.tier(), options(directory.path(), 256 << 20)));
         let top = over(Arc::clone(&disk));
         Self { origin, directory, disk, top }
@@ -70,7 +72,7 @@ async fn memory_over_disk_over_origin_keeps_the_laws_of_a_tier() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_disk_outlives_faults_below_alone_and_under_memory() {
-    let directories = tempfile::tempdir().unwrap();
+    let directories = scratch();
     let number = std::sync::atomic::AtomicU64::new(0);
     let disk = |below| {
         let number = number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -90,7 +92,7 @@ async fn the_stack_prints_itself() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_is_warm_and_right() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let samples = chunks(0..100, 30_000);
     fill(&Disk::new(below(&samples), options(directory.path(), 64 << 20)), &samples).await;
     let origin = below(&samples);
@@ -104,7 +106,7 @@ async fn a_restart_is_warm_and_right() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_with_a_smaller_quota_shrinks_the_cache() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let samples = chunks(0..100, 30_000);
     fill(&Disk::new(below(&samples), options(directory.path(), 64 << 20)), &samples).await;
     assert_eq!(allocated(directory.path()), 100 * 32_768);
@@ -158,7 +160,7 @@ async fn half_a_gigabyte_is_read_through_sixty_four_megabytes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_scan_leaves_the_hot_base_on_disk() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let (base, scan) = (chunks(0..50, 4000), chunks(1000..2000, 4000));
     let origin = below(&base.iter().chain(&scan).cloned().collect::<Vec<_>>());
     let disk = Disk::new(origin.clone(), options(directory.path(), 100 * 4096));
@@ -172,7 +174,7 @@ async fn a_scan_leaves_the_hot_base_on_disk() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fills_beyond_the_queue_are_dropped_and_counted() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let samples = chunks(0..20, 50_000);
     let no_queue = frazil_cache::DiskOptions { pending_fill_bytes: 0, ..options(directory.path(), 64 << 20) };
     let disk = Disk::new(below(&samples), no_queue);
@@ -183,7 +185,7 @@ async fn fills_beyond_the_queue_are_dropped_and_counted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_process_goes_past_the_directory_until_the_first_one_leaves() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let samples = chunks(0..5, 10_000);
     let first = Disk::new(below(&samples), options(directory.path(), 64 << 20));
     fill(&first, &samples).await;
@@ -201,7 +203,7 @@ async fn a_second_process_goes_past_the_directory_until_the_first_one_leaves() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_versions_directory_is_left_alone() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let other = directory.path().join("v0/chunks/precious");
     std::fs::create_dir_all(other.parent().unwrap()).unwrap();
     std::fs::write(&other, "another layout").unwrap();

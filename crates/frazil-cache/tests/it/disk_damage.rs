@@ -8,7 +8,7 @@ use frazil_cache::Disk;
 use frazil_cache::conformance::{Damage, Sample};
 use futures::future::join_all;
 
-use crate::stages::{allocated, below, chunks, file, fill, options, read_all};
+use crate::stages::{allocated, below, chunks, file, fill, options, read_all, scratch};
 
 const CHUNK_LEN: usize = 30_000;
 
@@ -33,7 +33,7 @@ fn damage(number: usize, other: &Sample) -> Damage {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_damage_is_counted_once_quarantined_and_healed() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let samples = chunks(0..60, CHUNK_LEN);
     let origin = below(&samples);
     let disk = Disk::new(origin.clone(), options(directory.path(), 64 << 20));
@@ -53,7 +53,7 @@ async fn every_damage_is_counted_once_quarantined_and_healed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_zeroed_page_is_enough() {
     use std::os::unix::fs::FileExt;
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let samples = chunks(0..1, 512 << 10);
     let disk = Disk::new(below(&samples), options(directory.path(), 64 << 20));
     fill(&disk, &samples).await;
@@ -66,7 +66,7 @@ async fn one_zeroed_page_is_enough() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_files_that_changed_places_are_both_found_out() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let samples = chunks(0..2, CHUNK_LEN);
     let disk = Disk::new(below(&samples), options(directory.path(), 64 << 20));
     fill(&disk, &samples).await;
@@ -81,7 +81,7 @@ async fn two_files_that_changed_places_are_both_found_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn other_things_than_files_are_no_chunks() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let samples = chunks(0..4, CHUNK_LEN);
     let disk = Disk::new(below(&samples), options(directory.path(), 64 << 20));
     fill(&disk, &samples).await;
@@ -104,7 +104,7 @@ async fn other_things_than_files_are_no_chunks() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_quarantine_is_bounded_in_files_and_bytes() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let samples = chunks(0..300, CHUNK_LEN);
     let quota = 16 << 20;
     let disk = Disk::new(below(&samples), options(directory.path(), quota));
@@ -124,7 +124,7 @@ async fn the_quarantine_is_bounded_in_files_and_bytes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn damage_during_reads_is_never_served() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let samples = chunks(0..40, CHUNK_LEN);
     let disk = Arc::new(Disk::new(below(&samples), options(directory.path(), 64 << 20)));
     fill(&disk, &samples).await;

@@ -6,7 +6,7 @@ use std::process::{Child, Command};
 
 use frazil_cache::Disk;
 
-use crate::stages::{PATIENCE, allocated, below, chunks, fill, options, read_all, until};
+use crate::stages::{PATIENCE, Scratch, allocated, below, chunks, fill, options, read_all, scratch, until};
 
 /// Set for the child: the directory that it fills.
 const DIRECTORY: &str = "FRAZIL_TEST_FILL_DIRECTORY";
@@ -42,9 +42,10 @@ impl Drop for Filling {
 /// Run by itself it proves only that a tier can be filled; the story below runs it as a child, and kills it.
 #[tokio::test(flavor = "multi_thread")]
 async fn fills_a_directory_until_it_is_killed() {
-    let own = tempfile::tempdir().unwrap();
     let given = std::env::var_os(DIRECTORY);
-    let directory = given.as_ref().map_or(own.path(), Path::new);
+    // A killed process could not remove a directory of its own.
+    let own = given.is_none().then(scratch);
+    let directory = own.as_ref().map_or_else(|| Path::new(given.as_ref().unwrap()), Scratch::path);
     let samples = chunks(CHUNKS, CHUNK_LEN);
     let disk = Disk::new(below(&samples), options(directory, QUOTA));
     loop {
@@ -58,7 +59,7 @@ async fn fills_a_directory_until_it_is_killed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_writer_leaves_a_warm_cache_and_no_wrong_byte() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let samples = chunks(CHUNKS, CHUNK_LEN);
     for round in 1..=6_u64 {
         let mut child = Filling::start(directory.path());

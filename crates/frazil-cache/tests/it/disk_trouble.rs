@@ -2,7 +2,9 @@
 
 use frazil_cache::{Disk, DiskOptions};
 
-use crate::stages::{PATIENCE, Tmpfs, allocated, below, chunks, file, fill, options, read_all, until};
+use crate::stages::{
+    PATIENCE, Tmpfs, allocated, below, chunks, file, fill, options, read_all, scratch, until,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_system_smaller_than_the_quota_holds_what_it_can() {
@@ -94,7 +96,7 @@ async fn a_directory_that_may_not_be_changed_is_gone_past() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_that_is_a_file_is_gone_past() {
-    let parent = tempfile::tempdir().unwrap();
+    let parent = scratch();
     let path = parent.path().join("cache");
     std::fs::write(&path, "a file").unwrap();
     let samples = chunks(0..4, 1000);
@@ -105,7 +107,7 @@ async fn a_directory_that_is_a_file_is_gone_past() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_removed_under_the_tiers_feet_is_made_again() {
-    let parent = tempfile::tempdir().unwrap();
+    let parent = scratch();
     let path = parent.path().join("cache");
     let samples = chunks(0..20, 10_000);
     let disk = Disk::new(below(&samples), options(&path, 64 << 20));
@@ -121,7 +123,7 @@ async fn a_directory_removed_under_the_tiers_feet_is_made_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_directory_of_the_fan_out_may_go_missing() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let samples = chunks(0..20, 10_000);
     let disk = Disk::new(below(&samples), options(directory.path(), 64 << 20));
     fill(&disk, &samples).await;

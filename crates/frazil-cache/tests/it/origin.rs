@@ -1,5 +1,6 @@
 //! The origin, on a directory store.
 
+use crate::stages::{Scratch, scratch};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,13 +11,13 @@ use frazil_store::{Store, StoreLocation, StoreOptions};
 
 /// A directory store that is damaged on the disk.
 pub(crate) struct OnDisk {
-    directory: tempfile::TempDir,
+    directory: Scratch,
     store: Store,
 }
 
 impl OnDisk {
     pub(crate) async fn with(samples: &[Sample]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = scratch();
         let location = StoreLocation::directory(directory.path()).unwrap();
         let store = Store::open_or_create(&location, &StoreOptions::default()).await.unwrap();
         for Sample { wanted, chunk } in samples {

@@ -14,7 +14,7 @@ use frazil_cache::{ErrorClass, Memory, Tier};
 use frazil_store::{PlainHttp, Store, StoreLocation, StoreOptions};
 use futures::future::join_all;
 
-use crate::stages::{PATIENCE, chunks, read_all, until};
+use crate::stages::{PATIENCE, Scratch, chunks, read_all, scratch, until};
 
 /// Says that a process of this test program runs with the S3 server's settings in its environment.
 const INSIDE: &str = "FRAZIL_TEST_INSIDE";
@@ -82,14 +82,14 @@ struct Scene {
     cached: Vec<Sample>,
     absent: Vec<Sample>,
     _server: Server,
-    _directory: Option<tempfile::TempDir>,
+    _directory: Option<Scratch>,
 }
 
 impl Scene {
     /// A directory store that a web server publishes.
     async fn published() -> Self {
         let (cached, absent) = (chunks(0..4, 100_000), chunks(100..100 + READERS, 100_000));
-        let directory = tempfile::tempdir().unwrap();
+        let directory = scratch();
         let location = StoreLocation::directory(directory.path()).unwrap();
         let origin = Store::open_or_create(&location, &StoreOptions::default()).await.unwrap();
         put_all(&origin, cached.iter().chain(&absent)).await;

@@ -1,5 +1,6 @@
 //! The remote tier over a real fleet: what it does when all is well, and when its membership changes.
 
+use crate::stages::scratch;
 use std::collections::HashSet;
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -263,7 +264,7 @@ async fn a_changed_membership_moves_only_what_must_move_and_misses_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fleet_under_tls_is_read_by_those_who_trust_it_and_by_nobody_else() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let (certificate, key) = (directory.path().join("node.pem"), directory.path().join("node.key"));
     let made = std::process::Command::new("openssl")
         .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"])

@@ -12,6 +12,39 @@ use frazil_format::{Compression, Payload, RootId, ScopeSecret, Sealer};
 /// Long past anything that is not a hang.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A directory that goes away with its test. A disk tier that was just dropped may still be writing its last chunk,
+/// so that one removal may find the directory not empty.
+pub(crate) struct Scratch(PathBuf);
+
+/// A new directory.
+pub(crate) fn scratch() -> Scratch {
+    Scratch(tempfile::tempdir().unwrap().keep())
+}
+
+impl Scratch {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let given_up = std::time::Instant::now() + PATIENCE;
+        loop {
+            match std::fs::remove_dir_all(&self.0) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    if std::time::Instant::now() > given_up {
+                        eprintln!("{} is left behind: {error}", self.0.display());
+                        return;
+                    }
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                _ => return,
+            }
+        }
+    }
+}
+
 /// Chunks of this length, each another; the same for the same numbers.
 pub(crate) fn chunks(numbers: std::ops::Range<u64>, len: usize) -> Vec<Sample> {
     let sealer = Sealer::new(&ScopeSecret::from_bytes([9; 32]), RootId::FIRST);

@@ -22,7 +22,7 @@ use futures::FutureExt;
 use futures::future::join_all;
 
 use super::stand::{NoCatalog, Stand};
-use crate::stages::{below, chunks, read_all};
+use crate::stages::{below, chunks, read_all, scratch};
 
 /// A manifest of so many chunks, which nobody has.
 fn manifest(chunk_count: usize) -> (ManifestId, Bytes) {
@@ -174,7 +174,7 @@ async fn a_manifest_that_is_another_is_refused_by_the_agent() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_agents_fetch_one_manifest_once() {
-    let (directory, image) = (tempfile::tempdir().unwrap(), OneImage::new(100));
+    let (directory, image) = (scratch(), OneImage::new(100));
     let stand = stand(kept(&image, directory.path()));
     let agents = (0..100).map(|_| {
         let (agent, id) = (stand.agent(), image.id);
@@ -188,7 +188,7 @@ async fn a_hundred_agents_fetch_one_manifest_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_known_last_is_the_answer_while_the_origin_is_away_and_says_so() {
-    let (directory, image) = (tempfile::tempdir().unwrap(), OneImage::new(3));
+    let (directory, image) = (scratch(), OneImage::new(3));
     let first = kept(&image, directory.path());
     assert_eq!(first.reference("default", &name()).await.unwrap().unwrap().freshness, Freshness::Fresh);
     first.manifest(RootId::FIRST, &image.id).await.unwrap();
@@ -215,7 +215,7 @@ async fn what_was_known_last_is_the_answer_while_the_origin_is_away_and_says_so(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_kept_file_is_fetched_again_and_never_served() {
-    let (directory, image) = (tempfile::tempdir().unwrap(), OneImage::new(3));
+    let (directory, image) = (scratch(), OneImage::new(3));
     let catalog = kept(&image, directory.path());
     catalog.manifest(RootId::FIRST, &image.id).await.unwrap();
     catalog.reference("default", &name()).await.unwrap();
@@ -236,7 +236,7 @@ async fn a_damaged_kept_file_is_fetched_again_and_never_served() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn manifests_are_kept_within_their_budget() {
-    let (directory, image) = (tempfile::tempdir().unwrap(), OneImage::new(3));
+    let (directory, image) = (scratch(), OneImage::new(3));
     let options = KeptOptions {
         manifest_bytes: image.bytes.len() as u64 * 5 / 2,
         ..KeptOptions::new(directory.path())
@@ -273,7 +273,7 @@ async fn a_user_asks_for_the_names_of_its_tenants_only() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_not_there_yet_is_opened_when_it_is() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let location = StoreLocation::directory(directory.path().join("store")).unwrap();
     let attempts = Arc::new(AtomicU64::new(0));
     let lazy = {

@@ -8,7 +8,7 @@ use frazil_cache::host::{HostError, HostSocket};
 use frazil_cache::{ErrorClass, Memory, Tier};
 
 use super::stand::{Stand, until};
-use crate::stages::{below, chunks, read_all};
+use crate::stages::{below, chunks, read_all, scratch};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_cache_that_is_killed_again_and_again_costs_no_reader_an_error() {
@@ -95,7 +95,7 @@ async fn a_polite_end_finishes_what_is_under_way() {
 
 #[tokio::test]
 async fn a_second_server_is_refused_and_a_dead_ones_socket_is_replaced() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let path = directory.path().join("cached.sock");
     let first = HostSocket::bind(&path, 0o600).unwrap();
     let error = HostSocket::bind(&path, 0o600).unwrap_err();
@@ -116,7 +116,7 @@ async fn a_second_server_is_refused_and_a_dead_ones_socket_is_replaced() {
 
 #[tokio::test]
 async fn a_path_that_no_socket_can_have_is_an_error_in_words() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = scratch();
     let error = HostSocket::bind(&directory.path().join("x".repeat(120)), 0o600).unwrap_err();
     let why = std::error::Error::source(&error).unwrap().to_string();
     assert!(why.contains("longer than 107 bytes"), "{why}");

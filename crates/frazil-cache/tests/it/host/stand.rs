@@ -16,11 +16,11 @@ use frazil_store::{ErrorClass, ImageName};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::stages::PATIENCE;
+use crate::stages::{PATIENCE, Scratch, scratch};
 
 /// A host cache that serves as long as it is held.
 pub(super) struct Stand {
-    directory: tempfile::TempDir,
+    directory: Scratch,
     server: HostServer,
     running: Option<Running>,
 }
@@ -36,7 +36,7 @@ impl Stand {
     }
 
     pub(super) fn new(tier: Arc<dyn Tier>, catalog: Arc<dyn Catalog>, options: ServerOptions) -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = scratch();
         let server = HostServer::new(tier, catalog, options);
         let mut stand = Self { directory, server, running: None };
         stand.start();
