@@ -17,6 +17,7 @@ mod registries;
 mod run;
 mod sharing;
 mod size;
+mod specification;
 mod stores;
 mod support;
 mod trees;
