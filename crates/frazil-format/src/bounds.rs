@@ -32,6 +32,21 @@ pub const MAX_WRAPPED_LEN: u64 = 16 << 10;
 /// The highest address in an image or a stream, in bytes: what a file offset can say.
 pub const MAX_IMAGE_LEN: u64 = i64::MAX as u64;
 
+/// The most profiles beside one manifest: one for each command that its image is started with.
+pub const MAX_PROFILES: u64 = 16;
+
+/// The most chunks of a profile, and of a bundle.
+pub const MAX_PROFILE_CHUNKS: u64 = 65_536;
+
+/// The longest text that says what was started, in bytes of UTF-8.
+pub const MAX_PROFILE_TEXT_LEN: u64 = 256;
+
+/// The longest file of profiles, in bytes; a power of two.
+pub const MAX_PROFILES_LEN: u64 = 4 << 20;
+
+/// The longest bundle, in bytes.
+pub const MAX_BUNDLE_LEN: u64 = 512 << 20;
+
 /// Refuses what is beyond its limit.
 pub(crate) fn within(what: &'static str, len: u64, limit: u64) -> Result<(), FormatError> {
     if len <= limit { Ok(()) } else { Err(FormatError::TooLong { what, len, limit }) }

@@ -37,6 +37,15 @@ pub(crate) const MANIFEST_SECTION: Domain = Domain("frazil manifest section v1")
 /// The key that wraps one data key. Material: wrapping key, salt, context.
 pub(crate) const KEY_WRAPPING: Domain = Domain("frazil key wrapping v1");
 
+/// The key of all profiles and bundles of one manifest. Material: data key.
+pub(crate) const PROFILE_KEY: Domain = Domain("frazil profile key v1");
+
+/// The key of one version of a manifest's profiles. Material: profile key, salt.
+pub(crate) const PROFILES: Domain = Domain("frazil profiles v1");
+
+/// The key of one segment of a bundle. Material: profile key, bundle id, index.
+pub(crate) const BUNDLE_SEGMENT: Domain = Domain("frazil bundle segment v1");
+
 impl Domain {
     /// The 32 bytes for this purpose and material.
     pub(crate) fn derive(&self, material: &[&[u8]]) -> Zeroizing<[u8; 32]> {

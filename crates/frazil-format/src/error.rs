@@ -174,6 +174,20 @@ pub enum FormatError {
         /// What is wrong.
         problem: &'static str,
     },
+    /// A profile, or a chunk of one, does not fit.
+    #[error("profile {number}: {problem}")]
+    BadProfile {
+        /// Which profile, from zero.
+        number: u64,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// A bundle is not what its profile says.
+    #[error("bundle: {problem}")]
+    BadBundle {
+        /// What is wrong.
+        problem: &'static str,
+    },
     /// The entries of a layer index cannot be decoded.
     #[error("the entries of the layer index do not decode")]
     BadEntries,

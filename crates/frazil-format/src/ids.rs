@@ -75,6 +75,17 @@ hash_id! {
     LayerIndexId
 }
 
+hash_id! {
+    /// The name of a bundle, drawn at random when it is made: the keys of its segments derive from it.
+    BundleId
+}
+
+hash_id! {
+    /// What a profile is of: the BLAKE3 of a command, or of the word that a mount was given. It is never outside of
+    /// a sealed file.
+    LabelId
+}
+
 impl ChunkId {
     /// The id of these sealed bytes.
     pub fn of(sealed: &[u8]) -> Self {

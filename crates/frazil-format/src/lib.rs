@@ -5,6 +5,7 @@
 
 pub mod bounds;
 
+mod bundle;
 mod chunk_order;
 mod cipher;
 mod domains;
@@ -14,19 +15,22 @@ mod layer_index;
 mod manifest;
 mod packed;
 mod payload;
+mod profile;
 mod seal;
 mod secret;
 mod wrap;
 mod zstd_frame;
 
 pub use bounds::{MAX_CHUNK_LEN, MAX_SEALED_LEN};
+pub use bundle::{Bundle, BundleOpener, BundleSealer, SEGMENT_LEN, bundle_len};
 pub use error::FormatError;
-pub use ids::{ChunkId, DiffId, LayerIndexId, ManifestId, RootId, ScopeId};
+pub use ids::{BundleId, ChunkId, DiffId, LabelId, LayerIndexId, ManifestId, RootId, ScopeId};
 pub use layer_index::{Attributes, BLOCK_SIZE, Content, Entry, EntryKind, LayerIndex, StreamChunk};
 pub use manifest::{Chunk, Geometry, LayerExtent, Manifest, SealedManifest};
 pub use payload::{Compression, Payload};
+pub use profile::{Label, Profile, ProfiledChunk, Profiles};
 pub use seal::{Sealed, SealedChunk, Sealer, open_chunk};
-pub use secret::{ChunkKey, DataKey, ScopeSecret, WrappingKey};
+pub use secret::{ChunkKey, DataKey, ProfileKey, ScopeSecret, WrappingKey};
 pub use wrap::{WrappedKey, wrap_context};
 
 #[cfg(test)]

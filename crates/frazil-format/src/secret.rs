@@ -6,7 +6,7 @@ use std::fmt;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::domains::SCOPE_ID;
+use crate::domains::{PROFILE_KEY, SCOPE_ID};
 use crate::{FormatError, ScopeId};
 
 macro_rules! secret {
@@ -63,6 +63,11 @@ secret! {
     ChunkKey
 }
 
+secret! {
+    /// The key of all profiles and bundles of one manifest.
+    ProfileKey
+}
+
 macro_rules! generated {
     ($name:ident) => {
         impl $name {
@@ -87,6 +92,13 @@ impl ScopeSecret {
         let derived = SCOPE_ID.derive(&[self.as_bytes()]);
         let (id, _) = derived.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
         ScopeId::from_bytes(*id)
+    }
+}
+
+impl DataKey {
+    /// The key of the manifest's profiles and bundles. Who has it can open nothing else.
+    pub fn profile_key(&self) -> ProfileKey {
+        ProfileKey(PROFILE_KEY.derive(&[self.as_bytes()]))
     }
 }
 

@@ -6,14 +6,16 @@
 //! roots/00000001/chunks/<2 hex>/<64 hex>    a sealed chunk, by its id; the directory is the id's first byte
 //! roots/00000001/layers/<64 hex>            a layer index
 //! roots/00000001/manifests/<64 hex>         a manifest, by its id
+//! roots/00000001/profiles/<64 hex>/all      the profiles of a manifest, by its id; replaced by every version
+//! roots/00000001/bundles/<64 hex>/<64 hex>  a bundle, by the id of its manifest and its own
 //! names/<tenant>/<image name>               a reference: the root and manifest of a name, percent-encoded
 //! ```
 //!
-//! docs/FORMAT.md, "A store", specifies it. What lies under `roots` never changes its meaning, but for `state.json`: a
-//! chunk or a manifest is named by its content, a layer index by what it was made from. A file whose name ends in `#`
-//! and digits is a write that has not finished: it is no object and in no listing.
+//! docs/FORMAT.md, "A store", specifies it. What lies under `roots` never changes its meaning, but for `state.json` and
+//! profiles: a chunk or a manifest is named by its content, a layer index by what it was made from. A file whose name
+//! ends in `#` and digits is a write that has not finished: it is no object and in no listing.
 
-use frazil_format::{ChunkId, LayerIndexId, ManifestId, RootId};
+use frazil_format::{BundleId, ChunkId, LayerIndexId, ManifestId, RootId};
 use object_store::path::Path;
 
 use crate::StoreError;
@@ -56,6 +58,26 @@ pub(crate) fn manifest(root: RootId, id: &ManifestId) -> Path {
     in_root(root).join("manifests").join(id.to_string())
 }
 
+/// The profiles of a manifest.
+pub(crate) fn profiles(root: RootId, manifest: &ManifestId) -> Path {
+    in_root(root).join("profiles").join(manifest.to_string()).join("all")
+}
+
+/// Where the bundles of a manifest lie.
+pub(crate) fn bundles(root: RootId, manifest: &ManifestId) -> Path {
+    in_root(root).join("bundles").join(manifest.to_string())
+}
+
+/// A bundle of a manifest.
+pub(crate) fn bundle(root: RootId, manifest: &ManifestId, id: &BundleId) -> Path {
+    bundles(root, manifest).join(id.to_string())
+}
+
+/// The bundle whose path this is.
+pub(crate) fn bundle_of(path: &Path) -> Option<BundleId> {
+    path.filename()?.parse().ok()
+}
+
 /// Where a tenant's references lie.
 pub(crate) fn names(tenant: &Label<'_>) -> Path {
     Path::from("names").join(tenant.as_str().to_owned())
@@ -96,6 +118,11 @@ mod tests {
         assert_eq!(chunk(root, &id.parse().unwrap()).as_ref(), format!("roots/00000001/chunks/ab/{id}"));
         assert_eq!(layer_index(root, &id.parse().unwrap()).as_ref(), format!("roots/00000001/layers/{id}"));
         assert_eq!(manifest(root, &id.parse().unwrap()).as_ref(), format!("roots/00000001/manifests/{id}"));
+        let manifest = id.parse().unwrap();
+        assert_eq!(profiles(root, &manifest).as_ref(), format!("roots/00000001/profiles/{id}/all"));
+        let bundle = bundle(root, &manifest, &id.parse().unwrap());
+        assert_eq!(bundle.as_ref(), format!("roots/00000001/bundles/{id}/{id}"));
+        assert_eq!(bundle_of(&bundle), id.parse().ok());
         assert_eq!(
             name(&Label::tenant("default").unwrap(), &"a/b:1".parse().unwrap()).unwrap().as_ref(),
             "names/default/a%2Fb:1"

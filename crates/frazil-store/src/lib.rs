@@ -26,6 +26,7 @@ mod observed;
 #[cfg(feature = "cloud")]
 mod patience;
 mod percent;
+mod profiles;
 #[cfg(feature = "cloud")]
 mod published;
 mod random;
@@ -43,7 +44,8 @@ pub use key_provider::KeyProvider;
 pub use keyring::Keyring;
 pub use location::StoreLocation;
 pub use name::ImageName;
-pub use objects::Put;
+pub use objects::{Piece, Pieces, Put};
+pub use profiles::BundleWriter;
 #[cfg(feature = "cloud")]
 pub use published::PublishedUrl;
 pub use record::{Reference, RootState, StoreId};

@@ -8,9 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures::TryStreamExt;
+use std::ops::Range;
+
+use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{Error, GetResultPayload, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use object_store::{
+    Error, GetOptions, GetRange, GetResultPayload, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
+    WriteMultipart,
+};
 
 use crate::StoreError;
 use crate::barrier::Barrier;
@@ -25,6 +30,12 @@ pub enum Put {
     Present,
 }
 
+/// A part of an object's bytes, of whatever length.
+pub type Piece = Result<Bytes, StoreError>;
+
+/// An object's bytes, as they come.
+pub type Pieces = BoxStream<'static, Piece>;
+
 /// When a put must be durable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Durability {
@@ -33,6 +44,9 @@ pub(crate) enum Durability {
     /// When it returns.
     AtOnce,
 }
+
+/// The parts of a long object, in bytes: S3 takes none below 5 MiB.
+pub(crate) const PART_LEN: usize = 8 << 20;
 
 /// An object store, opened.
 #[derive(Debug)]
@@ -96,6 +110,35 @@ impl Objects {
             }
         }
         Ok(body.freeze())
+    }
+
+    /// A range of the object, as it comes; asked for once.
+    pub(crate) async fn stream(&self, path: &Path, range: Range<u64>) -> Result<Pieces, StoreError> {
+        let options = GetOptions { range: Some(GetRange::Bounded(range)), ..GetOptions::default() };
+        let failed = {
+            let path = path.clone();
+            move |error| StoreError::backend("read", &path, error)
+        };
+        let answer = self
+            .within_stall("read", path, self.once.get_opts(path, options))
+            .await?
+            .map_err(failed.clone())?;
+        if matches!(answer.payload, GetResultPayload::File(..)) {
+            let bytes = answer.bytes().await.map_err(failed)?;
+            return Ok(futures::stream::once(std::future::ready(Ok(bytes))).boxed());
+        }
+        Ok(answer.into_stream().map_err(failed).boxed())
+    }
+
+    /// Writes a long object part by part. Not durable, and not there before it is finished.
+    pub(crate) async fn start_long(&self, path: &Path) -> Result<WriteMultipart, StoreError> {
+        if let Some(leftovers) = &self.leftovers {
+            leftovers.sweep_beside(path).await;
+        }
+        let started = self.plain.put_multipart(path).await;
+        started
+            .map(|upload| WriteMultipart::new_with_chunk_size(upload, PART_LEN))
+            .map_err(|error| StoreError::backend("write", path, error))
     }
 
     async fn within_stall<T>(

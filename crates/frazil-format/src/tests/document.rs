@@ -151,6 +151,37 @@ fn the_manifest_example_is_what_the_code_writes() {
 }
 
 #[test]
+fn the_profiles_example_is_what_the_code_seals() {
+    let body = profile::encode_profiles(&profiles());
+    let fields = [
+        (4, "1 profile"),
+        (32, "label"),
+        (4, "2 starts"),
+        (2, "precision"),
+        (2, "length of the text"),
+        (8, "recorded at 1700000001 s"),
+        (4, "2 chunks"),
+        (4, "2 chunks in the bundle"),
+        (32, "bundle id"),
+        (8, "made at 1700000002 s"),
+        (9, "\"cat /motd\""),
+        (4, "chunk 1"),
+        (4, "position 0"),
+        (2, "in the last two starts"),
+        (4, "chunk 0"),
+        (4, "position 1, in sixteenths"),
+        (2, "in the last start"),
+        (4, "the bundle's first: chunk 1"),
+        (4, "its second: chunk 0"),
+    ];
+    assert_in_document("the body of the profiles", &dump(&body, &fields));
+    let hash = blake3::hash(&profiles_bytes()).to_string();
+    assert_in_document("the hash of the sealed profiles", &hash);
+    let hash = blake3::hash(&bundle_bytes()).to_string();
+    assert_in_document("the hash of the bundle", &hash);
+}
+
+#[test]
 fn every_domain_and_every_bound_is_documented() {
     for (source, marker) in
         [(include_str!("../domains.rs"), "Domain(\""), (include_str!("../bounds.rs"), "pub const ")]

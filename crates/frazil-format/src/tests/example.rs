@@ -26,6 +26,8 @@ pub(super) fn wrapping_key() -> WrappingKey {
 pub(super) const WRAPPING_SALT: u8 = 0x80;
 pub(super) const LAYER_INDEX_SALT: u8 = 0xa0;
 pub(super) const MANIFEST_SALT: u8 = 0xc0;
+pub(super) const PROFILES_SALT: u8 = 0x10;
+pub(super) const BUNDLE_ID: u8 = 0x30;
 pub(super) const PARAMETERS: &[u8] = b"example";
 pub(super) const STORED_CHUNK: &[u8] = b"Frazil ice.\n";
 
@@ -118,4 +120,37 @@ pub(super) fn manifest() -> Manifest {
 
 pub(super) fn manifest_bytes() -> (ManifestId, Vec<u8>) {
     manifest().seal_with_salt(&data_key(), &wrapped(), counting(MANIFEST_SALT)).unwrap()
+}
+
+/// Two starts of `cat /motd`: the file was read in both, the metadata in the last one alone.
+pub(super) fn profiles() -> Profiles {
+    let bundle = Bundle {
+        id: BundleId::from_bytes(counting(BUNDLE_ID)),
+        made_seconds: 1_700_000_002,
+        chunks: vec![1, 0],
+    };
+    Profiles(vec![Profile {
+        label: Label::command(&["cat", "/motd"]),
+        starts: 2,
+        precision: 1000,
+        recorded_seconds: 1_700_000_001,
+        chunks: vec![
+            ProfiledChunk { chunk: 1, position: 0, history: 3 },
+            ProfiledChunk { chunk: 0, position: 16, history: 1 },
+        ],
+        bundle: Some(bundle),
+    }])
+}
+
+pub(super) fn profiles_bytes() -> Vec<u8> {
+    profiles().seal_with_salt(&data_key().profile_key(), 2, counting(PROFILES_SALT)).unwrap()
+}
+
+/// The segments of the example's bundle.
+pub(super) fn bundle_bytes() -> Vec<u8> {
+    let mut sealer = BundleSealer::new(data_key().profile_key(), BundleId::from_bytes(counting(BUNDLE_ID)));
+    let stored = seal_chunk(&Payload::compress(STORED_CHUNK, Compression::None));
+    let packed = seal_chunk(&Payload::from_stored(hex::decode(ZSTD_PAYLOAD).unwrap()));
+    assert_eq!(sealer.push(&stored.chunk).unwrap().len() + sealer.push(&packed.chunk).unwrap().len(), 0);
+    sealer.finish().unwrap().concat()
 }

@@ -117,3 +117,38 @@ fn sealed_sections_of_a_manifest_open_with_rustcrypto() {
     let sealed = encrypt_with_the_oracle(&key, &keys);
     assert!(bytes.windows(sealed.len()).any(|window| window == sealed));
 }
+
+/// The sealed bytes as the example's own key and another cipher give them.
+fn seal_for_profiles(context: &str, salt: u8, rest: &[u8], plain: &[u8]) -> Vec<u8> {
+    let profile_key = blake3::derive_key("frazil profile key v1", data_key().as_bytes());
+    let material = [&profile_key[..], &counting(salt), rest].concat();
+    encrypt_with_the_oracle(&blake3::derive_key(context, &material), plain)
+}
+
+#[test]
+fn profiles_are_sealed_as_the_format_says() {
+    let bytes = profiles_bytes();
+    let mut body = profile::encode_profiles(&profiles());
+    body.resize(4096 - 48 - 16, 0);
+    let sealed = seal_for_profiles("frazil profiles v1", PROFILES_SALT, &[], &body);
+    assert_eq!(bytes[..16], *b"frazilPR\x01\0\0\0\0\0\0\0");
+    assert_eq!((&bytes[16..48], &bytes[48..]), (&counting(PROFILES_SALT)[..], &sealed[..]));
+    assert_eq!(Profiles::open(&bytes, &data_key().profile_key(), 2).unwrap(), profiles());
+}
+
+#[test]
+fn a_bundle_is_sealed_as_the_format_says() {
+    let bytes = bundle_bytes();
+    assert_eq!(bytes.len(), 1 << 20);
+    let chunks = [
+        Payload::compress(STORED_CHUNK, Compression::None),
+        Payload::from_stored(hex::decode(ZSTD_PAYLOAD).unwrap()),
+    ]
+    .map(|payload| seal_chunk(&payload).chunk.into_bytes());
+    for index in 0..4_u32 {
+        let mut plain = if index == 0 { chunks.concat() } else { Vec::new() };
+        plain.resize((256 << 10) - 16, 0);
+        let sealed = seal_for_profiles("frazil bundle segment v1", BUNDLE_ID, &index.to_le_bytes(), &plain);
+        assert!(bytes[index as usize * (256 << 10)..].starts_with(&sealed), "segment {index}");
+    }
+}

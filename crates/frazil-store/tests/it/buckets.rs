@@ -99,6 +99,7 @@ fn a_bucket_keeps_what_a_directory_keeps() {
         assert_eq!(store.active_root().await.unwrap(), ROOT);
         assert_eq!(store.to_string(), "s3://images/some/prefix");
 
+        crate::profiles::are_kept_and_dropped(&store).await;
         let chunk = sealed(300_000, 1);
         let puts =
             futures::future::join_all((0..8).map(|_| store.put_chunk(ROOT, &chunk.id, &chunk.chunk))).await;

@@ -12,6 +12,7 @@ mod keyring;
 mod namespace;
 mod opening;
 mod order_of_writes;
+mod profiles;
 #[cfg(feature = "cloud")]
 mod published;
 mod read_only;

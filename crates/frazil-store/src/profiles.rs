@@ -1,0 +1,142 @@
+//! What lies beside a manifest and may be lost at any time: its profiles, and their bundles.
+//!
+//! Neither is durable or waited for by anything: a start without them is slower, and nothing else. Profiles are
+//! replaced as a whole, and the last writer wins; a bundle is written once, and deleted when nobody names it.
+
+use std::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use frazil_format::bounds::{MAX_BUNDLE_LEN, MAX_PROFILES_LEN};
+use frazil_format::{BundleId, ManifestId, RootId};
+use object_store::path::Path;
+
+use crate::chunks::is_not_found;
+use crate::objects::{Durability, PART_LEN, Pieces};
+use crate::{Store, StoreError, layout};
+
+/// Parts of a bundle that are on their way at once.
+const PARTS_AT_ONCE: usize = 4;
+
+impl Store {
+    /// The profiles of a manifest, as they were put; `None` if there are none. Asked for once.
+    pub async fn profiles(&self, root: RootId, manifest: &ManifestId) -> Result<Option<Bytes>, StoreError> {
+        let path = layout::profiles(root, manifest);
+        match self.objects().read_once(&path, MAX_PROFILES_LEN).await {
+            Err(error) if is_not_found(&error) => Ok(None),
+            read => read.map(Some),
+        }
+    }
+
+    /// Replaces the profiles of a manifest.
+    pub async fn put_profiles(
+        &self,
+        root: RootId,
+        manifest: &ManifestId,
+        bytes: Bytes,
+    ) -> Result<(), StoreError> {
+        let path = layout::profiles(root, manifest);
+        self.objects().put(&path, bytes, Durability::AtBarrier).await
+    }
+
+    /// Deletes the profiles of a manifest and all its bundles; says whether there were profiles.
+    pub async fn drop_profiles(&self, root: RootId, manifest: &ManifestId) -> Result<bool, StoreError> {
+        let path = layout::profiles(root, manifest);
+        // Buckets delete what is not there without a word.
+        let had = self.objects().len(&path).await?.is_some();
+        self.objects().delete(&path).await?;
+        for id in self.bundles(root, manifest).await? {
+            self.delete_bundle(root, manifest, &id).await?;
+        }
+        Ok(had)
+    }
+
+    /// A range of a bundle, as it comes. Asked for once.
+    pub async fn bundle(
+        &self,
+        root: RootId,
+        manifest: &ManifestId,
+        id: &BundleId,
+        range: Range<u64>,
+    ) -> Result<Pieces, StoreError> {
+        self.objects().stream(&layout::bundle(root, manifest, id), range).await
+    }
+
+    /// Writes a bundle, which is there when the writer has finished.
+    pub fn write_bundle(&self, root: RootId, manifest: &ManifestId, id: &BundleId) -> BundleWriter {
+        let path = layout::bundle(root, manifest, id);
+        BundleWriter { store: self.clone(), path, written: 0, first: BytesMut::new(), upload: None }
+    }
+
+    /// The bundles of a manifest.
+    pub async fn bundles(&self, root: RootId, manifest: &ManifestId) -> Result<Vec<BundleId>, StoreError> {
+        match self.objects().objects(&layout::bundles(root, manifest)).await {
+            Err(error) if is_not_found(&error) => Ok(Vec::new()),
+            listed => Ok(listed?.iter().filter_map(layout::bundle_of).collect()),
+        }
+    }
+
+    /// Deletes a bundle; says whether it was there.
+    pub async fn delete_bundle(
+        &self,
+        root: RootId,
+        manifest: &ManifestId,
+        id: &BundleId,
+    ) -> Result<bool, StoreError> {
+        self.objects().delete(&layout::bundle(root, manifest, id)).await
+    }
+}
+
+/// A bundle on its way into a store. Dropping it gives it up.
+pub struct BundleWriter {
+    store: Store,
+    path: Path,
+    written: u64,
+    /// What may be all of it: a short bundle is one request.
+    first: BytesMut,
+    upload: Option<object_store::WriteMultipart>,
+}
+
+impl BundleWriter {
+    /// Adds what follows.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<(), StoreError> {
+        let (path, limit) = (self.path.to_string(), MAX_BUNDLE_LEN);
+        self.written = self.written.saturating_add(bytes.len() as u64);
+        if self.written > limit {
+            return Err(StoreError::Oversized { path, len: self.written, limit });
+        }
+        if self.upload.is_none() && self.first.len() + bytes.len() <= PART_LEN {
+            self.first.extend_from_slice(&bytes);
+            return Ok(());
+        }
+        let upload = match &mut self.upload {
+            Some(upload) => upload,
+            none => {
+                let upload = none.insert(self.store.objects().start_long(&self.path).await?);
+                upload.put(std::mem::take(&mut self.first).freeze());
+                upload
+            }
+        };
+        let failed = |error| StoreError::backend("write", &self.path, error);
+        upload.wait_for_capacity(PARTS_AT_ONCE).await.map_err(failed)?;
+        upload.put(bytes);
+        Ok(())
+    }
+
+    /// All of it is there now.
+    pub async fn finish(self) -> Result<(), StoreError> {
+        let Some(upload) = self.upload else {
+            let whole = self.first.freeze();
+            return self.store.objects().put(&self.path, whole, Durability::AtBarrier).await;
+        };
+        match upload.finish().await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(StoreError::backend("write", &self.path, error)),
+        }
+    }
+}
+
+impl std::fmt::Debug for BundleWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BundleWriter").field("path", &self.path).field("written", &self.written).finish()
+    }
+}
