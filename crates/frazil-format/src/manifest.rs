@@ -22,7 +22,8 @@ use crate::{ChunkId, ChunkKey, DiffId, RootId, ScopeId};
 /// What a manifest says of its image, in the clear.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Geometry {
-    /// The root that holds the manifest and all its chunks.
+    /// The root that the image was converted in, which the keys of its chunks derive from. Where the manifest and its
+    /// chunks lie, the reference says: garbage collection may have copied them since.
     pub root: RootId,
     /// Whose image it is.
     pub tenant: String,

@@ -7,6 +7,7 @@ use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 
 use crate::barrier::Barrier;
+use crate::exclusion::{self, Exclusion};
 use crate::leftovers::Leftovers;
 use crate::objects::Objects;
 use crate::observed::{Observed, Record};
@@ -58,6 +59,7 @@ fn open_directory(path: &Path, record: &Record) -> Result<Objects, StoreError> {
         durable: observe(files.with_fsync(true)),
         barrier: Barrier::of_directory(path)?,
         leftovers: Some(Leftovers::of_directory(path)),
+        exclusion: Some(Exclusion::of_directory(path)),
     })
 }
 
@@ -75,6 +77,7 @@ fn open_remote(
         stall: Some(STALL),
         barrier: Barrier::not_needed(),
         leftovers: None,
+        exclusion: None,
     })
 }
 
@@ -85,7 +88,7 @@ fn prepare_directory(path: &Path, location: &StoreLocation) -> Result<(), StoreE
         let entry = entry.map_err(|source| StoreError::io("list", path.display(), source))?;
         let name = entry.file_name();
         let is_ours =
-            |name: &str| matches!(name, "roots" | "names" | "lost+found") || name.starts_with("frazil.json");
+            |name: &str| matches!(name, "roots" | "names" | "gc" | exclusion::FILE_NAME | "lost+found") || name.starts_with("frazil.json");
         if !name.to_str().is_some_and(is_ours) {
             return Err(StoreError::Occupied { location: location.to_string() });
         }

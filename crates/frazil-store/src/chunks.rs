@@ -3,6 +3,7 @@
 use frazil_format::{ChunkId, MAX_SEALED_LEN, RootId, SealedChunk};
 
 use crate::objects::Put;
+use crate::roots::alarm::Access;
 use crate::{ErrorClass, Store, StoreError, layout};
 
 impl Store {
@@ -21,7 +22,8 @@ impl Store {
     /// Reads a sealed chunk, and verifies it. Asks once: who wants it decides whether, and when, to ask again.
     pub async fn get_chunk(&self, root: RootId, id: &ChunkId) -> Result<SealedChunk, StoreError> {
         let path = layout::chunk(root, id);
-        let bytes = match self.objects().read_once(&path, MAX_SEALED_LEN.into()).await {
+        let read = self.objects().read_once(&path, MAX_SEALED_LEN.into());
+        let bytes = match self.noticed(root, Access::Chunk, read).await {
             Err(StoreError::NotFound { .. }) => return Err(StoreError::ChunkNotFound { root, id: *id }),
             read => read?,
         };

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use frazil_format::{ChunkId, FormatError, RootId};
 
+use crate::RootState;
+
 /// What a caller can do about an error: the only thing that retries and errnos look at.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ErrorClass {
@@ -100,6 +102,72 @@ pub enum StoreError {
     NoActiveRoot {
         /// The store.
         location: String,
+    },
+    /// The root takes nothing new.
+    #[error("root {root} is {state}, and takes nothing new")]
+    RootNotActive {
+        /// The root.
+        root: RootId,
+        /// Where it is in its life.
+        state: RootState,
+    },
+    /// A root cannot go from where it is to where it was to go.
+    #[error("root {root} is {state}: it cannot be {wanted}")]
+    BadTransition {
+        /// The root.
+        root: RootId,
+        /// Where it is in its life.
+        state: RootState,
+        /// Where it was to go.
+        wanted: RootState,
+    },
+    /// The last active root cannot be retired.
+    #[error("root {root} is the only active one")]
+    LastActiveRoot {
+        /// The root.
+        root: RootId,
+    },
+    /// Names refer to a root, or are about to.
+    #[error("{count} names refer to root {root}, {example} among them")]
+    RootInUse {
+        /// The root.
+        root: RootId,
+        /// How many.
+        count: usize,
+        /// One of them, with its tenant.
+        example: String,
+    },
+    /// A root has not been long enough where it is.
+    #[error(
+        "root {root} has been {state} for {} s, and must have been so for {} s",
+        age.as_secs(),
+        needed.as_secs()
+    )]
+    TooSoon {
+        /// The root.
+        root: RootId,
+        /// Where it is in its life.
+        state: RootState,
+        /// For how long, by the store's clock.
+        age: Duration,
+        /// How long it must be.
+        needed: Duration,
+    },
+    /// Nothing is deleted while an alarm stands, nor shortly after it was cleared.
+    #[error("nothing is deleted: root {root} was read when nobody should have (a {access}, by {host})")]
+    AlarmStands {
+        /// The root that was read.
+        root: RootId,
+        /// What was read.
+        access: String,
+        /// The machine that read it.
+        host: String,
+    },
+    /// Others keep changing a record.
+    #[error("{path} keeps being changed by others")]
+    Contended {
+        /// The record.
+        path: String,
     },
     /// What was asked needs more than reading by name.
     #[error("cannot {action} {path}: a store that is published over HTTP is read-only, and read by name")]
@@ -268,16 +336,37 @@ impl StoreError {
             | Self::Occupied { .. }
             | Self::UnknownFormat { .. }
             | Self::NoActiveRoot { .. }
+            | Self::RootNotActive { .. }
+            | Self::BadTransition { .. }
+            | Self::LastActiveRoot { .. }
+            | Self::RootInUse { .. }
+            | Self::TooSoon { .. }
+            | Self::AlarmStands { .. }
             | Self::ReadOnly { .. }
             | Self::PlainHttp { .. }
             | Self::KeyExposed { .. }
             | Self::KeyMismatch { .. }
             | Self::KeyRefused { .. } => ErrorClass::Denied,
-            Self::CannotMakeKey { .. } | Self::Throttled { .. } | Self::Stalled { .. } => {
-                ErrorClass::Transient
-            }
+            Self::CannotMakeKey { .. }
+            | Self::Throttled { .. }
+            | Self::Stalled { .. }
+            | Self::Contended { .. } => ErrorClass::Transient,
             Self::Io { source, .. } => io_class(source.kind()),
             Self::Backend { class, .. } => *class,
+        }
+    }
+
+    /// What a person could do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::RootNotActive { .. } => Some("start again: it will go to the active root"),
+            Self::NoActiveRoot { .. } => Some("make one: frazil root new"),
+            Self::LastActiveRoot { .. } => Some("make another one first: frazil root new"),
+            Self::RootInUse { .. } => Some("frazil gc run copies what they need to the active root"),
+            Self::AlarmStands { .. } => Some(
+                "find who reads the root and let it start again from its name, then: frazil gc clear-alarm",
+            ),
+            _ => None,
         }
     }
 

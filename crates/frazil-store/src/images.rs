@@ -6,10 +6,13 @@
 use bytes::Bytes;
 use frazil_format::{LayerIndexId, ManifestId, RootId};
 use futures::{StreamExt, TryStreamExt, stream};
+use object_store::path::Path;
 
 use crate::chunks::is_not_found;
 use crate::name::Label;
 use crate::objects::Durability;
+use crate::record::NameRecord;
+use crate::roots::alarm::Access;
 use crate::{ImageName, Reference, Store, StoreError, layout, record};
 
 /// The longest layer index that is read, in bytes: ten million files of a hundred bytes.
@@ -23,13 +26,14 @@ const CONCURRENT_READS: usize = 16;
 
 impl Store {
     /// Writes a layer index, replacing one that is there: it may be damaged. Its chunks must have been put; they are
-    /// durable before it is.
+    /// durable before it is. The root must be active.
     pub async fn put_layer_index(
         &self,
         root: RootId,
         id: &LayerIndexId,
         bytes: Bytes,
     ) -> Result<(), StoreError> {
+        self.require_active(root).await?;
         self.sync().await?;
         self.objects().put(&layout::layer_index(root, id), bytes, Durability::AtOnce).await
     }
@@ -48,11 +52,15 @@ impl Store {
 
     /// A manifest as it was put, not verified.
     pub async fn manifest(&self, root: RootId, id: &ManifestId) -> Result<Bytes, StoreError> {
-        self.objects().read(&layout::manifest(root, id), MAX_MANIFEST_BYTES).await
+        let path = layout::manifest(root, id);
+        self.noticed(root, Access::Manifest, self.objects().read(&path, MAX_MANIFEST_BYTES)).await
     }
 
     /// Gives a name to a manifest that is in the store, replacing what the name stood for. Atomic, and durable
     /// when it returns: before it, the image is visible to nobody; after it, to everybody, whole.
+    ///
+    /// # Errors
+    /// [`StoreError::RootNotActive`] if the root was retired meanwhile: the image has to be made again.
     pub async fn publish(
         &self,
         tenant: &str,
@@ -65,14 +73,24 @@ impl Store {
             return Err(StoreError::NotFound { path: manifest.to_string() });
         }
         self.sync().await?;
-        let record = record::encode(&path, reference)?;
-        self.objects().put(&path, record, Durability::AtOnce).await
+        self.point(&path, None, reference).await.map(drop)
     }
 
     /// What a name stands for; `None` if it is nobody's.
     pub async fn reference(&self, tenant: &str, name: &ImageName) -> Result<Option<Reference>, StoreError> {
         let path = layout::name(&Label::tenant(tenant)?, name)?;
-        optional(record::read(self.objects(), &path).await)
+        let reference = self.read_name(&path).await?;
+        if let Some(reference) = reference {
+            self.noticed(reference.root, Access::Name, std::future::ready(())).await;
+        }
+        Ok(reference)
+    }
+
+    async fn read_name(&self, path: &Path) -> Result<Option<Reference>, StoreError> {
+        match optional(record::read::<NameRecord>(self.objects(), path).await)? {
+            Some(record) => record.reference(path),
+            None => Ok(None),
+        }
     }
 
     /// A tenant's names and what they stand for, sorted by name.
@@ -85,8 +103,7 @@ impl Store {
         let read = paths.iter().filter_map(|path| Some((layout::name_of(path)?, path))).map(
             |(name, path)| async move {
                 // A name that goes away while it is listed is not there.
-                optional(record::read(self.objects(), path).await)
-                    .map(|found| found.map(|reference| (name, reference)))
+                self.read_name(path).await.map(|found| found.map(|reference| (name, reference)))
             },
         );
         let found: Vec<_> = stream::iter(read).buffered(CONCURRENT_READS).try_collect().await?;
@@ -97,7 +114,7 @@ impl Store {
 
     /// Takes a name away, and nothing else; says whether it was there.
     pub async fn unpublish(&self, tenant: &str, name: &ImageName) -> Result<bool, StoreError> {
-        self.objects().delete(&layout::name(&Label::tenant(tenant)?, name)?).await
+        self.objects().delete_record(&layout::name(&Label::tenant(tenant)?, name)?).await
     }
 }
 

@@ -9,6 +9,8 @@
 //! roots/00000001/profiles/<64 hex>/all      the profiles of a manifest, by its id; replaced by every version
 //! roots/00000001/bundles/<64 hex>/<64 hex>  a bundle, by the id of its manifest and its own
 //! names/<tenant>/<image name>               a reference: the root and manifest of a name, percent-encoded
+//! gc/alarm.json, gc/clock, gc/<kind>/…      what garbage collection and scrubbing keep
+//! frazil.lock                               a directory store's lock
 //! ```
 //!
 //! docs/FORMAT.md, "A store", specifies it. What lies under `roots` never changes its meaning, but for `state.json` and
@@ -93,6 +95,70 @@ pub(crate) fn name(tenant: &Label<'_>, name: &ImageName) -> Result<Path, StoreEr
 /// The image whose reference this is.
 pub(crate) fn name_of(reference: &Path) -> Option<ImageName> {
     ImageName::from_file_name(reference.filename()?)
+}
+
+/// Where all references lie.
+pub(crate) fn all_names() -> Path {
+    Path::from("names")
+}
+
+/// The tenant and the image whose reference this is.
+pub(crate) fn owner_of(reference: &Path) -> Option<(String, ImageName)> {
+    let mut parts = reference.parts().skip(1);
+    let tenant = parts.next()?.as_ref().to_owned();
+    (parts.count() == 1).then_some(())?;
+    Label::tenant(&tenant).ok()?;
+    Some((tenant, name_of(reference)?))
+}
+
+/// Everything of a root.
+pub(crate) fn root(root: RootId) -> Path {
+    in_root(root)
+}
+
+/// All chunks of a root.
+pub(crate) fn chunks(root: RootId) -> Path {
+    in_root(root).join("chunks")
+}
+
+/// The chunk that lies at a path.
+pub(crate) fn chunk_of(path: &Path) -> Option<ChunkId> {
+    path.filename()?.parse().ok()
+}
+
+/// All layer indexes of a root.
+pub(crate) fn layer_indexes(root: RootId) -> Path {
+    in_root(root).join("layers")
+}
+
+/// The layer index that lies at a path.
+pub(crate) fn layer_index_of(path: &Path) -> Option<LayerIndexId> {
+    path.filename()?.parse().ok()
+}
+
+/// All manifests of a root.
+pub(crate) fn manifests(root: RootId) -> Path {
+    in_root(root).join("manifests")
+}
+
+/// What stands beside the manifests of a root, by the manifest: `profiles` and `bundles`.
+pub(crate) fn companions(root: RootId, kind: &str) -> Path {
+    in_root(root).join(kind.to_owned())
+}
+
+/// Whether somebody read a root that nobody should read.
+pub(crate) fn alarm() -> Path {
+    Path::from("gc/alarm.json")
+}
+
+/// An object that is written to learn the store's time.
+pub(crate) fn clock() -> Path {
+    Path::from("gc/clock")
+}
+
+/// How far a root's migration or deletion is.
+pub(crate) fn journal(kind: &str, root: RootId) -> Path {
+    Path::from(format!("gc/{kind}/{root}.json"))
 }
 
 /// Whether a file's name is that of a write that never finished.

@@ -28,6 +28,18 @@ impl Leftovers {
         Self { store: store.to_owned(), swept: Mutex::new(HashSet::new()) }
     }
 
+    /// Removes a directory in which no object is any more, with what killed writers left in it. Says nothing if it
+    /// cannot: it is only tidiness.
+    pub(crate) async fn clear(&self, directory: &object_store::path::Path) {
+        let directory = self.store.join(directory.as_ref());
+        let cleared = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(&directory));
+        if let Ok(Err(error)) = cleared.await
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::debug!(%error, "cannot remove an empty directory");
+        }
+    }
+
     /// Sweeps the directory that the object is going to lie in, unless this was done before.
     pub(crate) async fn sweep_beside(&self, object: &object_store::path::Path) {
         let Some((directory, _)) = object.as_ref().rsplit_once('/') else { return };

@@ -3,23 +3,27 @@
 //! * A read is bounded before its first byte.
 //! * A put is atomic, whole or absent, and says how soon it must be durable.
 //! * A present chunk of another length is what a power cut left of it, and counts as absent.
+//! * A record is replaced only if it is the one that was read: by a conditional put, or in a directory under a lock. No
+//!   two versions of such a record are equal (each has a revision or a stamp), so that none can be taken for another.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use std::ops::Range;
-
-use futures::stream::{BoxStream, StreamExt, TryStreamExt};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{
-    Error, GetOptions, GetRange, GetResultPayload, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
-    WriteMultipart,
+    Error, GetOptions, GetRange, GetResult, GetResultPayload, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
+    PutResult, UpdateVersion, WriteMultipart,
 };
 
 use crate::StoreError;
 use crate::barrier::Barrier;
+use crate::exclusion::Exclusion;
 use crate::leftovers::Leftovers;
+use crate::mutation::{self, Mutation};
 
 /// What a put found.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -48,6 +52,46 @@ pub(crate) enum Durability {
 /// The parts of a long object, in bytes: S3 takes none below 5 MiB.
 pub(crate) const PART_LEN: usize = 8 << 20;
 
+/// What a conditional write found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Swap {
+    /// The object was as expected, and is now this version.
+    Done(Version),
+    /// It was not; nothing was written.
+    Conflict,
+}
+
+/// Which of its contents an object has: what a conditional write expects to find.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Version {
+    /// The whole content, which nothing else ever equals.
+    content: Bytes,
+    e_tag: Option<String>,
+    number: Option<String>,
+}
+
+impl Version {
+    fn of(content: Bytes, put: PutResult) -> Self {
+        Self { content, e_tag: put.e_tag, number: put.version }
+    }
+}
+
+/// A small object with what a conditional write and an age need to know of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) content: Bytes,
+    pub(crate) version: Version,
+    /// When it was written, by the store's clock, in milliseconds since 1970.
+    pub(crate) written_ms: i64,
+}
+
+/// An object in a listing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Listed {
+    pub(crate) path: Path,
+    pub(crate) len: u64,
+}
+
 /// An object store, opened.
 #[derive(Debug)]
 pub(crate) struct Objects {
@@ -62,6 +106,8 @@ pub(crate) struct Objects {
     pub(crate) barrier: Barrier,
     /// For stores where killed writers leave something.
     pub(crate) leftovers: Option<Leftovers>,
+    /// For stores without conditional puts of their own.
+    pub(crate) exclusion: Option<Exclusion>,
 }
 
 impl Objects {
@@ -72,6 +118,13 @@ impl Objects {
             Err(Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(StoreError::backend("look at", path, error)),
         }
+    }
+
+    /// When the object was written, by the store's clock, in milliseconds since 1970.
+    pub(crate) async fn written_ms(&self, path: &Path) -> Result<i64, StoreError> {
+        let meta = self.within_stall("look at", path, self.plain.head(path)).await?;
+        let meta = meta.map_err(|error| StoreError::backend("look at", path, error))?;
+        Ok(meta.last_modified.timestamp_millis())
     }
 
     /// The whole object, which must not be longer than `limit` bytes.
@@ -92,6 +145,21 @@ impl Objects {
     ) -> Result<Bytes, StoreError> {
         let failed = |error| StoreError::backend("read", path, error);
         let answer = self.within_stall("read", path, objects.get(path)).await?.map_err(failed)?;
+        self.body(answer, path, limit).await
+    }
+
+    /// The whole object, and which version of it that is.
+    pub(crate) async fn snapshot(&self, path: &Path, limit: u64) -> Result<Snapshot, StoreError> {
+        let failed = |error| StoreError::backend("read", path, error);
+        let answer = self.within_stall("read", path, self.plain.get(path)).await?.map_err(failed)?;
+        let (e_tag, number) = (answer.meta.e_tag.clone(), answer.meta.version.clone());
+        let written_ms = answer.meta.last_modified.timestamp_millis();
+        let content = self.body(answer, path, limit).await?;
+        Ok(Snapshot { version: Version { content: content.clone(), e_tag, number }, content, written_ms })
+    }
+
+    async fn body(&self, answer: GetResult, path: &Path, limit: u64) -> Result<Bytes, StoreError> {
+        let failed = |error| StoreError::backend("read", path, error);
         let oversized = |len| StoreError::Oversized { path: path.to_string(), len, limit };
         if answer.meta.size > limit {
             return Err(oversized(answer.meta.size));
@@ -166,15 +234,61 @@ impl Objects {
     ) -> Result<(), StoreError> {
         self.write(path, bytes, PutMode::Overwrite, durability)
             .await
+            .map(drop)
             .map_err(|error| StoreError::backend("write", path, error))
     }
 
     /// Writes the object, durably, unless there is one, whatever it holds.
     pub(crate) async fn create(&self, path: &Path, bytes: Bytes) -> Result<Put, StoreError> {
         match self.write(path, bytes, PutMode::Create, Durability::AtOnce).await {
-            Ok(()) => Ok(Put::New),
+            Ok(_) => Ok(Put::New),
             Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(Put::Present),
             Err(error) => Err(StoreError::backend("write", path, error)),
+        }
+    }
+
+    /// Writes a record, durably, if it is still the version that was expected; `None` expects it to be absent.
+    ///
+    /// An earlier attempt of the same write whose answer was lost counts as this one.
+    pub(crate) async fn swap(
+        &self,
+        path: &Path,
+        expected: Option<&Version>,
+        content: Bytes,
+    ) -> Result<Swap, StoreError> {
+        let mode = match (expected, &self.exclusion) {
+            (None, _) => PutMode::Create,
+            (Some(_), _) if mutation::is(Mutation::BlindSwap) => PutMode::Overwrite,
+            (Some(version), None) => {
+                let Version { e_tag, number, .. } = version.clone();
+                PutMode::Update(UpdateVersion { e_tag, version: number })
+            }
+            (Some(version), Some(exclusion)) => {
+                let _held = exclusion.hold().await?;
+                return match self.snapshot(path, version.content.len() as u64).await {
+                    Ok(found) if found.content == version.content => {
+                        let put = self.write(path, content.clone(), PutMode::Overwrite, Durability::AtOnce);
+                        let put = put.await.map_err(|error| StoreError::backend("write", path, error))?;
+                        Ok(Swap::Done(Version::of(content, put)))
+                    }
+                    Ok(_) | Err(StoreError::NotFound { .. } | StoreError::Oversized { .. }) => {
+                        Ok(Swap::Conflict)
+                    }
+                    Err(error) => Err(error),
+                };
+            }
+        };
+        match self.write(path, content.clone(), mode, Durability::AtOnce).await {
+            Ok(put) => return Ok(Swap::Done(Version::of(content, put))),
+            Err(Error::AlreadyExists { .. } | Error::Precondition { .. } | Error::NotFound { .. })
+                if expected.is_some() => {}
+            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {}
+            Err(error) => return Err(StoreError::backend("write", path, error)),
+        }
+        match self.snapshot(path, content.len() as u64).await {
+            Ok(found) if found.content == content => Ok(Swap::Done(found.version)),
+            Ok(_) | Err(StoreError::NotFound { .. } | StoreError::Oversized { .. }) => Ok(Swap::Conflict),
+            Err(error) => Err(error),
         }
     }
 
@@ -189,7 +303,7 @@ impl Objects {
         }
         if found.is_none() {
             match self.write(path, bytes.clone(), PutMode::Create, Durability::AtBarrier).await {
-                Ok(()) => return Ok(Put::New),
+                Ok(_) => return Ok(Put::New),
                 Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {}
                 Err(error) => return Err(StoreError::backend("write", path, error)),
             }
@@ -210,6 +324,47 @@ impl Objects {
             Err(Error::NotFound { .. }) => Ok(false),
             Err(error) => Err(StoreError::backend("delete", path, error)),
         }
+    }
+
+    /// Deletes a record that others may be replacing.
+    pub(crate) async fn delete_record(&self, path: &Path) -> Result<bool, StoreError> {
+        let _held = match &self.exclusion {
+            Some(exclusion) => Some(exclusion.hold().await?),
+            None => None,
+        };
+        self.delete(path).await
+    }
+
+    /// Deletes objects, in as few requests as the store can do it in; those that are gone already are no error.
+    pub(crate) async fn delete_all(&self, paths: Vec<Path>) -> Result<(), StoreError> {
+        let mut outcomes = self.plain.delete_stream(stream::iter(paths.into_iter().map(Ok)).boxed());
+        while let Some(outcome) = outcomes.next().await {
+            match outcome {
+                Ok(_) | Err(Error::NotFound { .. }) => {}
+                Err(error) => return Err(StoreError::backend("delete", "objects", error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything below a directory, as deep as it goes.
+    pub(crate) fn below(&self, path: &Path) -> BoxStream<'static, Result<Listed, StoreError>> {
+        let directory = path.clone();
+        self.plain
+            .list(Some(path))
+            .map(move |found| match found {
+                Ok(meta) => Ok(Listed { path: meta.location, len: meta.size }),
+                Err(error) => Err(StoreError::backend("list", &directory, error)),
+            })
+            .boxed()
+    }
+
+    /// Copies an object as it is, on the store's side.
+    pub(crate) async fn copy(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
+        let copied = self.durable.copy(from, to).await;
+        copied.map_err(|error| StoreError::backend("copy", from, error))?;
+        self.barrier.note_put();
+        Ok(())
     }
 
     /// The directories in a directory.
@@ -236,7 +391,7 @@ impl Objects {
         bytes: Bytes,
         mode: PutMode,
         durability: Durability,
-    ) -> object_store::Result<()> {
+    ) -> object_store::Result<PutResult> {
         if let Some(leftovers) = &self.leftovers {
             leftovers.sweep_beside(path).await;
         }
@@ -244,8 +399,8 @@ impl Objects {
             Durability::AtBarrier => &self.plain,
             Durability::AtOnce => &self.durable,
         };
-        objects.put_opts(path, bytes.into(), PutOptions::from(mode)).await?;
+        let put = objects.put_opts(path, bytes.into(), PutOptions::from(mode)).await?;
         self.barrier.note_put();
-        Ok(())
+        Ok(put)
     }
 }

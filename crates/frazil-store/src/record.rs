@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
-use crate::objects::Objects;
+use crate::objects::{Objects, Snapshot, Version};
 
 /// The version of every record's format.
 pub(crate) const FORMAT: u32 = 1;
@@ -43,6 +43,89 @@ impl fmt::Display for StoreId {
     }
 }
 
+/// `names/<tenant>/<image name>`: what the name stands for, and who is about to change that.
+///
+/// A record without a reference is a name that nobody has yet.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub(crate) struct NameRecord {
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    root: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    manifest: Option<String>,
+    /// Drawn for every version: no two versions of a record are equal.
+    #[serde(default)]
+    stamp: String,
+    /// The root that a publication which is under way is going to refer to.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    claim: Option<String>,
+}
+
+impl NameRecord {
+    pub(crate) fn new(reference: Option<Reference>, claim: Option<RootId>) -> Result<Self, StoreError> {
+        Ok(Self {
+            root: reference.map(|reference| reference.root.to_string()),
+            manifest: reference.map(|reference| reference.manifest.to_string()),
+            stamp: crate::random::bytes::<8>().map(hex::encode)?,
+            claim: claim.map(|root| root.to_string()),
+        })
+    }
+
+    /// What the name stands for.
+    pub(crate) fn reference(&self, path: &Path) -> Result<Option<Reference>, StoreError> {
+        let damaged = |reason: String| StoreError::Damaged { path: path.to_string(), reason };
+        match (&self.root, &self.manifest) {
+            (None, None) => Ok(None),
+            (Some(root), Some(manifest)) => Ok(Some(Reference {
+                root: root.parse().map_err(|error: frazil_format::FormatError| damaged(error.to_string()))?,
+                manifest: manifest
+                    .parse()
+                    .map_err(|error: frazil_format::FormatError| damaged(error.to_string()))?,
+            })),
+            _ => Err(damaged("it has a root or a manifest, and not both".to_owned())),
+        }
+    }
+
+    /// The root that is claimed.
+    pub(crate) fn claim(&self, path: &Path) -> Result<Option<RootId>, StoreError> {
+        let parse = |text: &String| {
+            text.parse().map_err(|error: frazil_format::FormatError| StoreError::Damaged {
+                path: path.to_string(),
+                reason: error.to_string(),
+            })
+        };
+        self.claim.as_ref().map(parse).transpose()
+    }
+}
+
+/// `gc/alarm.json`: somebody read a root that nobody should read any more.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct Alarm {
+    /// Whether it stands, or a person cleared it.
+    pub state: AlarmState,
+    /// The root that was read.
+    #[serde(with = "as_text")]
+    pub root: RootId,
+    /// What was read: `chunk`, `manifest`, `name` or `mount`.
+    pub access: String,
+    /// The machine that read it.
+    pub host: String,
+    /// The process that read it.
+    pub process: u32,
+    /// Drawn for every version: no two versions of a record are equal.
+    #[serde(default)]
+    pub(crate) stamp: String,
+}
+
+/// Whether an alarm stands.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[serde(rename_all = "snake_case")]
+pub enum AlarmState {
+    /// Nothing is deleted.
+    Raised,
+    /// A person has looked into it.
+    Cleared,
+}
+
 /// `frazil.json`.
 #[derive(Serialize, Deserialize, Debug)]
 pub(crate) struct Marker {
@@ -63,16 +146,30 @@ pub enum RootState {
     Deleted,
 }
 
+impl fmt::Display for RootState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Active => "active",
+            Self::Retired => "retired",
+            Self::Expired => "expired",
+            Self::Deleted => "deleted",
+        })
+    }
+}
+
 /// `roots/<root>/state.json`.
-#[derive(Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, Serialize, Deserialize, Debug)]
 pub(crate) struct RootRecord {
     pub(crate) state: RootState,
+    /// How many states the root has had before: no two records of a root are equal.
+    #[serde(default)]
+    pub(crate) revision: u64,
 }
 
 /// What a name stands for: a manifest in a root.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Reference {
-    /// The root that holds the manifest and all its chunks.
+    /// The root where the manifest and all its chunks lie.
     #[serde(with = "as_text")]
     pub root: RootId,
     /// The manifest.
@@ -99,6 +196,41 @@ pub(crate) fn encode<T: Serialize>(path: &Path, record: T) -> Result<Bytes, Stor
         .map_err(|error| StoreError::Damaged { path: path.to_string(), reason: error.to_string() })?;
     text.push(b'\n');
     Ok(text.into())
+}
+
+/// A record as it was read.
+pub(crate) struct Found<T> {
+    pub(crate) record: T,
+    pub(crate) version: Version,
+    /// When it was written, by the store's clock, in milliseconds since 1970.
+    pub(crate) written_ms: i64,
+}
+
+/// The record at this path, which may be replaced; `None` if it is not there.
+pub(crate) async fn find<T: DeserializeOwned>(
+    objects: &Objects,
+    path: &Path,
+) -> Result<Option<Found<T>>, StoreError> {
+    match find_any(objects, path).await? {
+        Some(Found { record, version, written_ms }) => {
+            Ok(Some(Found { record: record?, version, written_ms }))
+        }
+        None => Ok(None),
+    }
+}
+
+/// The same, also if the record cannot be understood: it can be replaced all the same.
+pub(crate) async fn find_any<T: DeserializeOwned>(
+    objects: &Objects,
+    path: &Path,
+) -> Result<Option<Found<Result<T, StoreError>>>, StoreError> {
+    match objects.snapshot(path, MAX_RECORD_BYTES).await {
+        Ok(Snapshot { content, version, written_ms }) => {
+            Ok(Some(Found { record: decode(path, &content), version, written_ms }))
+        }
+        Err(StoreError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// The record at this path.
@@ -153,16 +285,43 @@ mod tests {
         let document = include_str!("../../../docs/FORMAT.md");
         let path = Path::from("a/record");
         let store_id = StoreId("5bd3a2e98f0c4a7db1c6e8f0a1b2c3d4".to_owned());
+        let alarm = Alarm {
+            state: AlarmState::Raised,
+            root: RootId::FIRST,
+            access: "chunk".to_owned(),
+            host: "worker-7".to_owned(),
+            process: 4711,
+            stamp: "c1b2a39485760f1e".to_owned(),
+        };
         let records = [
             encode(&path, Marker { store_id }).unwrap(),
-            encode(&path, RootRecord { state: RootState::Active }).unwrap(),
-            encode(&path, reference()).unwrap(),
+            encode(&path, RootRecord { state: RootState::Active, revision: 0 }).unwrap(),
+            encode(&path, name(Some(RootId::from_number(2)))).unwrap(),
+            encode(&path, alarm).unwrap(),
         ];
         for text in &records {
             let text = std::str::from_utf8(text).unwrap();
             assert!(document.contains(&format!("```json\n{text}```\n")), "docs/FORMAT.md lacks {text}");
         }
-        assert_eq!(decode::<Reference>(&path, &records[2]).unwrap(), reference());
+        let read = decode::<NameRecord>(&path, &records[2]).unwrap();
+        assert_eq!(read.reference(&path).unwrap(), Some(reference()));
+        assert_eq!(read.claim(&path).unwrap(), Some(RootId::from_number(2)));
+    }
+
+    fn name(claim: Option<RootId>) -> NameRecord {
+        NameRecord {
+            stamp: "0f1e2d3c4b5a6978".to_owned(),
+            ..NameRecord::new(Some(reference()), claim).unwrap()
+        }
+    }
+
+    #[test]
+    fn half_a_reference_is_damage_and_no_reference_is_nobody() {
+        let path = Path::from("names/default/app");
+        let whole = name(None);
+        assert!(NameRecord { root: None, ..whole.clone() }.reference(&path).is_err());
+        assert!(NameRecord { manifest: Some("abab".to_owned()), ..whole.clone() }.reference(&path).is_err());
+        assert_eq!(NameRecord { root: None, manifest: None, ..whole }.reference(&path).unwrap(), None);
     }
 
     #[test]

@@ -11,10 +11,8 @@ use crate::objects::{Objects, Put};
 use crate::observed::Record;
 use crate::record::{self, Marker, RootRecord};
 use crate::requests::Requests;
+use crate::roots::watch::RootWatch;
 use crate::{RequestCounts, RootState, StoreError, StoreId, StoreLocation, backend, layout};
-
-/// The most roots that are looked at. A store grows a root every few weeks at the most.
-const MAX_ROOTS: usize = 4096;
 
 /// How to open a store.
 #[derive(Clone, Default, Debug)]
@@ -49,6 +47,7 @@ struct Inner {
     id: StoreId,
     objects: Objects,
     requests: Arc<Requests>,
+    watch: RootWatch,
 }
 
 impl Store {
@@ -67,7 +66,8 @@ impl Store {
             let reason = "its store id is not 32 hexadecimal digits".to_owned();
             return Err(StoreError::Damaged { path: layout::marker().to_string(), reason });
         }
-        Ok(Self(Arc::new(Inner { location: location.clone(), id: marker.store_id, objects, requests })))
+        let (location, id) = (location.clone(), marker.store_id);
+        Ok(Self(Arc::new(Inner { location, id, objects, requests, watch: RootWatch::default() })))
     }
 
     /// Makes a store at the location, with one active root, and opens it. When there is one already, or when
@@ -103,13 +103,8 @@ impl Store {
 
     /// Every root and its state, in the order of their numbers.
     pub async fn roots(&self) -> Result<Vec<(RootId, RootState)>, StoreError> {
-        let directories = self.objects().directories(&layout::roots()).await?;
-        let mut roots = Vec::new();
-        for root in directories.iter().filter_map(layout::root_of).take(MAX_ROOTS) {
-            roots.push((root, self.root_state(root).await?));
-        }
-        roots.sort_by_key(|(root, _)| *root);
-        Ok(roots)
+        let statuses = self.root_statuses().await?;
+        Ok(statuses.into_iter().map(|status| (status.root, status.state)).collect())
     }
 
     /// The state of a root.
@@ -135,6 +130,33 @@ impl Store {
     pub(crate) fn objects(&self) -> &Objects {
         &self.0.objects
     }
+
+    pub(crate) fn watch(&self) -> &RootWatch {
+        &self.0.watch
+    }
+
+    /// A store in whatever this is, with a first root.
+    #[cfg(test)]
+    pub(crate) async fn over(inner: Arc<dyn object_store::ObjectStore>) -> Result<Self, StoreError> {
+        let requests = Arc::<Requests>::default();
+        let record = Record { requests: Arc::clone(&requests), log: None };
+        let observed = || -> Arc<dyn object_store::ObjectStore> {
+            Arc::new(crate::observed::Observed::new(Arc::clone(&inner), record.clone()))
+        };
+        let objects = Objects {
+            plain: observed(),
+            durable: observed(),
+            once: observed(),
+            stall: None,
+            barrier: crate::barrier::Barrier::not_needed(),
+            leftovers: None,
+            exclusion: None,
+        };
+        create(&objects).await?;
+        let location = StoreLocation::directory("/simulated")?;
+        let id = record::read::<Marker>(&objects, &layout::marker()).await?.store_id;
+        Ok(Self(Arc::new(Inner { location, id, objects, requests, watch: RootWatch::default() })))
+    }
 }
 
 impl fmt::Display for Store {
@@ -146,7 +168,7 @@ impl fmt::Display for Store {
 /// Writes what makes a store, the marker last: until it is there, nothing is.
 async fn create(objects: &Objects) -> Result<(), StoreError> {
     let state = layout::root_state(RootId::FIRST);
-    let record = record::encode(&state, RootRecord { state: RootState::Active })?;
+    let record = record::encode(&state, RootRecord { state: RootState::Active, revision: 0 })?;
     objects.create(&state, record).await?;
     objects.barrier.pass().await?;
     let marker = layout::marker();

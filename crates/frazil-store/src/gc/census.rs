@@ -1,0 +1,131 @@
+//! A census: what every name of every tenant refers to, and claims to be about to refer to.
+//!
+//! Invariant: for a root that was retired long enough before a census that its listing is not too late, the census has
+//! every name that refers to the root, or may yet come to. Whoever claims later sees that the root is retired.
+
+use frazil_format::RootId;
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::path::Path;
+
+use crate::mutation::{self, Mutation};
+use crate::objects::Version;
+use crate::record::{self, Found, NameRecord};
+use crate::roots::StoreTime;
+use crate::{ImageName, Reference, Store, StoreError, layout};
+
+/// References that are read at once.
+const CONCURRENT_READS: usize = 32;
+
+/// The most attempts to break one claim while its record changes.
+const MAX_ATTEMPTS: u32 = 16;
+
+/// One name.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) path: Path,
+    pub(super) tenant: String,
+    pub(super) name: ImageName,
+    pub(super) reference: Option<Reference>,
+    pub(super) claim: Option<RootId>,
+    version: Version,
+}
+
+impl Entry {
+    pub(super) fn refers_to(&self, root: RootId) -> bool {
+        self.reference.is_some_and(|reference| reference.root == root)
+    }
+
+    pub(super) fn claims(&self, root: RootId) -> bool {
+        self.claim == Some(root)
+    }
+
+    /// The name with its tenant, for people.
+    pub(super) fn title(&self) -> String {
+        format!("{} of tenant {}", self.name, self.tenant)
+    }
+}
+
+/// All names.
+#[derive(Debug)]
+pub(super) struct Census {
+    /// When it began.
+    pub(super) taken: StoreTime,
+    /// In the order of their paths.
+    pub(super) entries: Vec<Entry>,
+    /// Records that cannot be understood. They may refer to anything, so while there is one no root expires.
+    pub(super) damaged: Vec<String>,
+}
+
+impl Census {
+    pub(super) async fn take(store: &Store) -> Result<Self, StoreError> {
+        let taken = store.time().await?;
+        let listed: Vec<_> = match store.objects().below(&layout::all_names()).try_collect::<Vec<_>>().await {
+            Err(StoreError::NotFound { .. }) => Vec::new(),
+            listed => listed?,
+        };
+        let mut paths: Vec<Path> = listed.into_iter().map(|listed| listed.path).collect();
+        paths.sort();
+        let reads = paths.into_iter().filter_map(|path| {
+            let (tenant, name) = layout::owner_of(&path)?;
+            Some(read(store, path, tenant, name))
+        });
+        let mut census = Self { taken, entries: Vec::new(), damaged: Vec::new() };
+        let mut reads = stream::iter(reads).buffered(CONCURRENT_READS);
+        while let Some(read) = reads.next().await {
+            match read {
+                Ok(Some(entry)) => census.entries.push(entry),
+                Ok(None) => {}
+                Err(StoreError::Damaged { path, reason }) => {
+                    census.damaged.push(format!("{path} is damaged: {reason}"));
+                }
+                Err(error @ StoreError::UnknownFormat { .. }) => census.damaged.push(error.to_string()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(census)
+    }
+
+    /// Breaks every claim on a root that is not active, and takes in what came of those that were faster.
+    pub(super) async fn break_claims(&mut self, store: &Store, root: RootId) -> Result<(), StoreError> {
+        if mutation::is(Mutation::ClaimsStay) {
+            return Ok(());
+        }
+        for entry in self.entries.iter_mut().filter(|entry| entry.claims(root)) {
+            for _ in 0..MAX_ATTEMPTS {
+                if !entry.claims(root) {
+                    break;
+                }
+                if store.break_claim(&entry.path, entry.reference, &entry.version).await? {
+                    tracing::info!(path = %entry.path, %root, "broke a claim");
+                }
+                let (path, tenant, name) = (entry.path.clone(), entry.tenant.clone(), entry.name.clone());
+                match read(store, path, tenant, name).await? {
+                    Some(now) => *entry = now,
+                    None => (entry.reference, entry.claim) = (None, None),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How many names refer to a root or claim it, and one of them.
+    pub(super) fn users(&self, root: RootId) -> Option<(usize, String)> {
+        let mut users = self.entries.iter().filter(|entry| entry.refers_to(root) || entry.claims(root));
+        let first = users.next()?;
+        Some((1 + users.count(), first.title()))
+    }
+}
+
+async fn read(
+    store: &Store,
+    path: Path,
+    tenant: String,
+    name: ImageName,
+) -> Result<Option<Entry>, StoreError> {
+    // A name that goes away while it is counted is not there.
+    let Some(Found { record, version, .. }) = record::find::<NameRecord>(store.objects(), &path).await? else {
+        return Ok(None);
+    };
+    let (reference, claim) = (record.reference(&path)?, record.claim(&path)?);
+    Ok(Some(Entry { path, tenant, name, reference, claim, version }))
+}
