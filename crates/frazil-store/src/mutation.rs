@@ -3,7 +3,6 @@
 
 /// A rule of the protocol that is not kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[cfg_attr(not(test), expect(dead_code, reason = "named where the rule is, and set in tests alone"))]
 pub(crate) enum Mutation {
     /// A publisher does not look at the root's state after its claim.
     NoFence,

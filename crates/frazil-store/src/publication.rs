@@ -46,7 +46,7 @@ impl Store {
                 Some(Found { record, version, .. }) => (readable(record, path, from)?, Some(version)),
                 None => (None, None),
             };
-            if current == Some(to) {
+            if from.is_some() && current == Some(to) {
                 return Ok(Moved::Done);
             }
             if from.is_some() && current != from {

@@ -52,6 +52,11 @@ impl StoreTime {
         Self(ms)
     }
 
+    /// How long before this another time was; nothing if it is later.
+    pub fn since_time(self, earlier: Self) -> Duration {
+        self.since(earlier.0)
+    }
+
     pub(crate) const fn ms(self) -> i64 {
         self.0
     }

@@ -77,7 +77,7 @@ fn of_store(error: &StoreError) -> Option<String> {
         StoreError::Io { source, .. } if source.kind() == ErrorKind::StorageFull => {
             "make room, and convert again: what is there is not written twice".to_owned()
         }
-        _ => return None,
+        error => return error.hint().map(str::to_owned),
     })
 }
 

@@ -11,7 +11,8 @@ use frazil_cache::host::{Catalog, Freshness, HostCache, HostCacheOptions};
 use frazil_format::{Manifest, SealedManifest, wrap_context};
 use frazil_mount::{Image, ImageOptions};
 use frazil_store::{
-    ImageName, KeyProvider, Keyring, PlainHttp, Reference, Store, StoreError, StoreLocation, StoreOptions,
+    ImageName, KeyProvider, Keyring, PlainHttp, ROOT_WATCH_WINDOW, Reference, Store, StoreError,
+    StoreLocation, StoreOptions,
 };
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::runtime::{Handle, Runtime};
@@ -123,15 +124,13 @@ pub(crate) async fn open_manifest(
     keys: &Keyring,
 ) -> Result<Manifest> {
     let geometry = sealed.geometry();
-    if (geometry.tenant.as_str(), geometry.name.as_str()) != (TENANT, name.as_str())
-        || geometry.root != reference.root
-    {
+    // The root that the manifest says is where it was converted; where it lies now, the reference says.
+    if (geometry.tenant.as_str(), geometry.name.as_str()) != (TENANT, name.as_str()) {
         return Err(anyhow!(
-            "the name {name} of tenant {TENANT} in root {} leads to the manifest of {} of tenant {} in root {}",
+            "the name {name} of tenant {TENANT} in root {} leads to the manifest of {} of tenant {}",
             reference.root,
             geometry.name,
-            geometry.tenant,
-            geometry.root
+            geometry.tenant
         ))
         .hint("somebody changed the reference in the store: convert the image again");
     }
@@ -203,11 +202,26 @@ impl Supply {
         }
     }
 
+    fn catalog(&self) -> Arc<dyn Catalog> {
+        match self {
+            Self::Store(store) => Arc::new(store.clone()),
+            Self::HostCache(cache) => Arc::clone(cache) as Arc<dyn Catalog>,
+        }
+    }
+
     async fn tier(&self) -> Arc<dyn Tier> {
         match self {
             Self::Store(store) => Tiers::stack(Plan::default(), OriginStore::of(store)).await.tier,
             Self::HostCache(cache) => Arc::clone(cache) as Arc<dyn Tier>,
         }
+    }
+}
+
+/// Says for as long as this process serves an image that it does: whoever deletes its root is stopped by that.
+async fn in_use(catalog: Arc<dyn Catalog>, reference: Reference) {
+    loop {
+        catalog.in_use(reference.root, &reference.manifest).await;
+        tokio::time::sleep(ROOT_WATCH_WINDOW).await;
     }
 }
 
@@ -218,6 +232,8 @@ pub(crate) async fn image(supply: &Supply, keys: &Keyring, name: &str) -> Result
     let manifest = open_manifest(&name, &reference, &sealed, keys).await?;
     let config = manifest.config.clone();
     let sealed_bytes = manifest.chunks.iter().map(|chunk| u64::from(chunk.sealed_len)).sum();
-    let image = Image::new(manifest, supply.tier().await, Handle::current(), ImageOptions::default())?;
+    let options = ImageOptions { root: Some(reference.root), ..ImageOptions::default() };
+    let image = Image::new(manifest, supply.tier().await, Handle::current(), options)?;
+    tokio::spawn(in_use(supply.catalog(), reference));
     Ok(OpenImage { name, reference, config, sealed_bytes, image })
 }

@@ -35,6 +35,10 @@ pub trait Catalog: Debug + Display + Send + Sync {
 
     /// A manifest's bytes, which are those that the id names.
     async fn manifest(&self, root: RootId, id: &ManifestId) -> Result<Bytes, HostError>;
+
+    /// Says that an image is mounted, so that the store learns of it if its root is about to be deleted. To be said
+    /// at least once in every [`frazil_store::ROOT_WATCH_WINDOW`]. A catalog without a store has nobody to tell.
+    async fn in_use(&self, _root: RootId, _id: &ManifestId) {}
 }
 
 #[async_trait]
@@ -48,6 +52,10 @@ impl Catalog for Store {
     async fn manifest(&self, root: RootId, id: &ManifestId) -> Result<Bytes, HostError> {
         let read = Store::manifest(self, root, id).await;
         verified(id, read.map_err(|error| HostError::from_store(about(id), error))?)
+    }
+
+    async fn in_use(&self, root: RootId, _: &ManifestId) {
+        Store::in_use(self, root).await;
     }
 }
 

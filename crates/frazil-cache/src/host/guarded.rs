@@ -44,6 +44,10 @@ impl Catalog for Guarded {
     async fn manifest(&self, root: RootId, id: &ManifestId) -> Result<Bytes, HostError> {
         self.below.manifest(root, id).await
     }
+
+    async fn in_use(&self, root: RootId, id: &ManifestId) {
+        self.below.in_use(root, id).await;
+    }
 }
 
 impl fmt::Display for Guarded {

@@ -186,6 +186,10 @@ impl Catalog for KeptCatalog {
             Err(HostError::remark(about(id), ErrorClass::Transient, "the fetch ended without an answer"))
         })
     }
+
+    async fn in_use(&self, root: RootId, id: &ManifestId) {
+        self.below.in_use(root, id).await;
+    }
 }
 
 impl fmt::Display for KeptCatalog {

@@ -101,6 +101,12 @@ impl Catalog for LazyStore {
         let opened = self.look_up(|| about(id)).await?;
         opened.catalog.manifest(root, id).await
     }
+
+    async fn in_use(&self, root: RootId, id: &ManifestId) {
+        if let Ok(opened) = self.open().await {
+            opened.catalog.in_use(root, id).await;
+        }
+    }
 }
 
 impl fmt::Display for LazyStore {

@@ -205,6 +205,9 @@ impl Inner {
     }
 
     async fn manifest(&self, root: RootId, id: &ManifestId, offset: u64) -> Answer {
+        // Beside the answer: a store that is slow to say how its root is must not hold up a mount.
+        let (catalog, mounted) = (Arc::clone(&self.catalog), *id);
+        tokio::spawn(async move { catalog.in_use(root, &mounted).await });
         match self.catalog.manifest(root, id).await {
             Ok(bytes) => Answer::Manifest { len: bytes.len() as u64, piece: piece(&bytes, offset) },
             Err(error) => Answer::Error { class: error.class(), message: chain(&error) },

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use frazil_cache::Tier;
-use frazil_format::{Geometry, Manifest};
+use frazil_format::{Geometry, Manifest, RootId};
 use futures::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -28,20 +28,30 @@ pub struct ImageOptions {
     pub decoded_budget_bytes: u64,
     /// How long a read waits for one chunk before it fails with EIO.
     pub deadline: Duration,
+    /// The root where the chunks lie, as the image's reference says; the root that the image was converted in if
+    /// nothing is said.
+    pub root: Option<RootId>,
     /// Told of every first touch of a chunk.
     pub touch_listener: Option<Arc<dyn TouchListener>>,
 }
 
 impl Default for ImageOptions {
-    /// 32 MiB (the largest chunk is 2 MiB; two cores times a handful of streams), one minute, nobody told.
+    /// 32 MiB (the largest chunk is 2 MiB; two cores times a handful of streams), one minute, the root of the
+    /// conversion, nobody told.
     fn default() -> Self {
-        Self { decoded_budget_bytes: 32 << 20, deadline: Duration::from_secs(60), touch_listener: None }
+        Self {
+            decoded_budget_bytes: 32 << 20,
+            deadline: Duration::from_secs(60),
+            root: None,
+            touch_listener: None,
+        }
     }
 }
 
 /// An image that can be read at any offset.
 pub struct Image {
     pub(super) geometry: Geometry,
+    pub(super) root: RootId,
     pub(super) table: ChunkTable,
     pub(super) tier: Arc<dyn Tier>,
     pub(super) runtime: Handle,
@@ -71,6 +81,7 @@ impl Image {
         let table = ChunkTable::new(manifest)?;
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Ok(Arc::new(Self {
+            root: options.root.unwrap_or(geometry.root),
             geometry,
             touches: Touches::new(table.len(), options.touch_listener),
             table,

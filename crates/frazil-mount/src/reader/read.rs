@@ -160,7 +160,7 @@ impl Image {
 
     /// The sealed chunk, from the tier, within the deadline.
     async fn fetch(&self, chunk: &Chunk) -> Result<SealedChunk, ReadError> {
-        let wanted = Wanted { root: self.geometry.root, id: chunk.id, sealed_len: chunk.sealed_len };
+        let wanted = Wanted { root: self.root, id: chunk.id, sealed_len: chunk.sealed_len };
         add(&self.tally.requests, 1);
         let served = tokio::time::timeout(self.deadline, self.tier.get(&wanted))
             .await

@@ -104,16 +104,13 @@ pub(super) async fn layer_indexes(
     Ok(copied.into_iter().filter(|copied| *copied).count() as u64)
 }
 
-async fn layer_index(
-    store: &Store,
-    path: Path,
-    target: &Target,
-    intent: Intent,
-) -> Result<bool, StoreError> {
+async fn layer_index(store: &Store, path: Path, target: &Target, intent: Intent) -> Result<bool, StoreError> {
     let Some(id) = layout::layer_index_of(&path) else { return Ok(false) };
     let bytes = match store.objects().read(&path, MAX_LAYER_INDEX_BYTES).await {
         Ok(bytes) => bytes,
-        Err(error) if matches!(error.class(), ErrorClass::NotFound | ErrorClass::Corrupt) => return Ok(false),
+        Err(error) if matches!(error.class(), ErrorClass::NotFound | ErrorClass::Corrupt) => {
+            return Ok(false);
+        }
         Err(error) => return Err(error),
     };
     // One that is damaged is not worth it.

@@ -123,7 +123,8 @@ async fn read(
     name: ImageName,
 ) -> Result<Option<Entry>, StoreError> {
     // A name that goes away while it is counted is not there.
-    let Some(Found { record, version, .. }) = record::find::<NameRecord>(store.objects(), &path).await? else {
+    let Some(Found { record, version, .. }) = record::find::<NameRecord>(store.objects(), &path).await?
+    else {
         return Ok(None);
     };
     let (reference, claim) = (record.reference(&path)?, record.claim(&path)?);

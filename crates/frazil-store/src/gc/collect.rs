@@ -180,9 +180,11 @@ impl Collection<'_> {
         }
         for status in self.of_state(RootState::Deleted) {
             // Deleted just now, or before: what a deletion that was cut short, or a late writer, left.
-            let is_done = self.report.steps.iter().any(
-                |step| matches!(step, Step::Delete(deletion) if deletion.root == status.root),
-            );
+            let is_done = self
+                .report
+                .steps
+                .iter()
+                .any(|step| matches!(step, Step::Delete(deletion) if deletion.root == status.root));
             if !is_done && !delete::is_swept(self.store, status.root).await? {
                 self.delete_one(census, status).await?;
             }
@@ -199,7 +201,11 @@ impl Collection<'_> {
         };
         match permitted {
             Ok(()) => {}
-            Err(error @ (StoreError::AlarmStands { .. } | StoreError::RootInUse { .. } | StoreError::Damaged { .. })) => {
+            Err(
+                error @ (StoreError::AlarmStands { .. }
+                | StoreError::RootInUse { .. }
+                | StoreError::Damaged { .. }),
+            ) => {
                 self.blocked(root, "delete", &error);
                 return Ok(());
             }

@@ -29,8 +29,7 @@ const JOURNAL: &str = "deletions";
 
 /// What a deletion of the root would delete, image by image.
 pub(super) async fn plan(store: &Store, root: RootId) -> Result<Deletion, StoreError> {
-    let mut plan =
-        Deletion { root, images: Vec::new(), objects: 0, bytes: 0, unreferenced_bytes: 0 };
+    let mut plan = Deletion { root, images: Vec::new(), objects: 0, bytes: 0, unreferenced_bytes: 0 };
     let mut chunks = HashMap::<ChunkId, u64>::new();
     let mut manifests = Vec::new();
     let mut listing = store.objects().below(&layout::root(root));
@@ -100,7 +99,8 @@ pub(super) async fn sweep(store: &Store, root: RootId, policy: &Policy) -> Resul
             let is_last = next.is_none();
             batch.extend(next.filter(|listed| listed.path != layout::root_state(root)));
             if !batch.is_empty() && (is_last || batch.len() >= BATCH) {
-                delete_batch(store, root, policy, std::mem::take(&mut batch), &mut done, &mut journal).await?;
+                delete_batch(store, root, policy, std::mem::take(&mut batch), &mut done, &mut journal)
+                    .await?;
             }
             if is_last {
                 break;

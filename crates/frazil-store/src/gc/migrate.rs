@@ -114,7 +114,7 @@ async fn migrate_group(
         let from = entry.reference?;
         Some(async move {
             let manifest = manifest(store, from).await?;
-            Ok::<_, StoreError>(Traveller { entry: &mut **entry, from, manifest })
+            Ok::<_, StoreError>(Traveller { entry, from, manifest })
         })
     });
     let mut travellers: Vec<Traveller<'_>> =
@@ -165,11 +165,7 @@ async fn manifest(store: &Store, reference: Reference) -> Result<Result<SealedMa
 }
 
 /// The image's line in the plan; adds the chunks that have to be copied for it.
-fn account(
-    traveller: &Traveller<'_>,
-    target: &Target,
-    wanted: &mut BTreeMap<ChunkId, u64>,
-) -> ImageBytes {
+fn account(traveller: &Traveller<'_>, target: &Target, wanted: &mut BTreeMap<ChunkId, u64>) -> ImageBytes {
     let (mut bytes, mut own_bytes) = (0_u64, 0_u64);
     let mut seen = HashSet::new();
     let chunks = traveller.manifest.as_ref().map(SealedManifest::chunks).unwrap_or_default();
@@ -221,8 +217,11 @@ async fn copy_chunk(store: &Store, from: RootId, to: RootId, id: &ChunkId) -> Re
         Err(StoreError::NotFound { .. }) => return Err(StoreError::ChunkNotFound { root: from, id: *id }),
         read => read?,
     };
-    let chunk = SealedChunk::verify(id, bytes)
-        .map_err(|source| StoreError::CorruptChunk { root: from, id: *id, source })?;
+    let chunk = SealedChunk::verify(id, bytes).map_err(|source| StoreError::CorruptChunk {
+        root: from,
+        id: *id,
+        source,
+    })?;
     store.put_chunk(to, id, &chunk).await.map(drop)
 }
 

@@ -6,12 +6,14 @@ mod completions;
 mod container;
 mod convert;
 mod export;
+mod gc;
 mod images;
 mod init;
 mod inspect;
 mod man;
 mod mount;
 mod rm;
+mod root;
 mod run;
 mod sandbox_probe;
 mod stats;
@@ -37,6 +39,8 @@ pub(crate) enum Command {
     Verify(verify::Args),
     Export(export::Args),
     Rm(rm::Args),
+    Root(root::Args),
+    Gc(gc::Args),
     Cached(cached::Args),
     Stats(stats::Args),
     Completions(completions::Args),
@@ -63,6 +67,8 @@ impl Command {
             Self::Verify(args) => verify::execute(&args, global),
             Self::Export(args) => export::execute(&args, global),
             Self::Rm(args) => rm::execute(&args, global),
+            Self::Root(args) => root::execute(&args, global),
+            Self::Gc(args) => gc::execute(&args, global),
             Self::Cached(args) => cached::execute(&args, global),
             Self::Stats(args) => stats::execute(&args, global),
             Self::Completions(args) => completions::execute(&args),

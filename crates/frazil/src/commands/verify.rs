@@ -79,8 +79,9 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
         let against = match &args.against {
             None => None,
             Some(spec) => {
+                let options = ImageOptions { root: Some(reference.root), ..ImageOptions::default() };
                 let source = source::open(spec, &args.conversion.source_options()).await?;
-                let image = Image::new(manifest, tier, Handle::current(), ImageOptions::default())?;
+                let image = Image::new(manifest, tier, Handle::current(), options)?;
                 let (platform, limit) = (args.conversion.platform(), args.conversion.max_image_bytes());
                 Some(verify::against_source(Arc::new(Space(image)), source.as_ref(), &platform, limit).await?)
             }

@@ -1,0 +1,185 @@
+//! `frazil gc`: storage back, without losing what anybody needs.
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+use clap::Subcommand;
+use frazil_store::gc::{self, Deletion, ImageBytes, Intent, Migration, Policy, Report, Step};
+
+use crate::age::Age;
+use crate::cli::Global;
+use crate::exit::Exit;
+use crate::output::{self, Table, bytes, note};
+use crate::wiring::{self, Absent};
+
+/// Reclaim storage: let roots get on in their lives
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Make, retire, migrate, expire and delete roots, as far as their ages allow
+    ///
+    /// To be run now and then, say once an hour, on any machine, on several too. It can be killed at any time; the
+    /// next run goes on. Ends with 1 if there is something for a person to look at.
+    Run(Box<RunArgs>),
+    /// Say that the alarm was looked into: deletion goes on after a while, unless it is raised again
+    ClearAlarm,
+}
+
+/// The policy.
+#[derive(clap::Args, Debug)]
+struct RunArgs {
+    /// Print what would be done, with bytes for each image, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+
+    /// Make a new root when the youngest active one is so old
+    #[arg(long, value_name = "AGE", default_value_t = Age(Policy::default().new_after))]
+    new_after: Age,
+
+    /// Retire an active root when there has been a younger one for so long
+    #[arg(long, value_name = "AGE", default_value_t = Age(Policy::default().retire_after))]
+    retire_after: Age,
+
+    /// Expire a root that was retired so long ago
+    #[arg(long, value_name = "AGE", default_value_t = Age(Policy::default().expire_after))]
+    expire_after: Age,
+
+    /// Delete a root that expired so long ago
+    #[arg(long, value_name = "AGE", default_value_t = Age(Policy::default().delete_after))]
+    delete_after: Age,
+
+    /// Delete nothing for so long after an alarm was cleared
+    #[arg(long, value_name = "AGE", default_value_t = Age(Policy::default().quiet))]
+    quiet_after_alarm: Age,
+
+    /// Delete so many objects in a second, at the most
+    #[arg(long, value_name = "NUMBER", default_value_t = Policy::default().deletions_per_second)]
+    rate: u32,
+}
+
+impl RunArgs {
+    fn policy(&self) -> Policy {
+        Policy {
+            new_after: self.new_after.0,
+            retire_after: self.retire_after.0,
+            expire_after: self.expire_after.0,
+            delete_after: self.delete_after.0,
+            quiet: self.quiet_after_alarm.0,
+            deletions_per_second: self.rate,
+        }
+    }
+}
+
+/// Does it.
+pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
+    wiring::runtime()?.block_on(async {
+        let store = wiring::store(global, Absent::Refuse).await?;
+        match &args.command {
+            Command::Run(args) => {
+                let intent = if args.dry_run { Intent::Plan } else { Intent::Run };
+                let report = gc::collect(&store, &args.policy(), intent).await?;
+                if args.json {
+                    output::json(&report)?;
+                } else {
+                    output::print(&in_words(&report, intent))?;
+                }
+                Ok(if report.problems.is_empty() { Exit::SUCCESS } else { Exit::FAILURE })
+            }
+            Command::ClearAlarm => {
+                match store.clear_alarm().await? {
+                    Some(alarm) => output::print(&format!(
+                        "cleared: root {} was read by process {} on {} (a {})\n",
+                        alarm.root, alarm.process, alarm.host, alarm.access
+                    ))?,
+                    None if global.quiet == 0 => note("no alarm stands"),
+                    None => {}
+                }
+                Ok(Exit::SUCCESS)
+            }
+        }
+    })
+}
+
+fn in_words(report: &Report, intent: Intent) -> String {
+    let mut text = String::new();
+    for step in &report.steps {
+        text += &step_in_words(step, intent);
+    }
+    if report.steps.is_empty() {
+        text += "nothing to do\n";
+    }
+    for problem in &report.problems {
+        let _ = writeln!(text, "look at this: {problem}");
+    }
+    text
+}
+
+fn step_in_words(step: &Step, intent: Intent) -> String {
+    match step {
+        Step::New { root } => format!("make root {root}\n"),
+        Step::Retire { root } => format!("retire root {root}\n"),
+        Step::Migrate(migration) => migration_in_words(migration, intent),
+        Step::Expire { root } => format!("expire root {root}\n"),
+        Step::Delete(deletion) => deletion_in_words(deletion, intent),
+        Step::Wait { root, next, in_s } => format!("root {root}: {next} in {}\n", roughly(*in_s)),
+        Step::Blocked { root, next, .. } => format!("root {root}: {next} is due, and is not done\n"),
+    }
+}
+
+fn migration_in_words(migration: &Migration, intent: Intent) -> String {
+    let Migration { from, to, images, layer_indexes, chunks, bytes: sealed } = migration;
+    let mut text = format!(
+        "copy {} images from root {from} to root {to}: {chunks} chunks ({}), {layer_indexes} layer indexes\n",
+        images.len(),
+        bytes(*sealed)
+    );
+    if intent == Intent::Plan {
+        text += &image_table(images, "TO COPY");
+    }
+    text
+}
+
+/// A deletion, or its plan.
+pub(super) fn deletion_in_words(deletion: &Deletion, intent: Intent) -> String {
+    let Deletion { root, images, objects, bytes: deleted, unreferenced_bytes } = deletion;
+    let mut text = format!("delete root {root}: {objects} objects ({})\n", bytes(*deleted));
+    if intent == Intent::Plan {
+        text += &image_table(images, "TO DELETE");
+        if *unreferenced_bytes > 0 {
+            let _ = writeln!(text, "  {} of chunks that no manifest of it needs", bytes(*unreferenced_bytes));
+        }
+    }
+    text
+}
+
+fn image_table(images: &[ImageBytes], what: &str) -> String {
+    let mut table = Table::new(&["  TENANT", "NAME", "MANIFEST", "BYTES", what]);
+    for image in images {
+        table.row(vec![
+            format!("  {}", image.tenant),
+            image.name.clone(),
+            image.manifest.get(..12).unwrap_or_default().to_owned(),
+            bytes(image.bytes),
+            image.broken.clone().unwrap_or_else(|| bytes(image.own_bytes)),
+        ]);
+    }
+    if images.is_empty() { String::new() } else { table.render() }
+}
+
+/// Seconds, in the largest unit of which there are two.
+fn roughly(seconds: u64) -> String {
+    let units = [("days", 86_400), ("hours", 3600), ("minutes", 60)];
+    match units.into_iter().find(|(_, len)| seconds / len >= 2) {
+        Some((unit, len)) => format!("{} {unit}", seconds / len),
+        None => format!("{seconds} seconds"),
+    }
+}
