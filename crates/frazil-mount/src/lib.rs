@@ -24,7 +24,8 @@ pub use error::MountError;
 pub use export::{Exported, export};
 pub use mount::{Face, MountOptions, Mounted, Probe, mount, probe, unmount};
 pub use reader::{
-    AddressSpace, ChunkIndex, Counters, Image, ImageError, ImageOptions, ReadError, TouchListener,
+    AddressSpace, ChunkIndex, Counters, Image, ImageError, ImageOptions, Place, PrefetchCounts,
+    PrefetchHandle, ReadError, RunCounts, Source, Supplied, TouchListener,
 };
 
 /// What the integration tests build images with, for the tests of what is not public.

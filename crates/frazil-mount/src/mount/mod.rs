@@ -47,6 +47,7 @@ pub async fn mount(image: &Arc<Image>, dir: &Path, options: &MountOptions) -> Re
         move || place::check(&dir)
     })
     .await?;
+    image.prefetch_metadata();
     let serving = match options.face {
         Face::Tree => mount_tree(image, &dir, &options.name).await?,
         Face::Erofs => mount_block(image, &dir, &options.name).await?,

@@ -14,6 +14,8 @@ pub(super) struct ChunkTable {
     chunks: Vec<Chunk>,
     keys: Vec<ChunkKey>,
     image_len: u64,
+    /// The chunks behind the metadata area and behind each layer.
+    area_ends: Vec<usize>,
 }
 
 /// A part of a range that comes from one place.
@@ -54,7 +56,12 @@ impl ChunkTable {
                 _ => return Err(ImageError::Misplaced { chunk: chunk.id, offset: chunk.offset }),
             }
         }
-        Ok(Self { chunks, keys, image_len: geometry.image_len })
+        let ends = geometry.layers.iter().map(|layer| layer.offset.saturating_add(layer.len));
+        let area_ends = std::iter::once(geometry.metadata_len)
+            .chain(ends)
+            .map(|end| chunks.partition_point(|chunk| chunk.offset < end))
+            .collect();
+        Ok(Self { chunks, keys, image_len: geometry.image_len, area_ends })
     }
 
     /// The length of the image in bytes.
@@ -71,6 +78,22 @@ impl ChunkTable {
     pub(super) fn get(&self, index: ChunkIndex) -> Option<(&Chunk, &ChunkKey)> {
         let at = index.as_usize();
         Some((self.chunks.get(at)?, self.keys.get(at)?))
+    }
+
+    /// The length of a chunk in bytes; nothing if there is none.
+    pub(super) fn len_of(&self, index: usize) -> u64 {
+        self.chunks.get(index).map_or(0, |chunk| u64::from(chunk.len))
+    }
+
+    /// Where the metadata area, or the layer, ends that this chunk is in: the chunk behind it.
+    pub(super) fn area_end(&self, index: usize) -> usize {
+        let area = self.area_ends.partition_point(|end| *end <= index);
+        self.area_ends.get(area).copied().unwrap_or(self.chunks.len())
+    }
+
+    /// The chunks of the metadata area.
+    pub(super) fn metadata(&self) -> std::ops::Range<usize> {
+        0..self.area_ends.first().copied().unwrap_or_default()
     }
 
     /// The pieces of `len` bytes at `offset`, in order, cut at the end of the image.

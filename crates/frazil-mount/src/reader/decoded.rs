@@ -1,61 +1,52 @@
 //! Decoded chunks in memory, within a byte budget.
 //!
-//! The kernel's page cache keeps what was read; this cache only bridges the requests that one chunk is read in
-//! (EROFS asks for 128 KiB at a time) and the neighbours that share a chunk, so it is small.
+//! The kernel's page cache keeps what was read; this only bridges the requests that one chunk is read in (EROFS asks
+//! for 128 KiB at a time) and the neighbours that share a chunk. So a chunk of which every block was read is spare:
+//! it goes before any of which something is still to be read, and only a few of them are kept at all.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
-use quick_cache::sync::{Cache, DefaultLifecycle};
-use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
 use super::ChunkIndex;
+use super::coverage::Coverage;
+use super::shelf::{Shelf, Worth};
 
-/// The expected size of a decoded chunk, in bytes; it only sizes tables.
-const CHUNK_LEN_TYPICAL: u64 = 128 << 10;
+/// Of the budget, one part in so many is for chunks that were read to their end.
+const SPARE_SHARE: u64 = 4;
 
+/// A decoded chunk, and how much of it was read.
 #[derive(Clone)]
-struct ByLen;
-
-impl Weighter<ChunkIndex, Bytes> for ByLen {
-    fn weight(&self, _: &ChunkIndex, chunk: &Bytes) -> u64 {
-        chunk.len() as u64
-    }
+pub(super) struct Opened {
+    pub(super) bytes: Bytes,
+    pub(super) coverage: Arc<Coverage>,
 }
 
 /// The decoded chunks of one image.
-pub(super) struct Decoded(Cache<ChunkIndex, Bytes, ByLen>);
+pub(super) struct Decoded(Shelf<Opened>);
 
 impl Decoded {
     /// A cache that holds at most `budget_bytes` of decoded chunks.
     pub(super) fn new(budget_bytes: u64) -> Self {
-        let items = (budget_bytes / CHUNK_LEN_TYPICAL).max(16) as usize;
-        // One shard: a budget split over many would refuse every chunk that is larger than its part.
-        let options = OptionsBuilder::new()
-            .shards(1)
-            .estimated_items_capacity(items)
-            .weight_capacity(budget_bytes)
-            .build();
-        let cache = match options {
-            Ok(options) => Cache::with_options(
-                options,
-                ByLen,
-                DefaultHashBuilder::default(),
-                DefaultLifecycle::default(),
-            ),
-            // Only a missing capacity can be wrong with the options, and both are given.
-            Err(_) => Cache::with_weighter(items, budget_bytes, ByLen),
-        };
-        Self(cache)
+        Self(Shelf::new(budget_bytes, budget_bytes / SPARE_SHARE))
     }
 
-    pub(super) fn get(&self, index: ChunkIndex) -> Option<Bytes> {
-        self.0.get(&index)
+    pub(super) fn get(&self, index: ChunkIndex) -> Option<Opened> {
+        self.0.get(index)
     }
 
     pub(super) fn contains(&self, index: ChunkIndex) -> bool {
-        self.0.contains_key(&index)
+        self.0.contains(index)
     }
 
-    pub(super) fn insert(&self, index: ChunkIndex, chunk: Bytes) {
-        self.0.insert(index, chunk);
+    /// Keeps a chunk; gives those that had to go although something of them was still to be read.
+    pub(super) fn insert(&self, index: ChunkIndex, chunk: Opened) -> Vec<ChunkIndex> {
+        let len = chunk.bytes.len() as u64;
+        self.0.insert(index, chunk, len, Worth::Dear)
+    }
+
+    /// All of it was read.
+    pub(super) fn has_served(&self, index: ChunkIndex) {
+        self.0.spare(index);
     }
 }

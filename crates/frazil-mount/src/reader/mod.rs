@@ -1,24 +1,31 @@
 //! The reader: an image's address space, readable at any offset.
 //!
 //! [`read`] is the read path, top to bottom; the other files are its nouns. Whatever is served was verified by
-//! its chunk id and opened with its own key; what cannot be had is an error of that read alone.
+//! its chunk id and opened with its own key; what cannot be had is an error of that read alone. [`prefetch`] says how
+//! chunks come before they are read.
 
 mod address_space;
 mod at_hand;
 mod chunk_table;
 mod complaints;
 mod counters;
+mod coverage;
 mod decoded;
 mod error;
 mod flights;
 mod image;
+mod prefetch;
 mod read;
+mod sealed;
+mod shelf;
+mod streams;
 mod touches;
 
 pub use address_space::AddressSpace;
 pub use counters::Counters;
 pub use error::{ImageError, ReadError};
-pub use image::{Image, ImageOptions};
+pub use image::{Image, ImageOptions, Place};
+pub use prefetch::{PrefetchCounts, PrefetchHandle, RunCounts, Source, Supplied};
 pub use touches::{ChunkIndex, TouchListener};
 
 pub(crate) use address_space::READ_LEN_MAX;

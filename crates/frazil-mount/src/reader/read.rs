@@ -2,28 +2,41 @@
 //!
 //! 1. the range is cut into pieces: zeros that no chunk covers, and parts of chunks;
 //! 2. a chunk that is decoded already answers at once ([`Image::try_with`] stops here);
-//! 3. else its readers share one flight;
-//! 4. the flight asks the tier for the sealed chunk, within the deadline;
-//! 5. opens it (decrypts, decompresses) on a thread that may take its time, not on the reactor;
-//! 6. keeps it decoded;
-//! 7. and every reader copies its part.
+//! 3. else its readers share one opening;
+//! 4. which takes the sealed chunk that was fetched ahead, or shares the one fetch of it;
+//! 5. a fetch asks the tier, within the deadline;
+//! 6. the chunk is opened (decrypted, decompressed) on a thread that may take its time, not on the reactor;
+//! 7. it is kept decoded;
+//! 8. every reader copies its part, and what reads front to back is fetched ahead of.
 //!
-//! A bad chunk fails the reads that need it and no other.
+//! A bad chunk fails the reads that need it and no other. Whoever reads goes before whatever is prefetched, and a
+//! prefetch that fails is no reader's failure.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use frazil_cache::Wanted;
+use frazil_cache::resilience::{Priority, Urgency};
 use frazil_format::{Chunk, SealedChunk, open_chunk};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 
 use super::chunk_table::Piece;
 use super::counters::add;
+use super::coverage::Coverage;
+use super::decoded::Opened;
+use super::flights::Flight;
+use super::prefetch::Source;
+use super::shelf::Worth;
 use super::{ChunkIndex, Image, READ_LEN_MAX, ReadError};
 
 /// Chunks of one read that are fetched at the same time.
 const CHUNKS_AT_ONCE_MAX: usize = 16;
+
+/// Prefetches that a reader joins and that fail under it, before it goes alone.
+const PREFETCHES_JOINED_MAX: usize = 2;
 
 static ZEROS: [u8; READ_LEN_MAX] = [0; READ_LEN_MAX];
 
@@ -40,14 +53,17 @@ impl Image {
         match (pieces.next(), pieces.next()) {
             (None, _) => Some(use_bytes(&[])),
             (Some(Piece::Zeros(len)), None) => Some(use_bytes(ZEROS.get(..len)?)),
-            (Some(Piece::Chunk(index, within)), None) => Some(use_bytes(self.at_hand(index)?.get(within)?)),
+            (Some(Piece::Chunk(index, within)), None) => {
+                Some(use_bytes(self.at_hand(index, &within)?.get(within)?))
+            }
             (Some(first), Some(second)) => SCRATCH.with_borrow_mut(|scratch| {
                 scratch.clear();
                 for piece in [first, second].into_iter().chain(pieces) {
                     match piece {
                         Piece::Zeros(len) => scratch.resize(scratch.len() + len, 0),
                         Piece::Chunk(index, within) => {
-                            scratch.extend_from_slice(self.at_hand(index)?.get(within)?);
+                            let chunk = self.at_hand(index, &within)?;
+                            scratch.extend_from_slice(chunk.get(within)?);
                         }
                     }
                 }
@@ -72,7 +88,7 @@ impl Image {
     pub async fn read(self: &Arc<Self>, offset: u64, len: usize) -> Result<Bytes, ReadError> {
         let pieces: Vec<Piece> = self.table.pieces(offset, len).collect();
         if let [Piece::Chunk(index, within)] = pieces.as_slice() {
-            return Ok(self.chunk(*index).await?.slice(within.clone()));
+            return Ok(self.chunk(*index, within).await?.slice(within.clone()));
         }
         let len = pieces.iter().map(Piece::len).sum();
         let whole = BytesMut::with_capacity(len);
@@ -90,109 +106,218 @@ impl Image {
             .map(BytesMut::freeze)
     }
 
-    /// Fetches and decodes the chunk behind `index` if it is not there yet; nobody waits and nothing counts as
-    /// touched.
-    pub(super) fn read_ahead(self: &Arc<Self>, index: ChunkIndex) {
-        if self.table.get(index).is_none() || self.decoded.contains(index) {
-            return;
-        }
-        let image = Arc::clone(self);
-        self.runtime.spawn(async move {
-            let flight = image.flights.join(index, || Arc::clone(&image).fly(index).boxed());
-            // A failure is told to the reader that needs the chunk, if one ever does.
-            let _ = image.flights.land(flight).await;
-        });
-    }
-
     async fn piece(self: &Arc<Self>, piece: Piece) -> Result<(usize, Option<Bytes>), ReadError> {
         match piece {
             Piece::Zeros(len) => Ok((len, None)),
-            Piece::Chunk(index, within) => Ok((within.len(), Some(self.chunk(index).await?.slice(within)))),
+            Piece::Chunk(index, within) => {
+                let chunk = self.chunk(index, &within).await?;
+                Ok((within.len(), Some(chunk.slice(within))))
+            }
         }
     }
 
-    /// A chunk that is decoded already.
-    fn at_hand(&self, index: ChunkIndex) -> Option<Bytes> {
+    /// A chunk that is decoded already, of which this part is read.
+    fn at_hand(&self, index: ChunkIndex, within: &Range<usize>) -> Option<Bytes> {
         let chunk = self.decoded.get(index)?;
-        self.touches.touch(index);
+        self.touch(index);
         add(&self.tally.cache_hits, 1);
-        Some(chunk)
+        self.served(index, &chunk, within);
+        Some(chunk.bytes)
     }
 
-    async fn chunk(self: &Arc<Self>, index: ChunkIndex) -> Result<Bytes, ReadError> {
-        if let Some(chunk) = self.at_hand(index) {
+    /// A chunk, of which this part is read.
+    async fn chunk(self: &Arc<Self>, index: ChunkIndex, within: &Range<usize>) -> Result<Bytes, ReadError> {
+        if let Some(chunk) = self.at_hand(index, within) {
             return Ok(chunk);
         }
-        self.touches.touch(index);
-        self.read_ahead_of_metadata(index);
-        let flight = self.flights.join(index, || Arc::clone(self).fly(index).boxed());
-        self.flights.land(flight).await
+        self.touch(index);
+        let _waiting = self.prefetches.reader();
+        let chunk = self.opened_for_reader(index).await?;
+        self.served(index, &chunk, within);
+        Ok(chunk.bytes)
     }
 
-    /// The metadata area is walked front to back more often than not, and a tree cannot be shown without it.
-    fn read_ahead_of_metadata(self: &Arc<Self>, index: ChunkIndex) {
-        let next = index.following();
-        if self.table.get(next).is_some_and(|(chunk, _)| chunk.offset < self.geometry.metadata_len) {
-            self.read_ahead(next);
+    fn touch(&self, index: ChunkIndex) {
+        self.touches.touch(index);
+        self.marks.read(index, || self.table.get(index).map_or(0, |(chunk, _)| u64::from(chunk.sealed_len)));
+    }
+
+    /// This part of a chunk is copied out: what was read whole need not be kept, and what comes next may be wanted.
+    fn served(&self, index: ChunkIndex, chunk: &Opened, within: &Range<usize>) {
+        let read = chunk.coverage.read(within);
+        if read.first {
+            self.read_ahead_of(index);
+        }
+        if read.last {
+            self.decoded.has_served(index);
+            self.sealed.remove(index);
         }
     }
 
-    /// One flight: fetch, open, keep.
-    async fn fly(self: Arc<Self>, index: ChunkIndex) -> Result<Bytes, ReadError> {
+    fn read_ahead_of(&self, index: ChunkIndex) {
+        let ahead = self.streams.touch(index, &self.table);
+        if !ahead.is_empty() {
+            self.prefetch(ahead.map(ChunkIndex::new), Source::ReadAhead).detach();
+        }
+    }
+
+    /// A chunk for somebody who waits. An opening that was begun ahead may have been given up on too early.
+    async fn opened_for_reader(self: &Arc<Self>, index: ChunkIndex) -> Result<Opened, ReadError> {
+        let demand = Urgency::new(Priority::Demand);
+        for _ in 0..PREFETCHES_JOINED_MAX {
+            let flight = self.open_once(index, &demand);
+            let began = flight.began;
+            match self.openings.land(flight).await {
+                Err(_) if began == Priority::Prefetch => {}
+                outcome => return outcome,
+            }
+        }
+        Arc::clone(self).fly(index, demand).await
+    }
+
+    /// A chunk, opened as urgently as this.
+    pub(super) async fn opened(
+        self: &Arc<Self>,
+        index: ChunkIndex,
+        urgency: &Urgency,
+    ) -> Result<Opened, ReadError> {
+        let flight = self.open_once(index, urgency);
+        self.openings.land(flight).await
+    }
+
+    fn open_once(self: &Arc<Self>, index: ChunkIndex, urgency: &Urgency) -> Flight<Opened> {
+        self.openings.join(index, urgency, |urgency| Arc::clone(self).fly(index, urgency).boxed())
+    }
+
+    /// One opening: the sealed chunk, the chunk, and where both are kept.
+    async fn fly(self: Arc<Self>, index: ChunkIndex, urgency: Urgency) -> Result<Opened, ReadError> {
         // Whoever asked may have done so just before an earlier flight landed.
         if let Some(chunk) = self.decoded.get(index) {
             return Ok(chunk);
         }
-        let Some((&chunk, _)) = self.table.get(index) else { return Err(ReadError::Stopped) };
-        let outcome = match self.fetch(&chunk).await {
-            Ok(sealed) => self.open(index, chunk, sealed).await,
-            Err(error) => Err(error),
+        let opened = match self.open_kept(index, &urgency).await {
+            Some(opened) => opened,
+            None => match self.fetched(index, &urgency).await {
+                Ok(sealed) => self.open(index, sealed, &urgency).await,
+                Err(error) => {
+                    add(&self.tally.errors, 1);
+                    return Err(error);
+                }
+            },
         };
-        match &outcome {
-            Ok(decoded) => {
-                add(&self.tally.decoded_bytes, decoded.len() as u64);
-                self.decoded.insert(index, decoded.clone());
+        match &opened {
+            Ok(chunk) => {
+                add(&self.tally.decoded_bytes, chunk.bytes.len() as u64);
+                for gone in self.decoded.insert(index, chunk.clone()) {
+                    self.throw_away(gone);
+                }
             }
             Err(_) => add(&self.tally.errors, 1),
         }
-        outcome
+        opened
+    }
+
+    /// Opens the sealed chunk that is kept here, if there is one that opens.
+    async fn open_kept(
+        self: &Arc<Self>,
+        index: ChunkIndex,
+        urgency: &Urgency,
+    ) -> Option<Result<Opened, ReadError>> {
+        let sealed = self.sealed.get(index)?;
+        match self.open(index, sealed, urgency).await {
+            Err(ReadError::Open { .. }) => {
+                self.sealed.remove(index);
+                None
+            }
+            opened => {
+                self.sealed.has_served(index);
+                Some(opened)
+            }
+        }
+    }
+
+    /// The sealed chunk, fetched once for all who want it.
+    pub(super) async fn fetched(
+        self: &Arc<Self>,
+        index: ChunkIndex,
+        urgency: &Urgency,
+    ) -> Result<SealedChunk, ReadError> {
+        let Some((&chunk, _)) = self.table.get(index) else { return Err(ReadError::Stopped) };
+        let fetch = |urgency| {
+            let image = Arc::clone(self);
+            async move {
+                // Whoever asked may have done so just before an earlier flight landed.
+                if let Some(sealed) = image.sealed.get(index) {
+                    return Ok(sealed);
+                }
+                let sealed = image.fetch(chunk, urgency).await?;
+                // Before the flight is over: a reader who comes then finds one or the other.
+                image.keep_ahead(index, &sealed);
+                Ok(sealed)
+            }
+            .boxed()
+        };
+        let flight = self.fetches.join(index, urgency, fetch);
+        let began = flight.began;
+        match self.fetches.land(flight).await {
+            // It was begun when nobody waited, and got the patience that nobody needs.
+            Err(_) if began == Priority::Prefetch && urgency.priority() == Priority::Demand => {
+                self.fetch(chunk, urgency.clone()).await
+            }
+            fetched => fetched,
+        }
     }
 
     /// The sealed chunk, from the tier, within the deadline.
-    async fn fetch(&self, chunk: &Chunk) -> Result<SealedChunk, ReadError> {
+    async fn fetch(&self, chunk: Chunk, urgency: Urgency) -> Result<SealedChunk, ReadError> {
         let wanted = Wanted { root: self.root, id: chunk.id, sealed_len: chunk.sealed_len };
         add(&self.tally.requests, 1);
-        let served = tokio::time::timeout(self.deadline, self.tier.get(&wanted))
-            .await
-            .map_err(|_| ReadError::Deadline {
-                chunk: chunk.id,
-                offset: chunk.offset,
-                deadline: self.deadline,
-            })?
-            .map_err(|source| ReadError::Fetch {
-                chunk: chunk.id,
-                offset: chunk.offset,
-                source: Arc::new(source),
-            })?;
-        add(&self.tally.sealed_bytes, served.chunk.len() as u64);
-        Ok(served.chunk)
+        let (started, began) = (Instant::now(), urgency.priority());
+        let fetch = urgency.scope(self.tier.get(&wanted));
+        let fetched = match tokio::time::timeout(self.deadline, fetch).await {
+            Ok(Ok(served)) => Ok(served),
+            Ok(Err(source)) => {
+                Err(ReadError::Fetch { chunk: chunk.id, offset: chunk.offset, source: Arc::new(source) })
+            }
+            Err(_) => {
+                Err(ReadError::Deadline { chunk: chunk.id, offset: chunk.offset, deadline: self.deadline })
+            }
+        };
+        match &fetched {
+            Ok(served) => {
+                add(&self.tally.sealed_bytes, served.chunk.len() as u64);
+                self.prefetches.answered(began, served.by, started.elapsed());
+            }
+            Err(_) => self.prefetches.failed(),
+        }
+        fetched.map(|served| served.chunk)
     }
 
-    /// The chunk itself. About 400 µs of zstd for 512 KiB: too long for a reactor thread.
+    /// The chunk itself. About 400 µs of zstd for 512 KiB: too long for a reactor thread. The sealed bytes stay while
+    /// there is room: a chunk that is read in parts may be pushed out in between.
     async fn open(
         self: &Arc<Self>,
         index: ChunkIndex,
-        chunk: Chunk,
         sealed: SealedChunk,
-    ) -> Result<Bytes, ReadError> {
-        let _core = self.cores.acquire().await.map_err(|_| ReadError::Stopped)?;
+        urgency: &Urgency,
+    ) -> Result<Opened, ReadError> {
+        let Some((&chunk, _)) = self.table.get(index) else { return Err(ReadError::Stopped) };
+        let core = self.cores.take(urgency.clone()).await.map_err(|_| ReadError::Stopped)?;
         let image = Arc::clone(self);
         let opening = self.runtime.spawn_blocking(move || {
             let (_, key) = image.table.get(index)?;
-            Some(open_chunk(&sealed, key, chunk.len))
+            let opened = open_chunk(&sealed, key, chunk.len);
+            drop(core);
+            if opened.is_ok() && !image.sealed.contains(index) {
+                image.sealed.insert(index, sealed, Worth::Spare);
+            }
+            Some(opened)
         });
         match opening.await {
-            Ok(Some(Ok(decoded))) => Ok(decoded.into()),
+            Ok(Some(Ok(bytes))) => {
+                let coverage = Arc::new(Coverage::new(bytes.len()));
+                Ok(Opened { bytes: bytes.into(), coverage })
+            }
             Ok(Some(Err(source))) => {
                 Err(ReadError::Open { chunk: chunk.id, offset: chunk.offset, source: Arc::new(source) })
             }

@@ -18,11 +18,6 @@ impl ChunkIndex {
     pub const fn as_usize(self) -> usize {
         self.0 as usize
     }
-
-    /// The chunk behind this one, if it exists.
-    pub(super) fn following(self) -> Self {
-        Self(self.0.saturating_add(1))
-    }
 }
 
 /// Told of the first read that needs a chunk, once per chunk and image. Called on the reading thread: an
@@ -57,6 +52,12 @@ impl Touches {
         if let Some(listener) = &self.listener {
             listener.first_touch(index);
         }
+    }
+
+    /// Whether a read needed this chunk.
+    pub(super) fn contains(&self, index: ChunkIndex) -> bool {
+        let word = self.seen.get(index.as_usize() / 64).map_or(0, |word| word.load(Ordering::Relaxed));
+        word & (1 << (index.as_usize() % 64)) != 0
     }
 
     /// How many different chunks were touched.

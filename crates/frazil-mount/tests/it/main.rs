@@ -12,6 +12,7 @@ mod export;
 mod laziness;
 mod lifecycle;
 mod places;
+mod prefetch;
 mod reading;
 mod semantics;
 mod stuck;

@@ -48,7 +48,8 @@ fn wait_until(what: &str, mut happens: impl FnMut() -> bool) {
 #[test]
 fn while_the_tier_is_stuck_cached_reads_go_on_and_blocked_programs_die_by_sigkill() {
     for face in FACES {
-        let mut mount = TestMount::new(&sample(), face);
+        let options = frazil_mount::ImageOptions { metadata_ahead_bytes: 0, ..Default::default() };
+        let mut mount = TestMount::with(&sample(), face, options);
         assert_eq!(fs::read(mount.path("aaa")).unwrap(), noise(1, 3 * CHUNK_LEN));
         mount.tier.break_all_others(Fault::Stuck);
         let asked = mount.tier.asked().len();

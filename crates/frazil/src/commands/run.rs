@@ -26,6 +26,9 @@ use crate::run::volume::Volume;
 use crate::via::Via;
 use crate::wiring::{self, Absent, OpenImage, Supply};
 
+/// How long a summary waits for prefetches under way, so that it counts them.
+const PREFETCHES_LAND: std::time::Duration = std::time::Duration::from_millis(200);
+
 /// Run an image's command in a container
 ///
 /// The image is a name in the store, or a source (docker://…, oci:…, oci-archive:…, docker-archive:…) that is
@@ -116,6 +119,9 @@ fn run(args: Args, global: &Global) -> Result<Exit> {
 
     let times = Times { mounted: after_mount, exited: started.elapsed() };
     let face = probe.face.to_string();
+    if args.summary_json.is_some() || !args.no_summary {
+        runtime.block_on(open.image.stop_prefetching(PREFETCHES_LAND));
+    }
     let counters = open.image.counters();
     let summary = Summary::new(open.name.as_str(), face, exit, times, open.sealed_bytes, &counters);
     // The command's code is the result; what goes wrong from here on is only worth a remark.

@@ -1,0 +1,291 @@
+//! What moves the runs on: one task per image, which exists while there is something to prefetch.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use frazil_cache::Level;
+use frazil_cache::resilience::{Priority, Urgency};
+use frazil_format::SealedChunk;
+use tokio::sync::Notify;
+
+use super::pace::{Pace, Scene, Verdict};
+use super::queue::Queue;
+use super::run::{Landing, Run};
+use super::source::{Keep, Source};
+use super::{PrefetchCounts, PrefetchHandle};
+use crate::reader::shelf::Worth;
+use crate::reader::{ChunkIndex, Image};
+
+/// The pump looks again after this time even if nobody told it of anything.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// The prefetches of one image.
+#[derive(Clone, Default)]
+pub(in crate::reader) struct Prefetches(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    readers: AtomicUsize,
+    news: Notify,
+    room: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    queue: Queue,
+    pace: Pace,
+    /// Sealed bytes on their way that will be kept sealed.
+    sealed_in_flight: u64,
+    is_running: bool,
+    is_stopped: bool,
+}
+
+/// A reader that waits for a chunk; for as long as this lives.
+pub(in crate::reader) struct Reader<'a>(&'a Shared);
+
+/// What the pump does next.
+enum Step {
+    Start(Arc<Run>, ChunkIndex, u64),
+    Wait(Option<Instant>),
+    Stop,
+}
+
+impl Prefetches {
+    /// Counts a reader that waits.
+    pub(in crate::reader) fn reader(&self) -> Reader<'_> {
+        self.0.readers.fetch_add(1, Relaxed);
+        Reader(&self.0)
+    }
+
+    /// This level answered after so long.
+    pub(in crate::reader) fn answered(&self, began: Priority, by: Level, latency: Duration) {
+        self.lock().pace.answered(Instant::now(), began, by, latency);
+    }
+
+    /// The tier failed.
+    pub(in crate::reader) fn failed(&self) {
+        self.lock().pace.failed(Instant::now());
+    }
+
+    /// Begins nothing any more.
+    pub(in crate::reader) fn stop(&self) {
+        let mut state = self.lock();
+        state.is_stopped = true;
+        state.queue.cancel();
+        self.0.news.notify_one();
+    }
+
+    /// Waits until nothing is under way.
+    async fn landed(&self) {
+        loop {
+            let room = self.0.room.notified();
+            if self.lock().pace.in_flight() == 0 {
+                return;
+            }
+            room.await;
+        }
+    }
+
+    /// Waits until a reader has got something, which may have made room.
+    pub(super) async fn room(&self) {
+        // A reader that is quicker than this wait is no loss: there is a next one, or nobody who waits.
+        let _ = tokio::time::timeout(LOOK_AGAIN, self.0.room.notified()).await;
+    }
+
+    /// Sealed bytes on their way that will be kept sealed.
+    pub(super) fn sealed_in_flight(&self) -> u64 {
+        self.lock().sealed_in_flight
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Reader<'_> {
+    fn drop(&mut self) {
+        self.0.readers.fetch_sub(1, Relaxed);
+        self.0.news.notify_one();
+        self.0.room.notify_waiters();
+    }
+}
+
+impl Image {
+    /// Prefetches these chunks, in this order, behind the readers and within what the link can take; see
+    /// [`Source`] for what becomes of them. Chunks that are there, or were touched, are passed over. Returns at
+    /// once.
+    pub fn prefetch<I>(&self, chunks: I, source: Source) -> PrefetchHandle
+    where
+        I: IntoIterator<Item = ChunkIndex>,
+        I::IntoIter: Send + 'static,
+    {
+        let run = Arc::new(Run::new(source, Box::new(chunks.into_iter())));
+        let mut state = self.prefetches.lock();
+        if state.is_stopped {
+            run.cancel();
+            return PrefetchHandle::new(run);
+        }
+        state.queue.add(Arc::clone(&run));
+        if !std::mem::replace(&mut state.is_running, true) {
+            self.runtime.spawn(pump(self.me.clone(), self.prefetches.clone()));
+        }
+        drop(state);
+        self.prefetches.0.news.notify_one();
+        PrefetchHandle::new(run)
+    }
+
+    /// Ends all prefetching, for good, and waits until what is under way has landed, or for so long: then the
+    /// counters stand still.
+    pub async fn stop_prefetching(&self, patience: Duration) {
+        self.prefetches.stop();
+        // What has not landed by then is given up when the process ends.
+        let _ = tokio::time::timeout(patience, self.prefetches.landed()).await;
+    }
+
+    /// What became of the chunks that were prefetched for this reason.
+    pub fn prefetch_counts(&self, source: Source) -> PrefetchCounts {
+        self.marks.counts(source)
+    }
+
+    /// Prefetches what the tree cannot be shown without: the metadata area, or its beginning where it is huge. What
+    /// is behind that follows when something walks there.
+    pub(crate) fn prefetch_metadata(&self) {
+        let mut bytes = 0;
+        let beginning: Vec<_> = self
+            .table
+            .metadata()
+            .take_while(|index| {
+                bytes += self.table.len_of(*index);
+                bytes <= self.metadata_ahead_bytes
+            })
+            .map(ChunkIndex::new)
+            .collect();
+        self.prefetch(beginning, Source::Metadata).detach();
+    }
+
+    fn step(&self) -> Step {
+        let mut state = self.prefetches.lock();
+        let State { queue, pace, sealed_in_flight, .. } = &mut *state;
+        let sealed_len = |index| self.table.get(index).map_or(0, |(chunk, _)| u64::from(chunk.sealed_len));
+        let is_wanted = |run: &Run, index| self.is_worth_fetching(index, run.source);
+        let room = self.sealed.budget_ahead().saturating_sub(*sealed_in_flight);
+        let ahead = self.sealed.bytes_ahead();
+        // What waits sealed for its reader must not push out what waits before it.
+        let may_go = |run: &Run, index| {
+            run.source.keep() != Keep::Sealed || ahead.saturating_add(sealed_len(index)) <= room
+        };
+        let Some((run, index)) = queue.next(is_wanted, may_go) else {
+            if queue.is_empty() {
+                state.is_running = false;
+                return Step::Stop;
+            }
+            return Step::Wait(None);
+        };
+        let bytes = sealed_len(index);
+        let scene = Scene {
+            now: Instant::now(),
+            readers: self.prefetches.0.readers.load(Relaxed),
+            ahead: self.marks.ahead(),
+        };
+        match pace.verdict(bytes, scene) {
+            Verdict::Wait => return Step::Wait(None),
+            Verdict::Rest(until) => return Step::Wait(Some(until)),
+            Verdict::Go => {}
+        }
+        pace.starts(bytes);
+        if run.source.keep() == Keep::Sealed {
+            *sealed_in_flight += bytes;
+        }
+        run.begin();
+        let was_touched = self.touches.contains(index);
+        self.marks.begun(index, run.source);
+        // A reader that came in between either shows here, or finds the mark and takes it away.
+        if !was_touched && !self.is_worth_fetching(index, run.source) {
+            self.marks.settled(index);
+        }
+        Step::Start(run, index, bytes)
+    }
+
+    pub(super) fn is_worth_fetching(&self, index: ChunkIndex, source: Source) -> bool {
+        let is_there = self.decoded.contains(index)
+            || self.sealed.contains(index)
+            || self.openings.contains(index)
+            || self.fetches.contains(index);
+        // What was touched is in the page cache; a stream that comes back knows better.
+        let has_served = source != Source::ReadAhead && self.touches.contains(index);
+        self.table.get(index).is_some() && !is_there && !has_served
+    }
+
+    /// One prefetch, from its start to where it is kept.
+    async fn prefetch_one(self: Arc<Self>, run: Arc<Run>, index: ChunkIndex, bytes: u64) {
+        let urgency = Urgency::new(Priority::Prefetch);
+        let source = run.source;
+        let landing = if self.marks.ahead_for(index).is_none() {
+            Landing::There
+        } else {
+            let came = match source.keep() {
+                Keep::Decoded => self.opened(index, &urgency).await.is_ok(),
+                Keep::Sealed | Keep::Below => self.fetched(index, &urgency).await.is_ok(),
+            };
+            if came { Landing::Fetched { bytes } } else { Landing::Failed }
+        };
+        match landing {
+            Landing::Fetched { bytes } => self.marks.came(source, bytes),
+            Landing::There => {}
+            Landing::Failed => self.marks.failed(index, source),
+        }
+        if source.keep() == Keep::Below {
+            self.marks.settled(index);
+        }
+        let mut state = self.prefetches.lock();
+        state.pace.ends(bytes);
+        if source.keep() == Keep::Sealed {
+            state.sealed_in_flight = state.sealed_in_flight.saturating_sub(bytes);
+        }
+        drop(state);
+        run.end(landing);
+        self.prefetches.0.news.notify_one();
+        self.prefetches.0.room.notify_waiters();
+    }
+
+    /// Keeps a sealed chunk for its reader, if it was fetched for that and nobody was quicker.
+    pub(in crate::reader) fn keep_ahead(&self, index: ChunkIndex, sealed: &SealedChunk) {
+        if self.marks.ahead_for(index).is_some_and(|source| source.keep() == Keep::Sealed) {
+            for gone in self.sealed.insert(index, sealed.clone(), Worth::Dear) {
+                self.throw_away(gone);
+            }
+        }
+    }
+
+    /// A chunk that was ahead had to go.
+    pub(in crate::reader) fn throw_away(&self, index: ChunkIndex) {
+        if let Some((chunk, _)) = self.table.get(index) {
+            self.marks.evicted(index, u64::from(chunk.sealed_len));
+        }
+    }
+}
+
+async fn pump(image: Weak<Image>, prefetches: Prefetches) {
+    loop {
+        let news = prefetches.0.news.notified();
+        // The image is held for a step at a time: it goes when its last user does.
+        let Some(image) = image.upgrade() else { return };
+        let until = loop {
+            match image.step() {
+                Step::Start(run, index, bytes) => {
+                    image.runtime.spawn(Arc::clone(&image).prefetch_one(run, index, bytes));
+                }
+                Step::Wait(until) => break until,
+                Step::Stop => return,
+            }
+        };
+        drop(image);
+        let pause = until.map_or(LOOK_AGAIN, |until| until.saturating_duration_since(Instant::now()));
+        tokio::select! {
+            () = news => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
