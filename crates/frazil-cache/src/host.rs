@@ -13,9 +13,12 @@ mod guarded;
 mod jitter;
 mod joint;
 mod kept;
+mod kept_bundles;
 mod lazy;
+mod local_profiles;
 mod meter;
 mod metered;
+mod profile_shelf;
 pub mod protocol;
 mod server;
 mod socket;
@@ -27,9 +30,12 @@ pub use client::{HostCache, HostCacheCounts, HostCacheOptions, is_served, knock}
 pub use error::HostError;
 pub use guarded::{AdmissionSource, Guarded};
 pub use kept::{KeptCatalog, KeptOptions};
+pub use kept_bundles::KeptBundles;
 pub use lazy::{LazyStore, Opened};
+pub use local_profiles::OrLocal;
 pub use meter::{LATENCY_BOUNDS_US, Latency, Meter, MeterCounts};
 pub use metered::Metered;
+pub use profile_shelf::{BundleBytes, ProfileShelf};
 pub use server::{
     AnyTenant, HostServer, Limits, OwnUser, Peer, Peers, ServerOptions, TenantPolicy, TenantsOf,
 };

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use frazil_cache::host::protocol::{
-    Answer, HEADER_LEN, HELLO_LEN, Header, Hello, MAX_ANSWER_BODY, MAX_REQUEST_BODY, ProtocolError, Request,
+    Answer, HEADER_LEN, HELLO_LEN, Header, Hello, MAX_ANSWER_BODY, MAX_SHELVE_BODY, ProtocolError, Request,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -14,7 +14,7 @@ fuzz_target!(|bytes: &[u8]| {
     {
         assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
     }
-    frames(bytes, MAX_REQUEST_BODY, |header, body| {
+    frames(bytes, MAX_SHELVE_BODY, |header, body| {
         let request = Request::decode(header, &body)?;
         // What is understood says the same again, in the same bytes but for what is not looked at.
         let again = request.encode(header.id);

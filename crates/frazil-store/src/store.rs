@@ -96,6 +96,17 @@ impl Store {
         &self.0.location
     }
 
+    /// Whether it is a store that nothing can be written to.
+    pub fn is_read_only(&self) -> bool {
+        match self.location() {
+            StoreLocation::Directory(_) => false,
+            #[cfg(feature = "cloud")]
+            StoreLocation::Bucket(_) => false,
+            #[cfg(feature = "cloud")]
+            StoreLocation::Published(_) => true,
+        }
+    }
+
     /// How often the store was asked since it was opened.
     pub fn requests(&self) -> RequestCounts {
         self.0.requests.counts()

@@ -173,7 +173,8 @@ impl OriginStore {
             async move {
                 let store = opening.await?;
                 let guarded = place.get_or_init(|| stack::origin(store.clone(), &options));
-                Ok(Opened { tier: Arc::clone(guarded) as Arc<dyn Tier>, catalog: Arc::new(store) })
+                let tier = Arc::clone(guarded) as Arc<dyn Tier>;
+                Ok(Opened { tier, catalog: Arc::new(store.clone()), profiles: Arc::new(store) })
             }
             .boxed()
         });

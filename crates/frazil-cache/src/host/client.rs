@@ -8,6 +8,7 @@ mod door;
 mod knock;
 mod link;
 mod pending;
+mod shelf;
 
 use std::fmt;
 use std::future::Future;

@@ -8,7 +8,7 @@
 //! Invariant: a manifest is the one that its id names. A name is asked of the origin every time; what was known
 //! last is an answer only when the origin gives none, and says so.
 
-mod files;
+pub(super) mod files;
 mod references;
 
 use std::fmt;

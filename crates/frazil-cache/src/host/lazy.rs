@@ -2,17 +2,18 @@
 //! origin cannot be reached.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use frazil_format::{ManifestId, RootId};
-use frazil_store::{ErrorClass, ImageName, StoreError};
+use frazil_format::{BundleId, ManifestId, RootId};
+use frazil_store::{ErrorClass, ImageName, Reference, StoreError};
 use futures::future::BoxFuture;
 
 use super::catalog::about;
 use super::joint::Joint;
-use super::{Catalog, HostError, Named};
+use super::{BundleBytes, Catalog, HostError, Named, ProfileShelf};
 use crate::{Served, Tier, TierError, Wanted};
 
 /// What a store gives when it is open.
@@ -22,6 +23,8 @@ pub struct Opened {
     pub tier: Arc<dyn Tier>,
     /// Its names and manifests.
     pub catalog: Arc<dyn Catalog>,
+    /// What lies beside its manifests.
+    pub profiles: Arc<dyn ProfileShelf>,
 }
 
 type Opening = BoxFuture<'static, Result<Opened, StoreError>>;
@@ -59,6 +62,10 @@ impl LazyStore {
             let source = std::io::Error::other("the attempt ended without an outcome");
             Err(Arc::new(StoreError::Io { action: "open", path: self.name.clone(), source }))
         })
+    }
+
+    async fn shelf(&self, of: &Reference) -> Result<Arc<dyn ProfileShelf>, HostError> {
+        Ok(self.look_up(|| about(&of.manifest)).await?.profiles)
     }
 
     async fn look_up(&self, what: impl FnOnce() -> String) -> Result<Opened, HostError> {
@@ -106,6 +113,34 @@ impl Catalog for LazyStore {
         if let Ok(opened) = self.open().await {
             opened.catalog.in_use(root, id).await;
         }
+    }
+}
+
+#[async_trait]
+impl ProfileShelf for LazyStore {
+    async fn profiles(&self, of: &Reference) -> Result<Option<Bytes>, HostError> {
+        self.shelf(of).await?.profiles(of).await
+    }
+
+    async fn put_profiles(&self, of: &Reference, bytes: Bytes) -> Result<(), HostError> {
+        self.shelf(of).await?.put_profiles(of, bytes).await
+    }
+
+    async fn bundle(
+        &self,
+        of: &Reference,
+        id: &BundleId,
+        range: Range<u64>,
+    ) -> Result<BundleBytes, HostError> {
+        self.shelf(of).await?.bundle(of, id, range).await
+    }
+
+    async fn put_bundle(&self, of: &Reference, id: &BundleId, bytes: BundleBytes) -> Result<(), HostError> {
+        self.shelf(of).await?.put_bundle(of, id, bytes).await
+    }
+
+    async fn delete_bundle(&self, of: &Reference, id: &BundleId) -> Result<(), HostError> {
+        self.shelf(of).await?.delete_bundle(of, id).await
     }
 }
 

@@ -19,6 +19,11 @@
 //!           5 ping       -
 //!           6 forget     -           nobody waits for the request of this id any more; has no answer
 //!           7 hurry      -           somebody waits for the request of this id by now; has no answer
+//!           8 shelved    root u32 | length u32 | offset u64 | manifest id 32 | bundle id 32, or without the last for
+//!                        the profiles, which are asked for as a whole (length and offset 0)
+//!           9 shelve     root u32 | 0 u32 | offset u64 | manifest id 32 | bundle id 32, or zeros for the profiles |
+//!                        up to 1 MiB;   detail: 1 if it is the last. In order, the next when one is answered
+//!           10 clear     root u32 | manifest id 32 | bundle id 32
 //!
 //! answer    1 chunk      the sealed bytes;           detail: who had them, 1 memory, 2 disk, 3 remote, 4 origin
 //!           2 reference  root u32 | manifest id 32, or nothing;   detail: 1 if it is the last known
@@ -27,6 +32,8 @@
 //!           5 pong       -
 //!           6 error      why, in words;                           detail: the class
 //!           7 busy       ask again in so many ms u32
+//!           8 shelved    the bytes;                               detail: 0 if there is no such thing
+//!           9 done       -
 //! ```
 //!
 //! Both sides speak the newest version that both know, and each ends a connection on which there is none: an agent and
@@ -42,11 +49,13 @@ mod answer;
 mod frame;
 mod hello;
 mod request;
+mod shelving;
 
 pub use answer::Answer;
 pub use frame::{HEADER_LEN, Header};
 pub use hello::{HELLO_LEN, Hello, Verdict};
 pub use request::{Question, Request};
+pub use shelving::Shelved;
 
 /// The newest version of the protocol that is spoken here.
 pub const VERSION: u8 = 2;
@@ -56,6 +65,15 @@ pub const OLDEST_VERSION: u8 = 2;
 
 /// The longest body of a request, in bytes: a tenant of 64 and a name of 255 bytes are below it.
 pub const MAX_REQUEST_BODY: u32 = 512;
+
+/// The most of a profile or bundle in one request, in bytes.
+pub const SHELVE_PIECE_LEN: u32 = 1 << 20;
+
+/// The longest body of a request that has such a piece, in bytes.
+pub const MAX_SHELVE_BODY: u32 = SHELVE_PIECE_LEN + 80;
+
+/// The most of a bundle in one answer, in bytes.
+pub const MAX_SHELVED_LEN: u32 = MANIFEST_PIECE_LEN;
 
 /// The most of a manifest in one answer, in bytes.
 pub const MANIFEST_PIECE_LEN: u32 = 8 << 20;

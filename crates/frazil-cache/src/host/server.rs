@@ -7,6 +7,7 @@
 mod connection;
 mod limits;
 mod peers;
+mod shelving;
 mod tally;
 mod writer;
 
@@ -24,11 +25,12 @@ use tokio::task::JoinSet;
 
 use super::error::chain;
 use super::protocol::{Answer, Hello, MANIFEST_PIECE_LEN, MAX_STATS_BODY, Question, Verdict};
-use super::{Catalog, CatalogStats, Counter, CounterSource, HostSocket, HostStats, Meter};
+use super::{Catalog, CatalogStats, Counter, CounterSource, HostSocket, HostStats, Meter, ProfileShelf};
 use crate::{Served, Tier};
 
 pub use limits::Limits;
 pub use peers::{AnyTenant, OwnUser, Peer, Peers, TenantPolicy, TenantsOf};
+use shelving::{Next, Shelving};
 use tally::Tally;
 
 /// How long a listener that cannot accept waits before it tries again: it has run out of descriptors.
@@ -48,6 +50,8 @@ pub struct ServerOptions {
     pub meters: Vec<(String, Arc<Meter>)>,
     /// What else the tiers count.
     pub counters: Option<CounterSource>,
+    /// Where profiles and bundles are kept; nowhere by default.
+    pub profiles: Option<Arc<dyn ProfileShelf>>,
     /// What the catalog counts.
     pub catalog_stats: Option<Arc<dyn Fn() -> CatalogStats + Send + Sync>>,
 }
@@ -60,6 +64,7 @@ impl Default for ServerOptions {
             limits: Limits::default(),
             meters: Vec::new(),
             counters: None,
+            profiles: None,
             catalog_stats: None,
         }
     }
@@ -171,7 +176,7 @@ fn greet(stream: &UnixStream, verdict: Verdict) -> std::io::Result<()> {
 
 impl Inner {
     /// The answer to a question, however long it takes.
-    async fn answer(&self, peer: Peer, question: Question) -> Answer {
+    async fn answer(&self, peer: Peer, shelving: &Shelving, question: Question) -> Answer {
         match question {
             Question::Chunk { wanted, .. } => match self.tier.get(&wanted).await {
                 Ok(Served { chunk, by }) => Answer::Chunk { by, sealed: chunk.into_bytes() },
@@ -181,6 +186,11 @@ impl Inner {
             Question::Manifest { root, id, offset } => self.manifest(root, &id, offset).await,
             Question::Stats => self.stats_answer(),
             Question::Ping => Answer::Pong,
+            Question::Shelved { what, offset, len } => self.shelved(peer, &what, offset, len).await,
+            Question::Shelve { what, offset, last, piece } => {
+                self.shelve(peer, shelving, &what, Next { offset, last, piece }).await
+            }
+            Question::Clear(what) => self.clear(peer, &what).await,
         }
     }
 

@@ -55,6 +55,9 @@ pub struct Requests {
     pub references: u64,
     /// For pieces of manifests.
     pub manifests: u64,
+    /// For profiles and pieces of bundles, to read or to write them.
+    #[serde(default)]
+    pub profiles: u64,
     /// Under way now.
     pub in_flight: u64,
     /// Given up by their askers.

@@ -9,5 +9,6 @@ mod peers;
 mod priority;
 mod provenance;
 mod sharing;
+mod shelving;
 mod stand;
 mod stuck;

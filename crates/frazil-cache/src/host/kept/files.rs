@@ -16,7 +16,7 @@ const MAX_FILES: usize = 1 << 16;
 
 /// A directory of them.
 #[derive(Clone, Debug)]
-pub(super) struct Files(Arc<Directory>);
+pub(in crate::host) struct Files(Arc<Directory>);
 
 #[derive(Debug)]
 struct Directory {
@@ -28,7 +28,7 @@ struct Directory {
 }
 
 /// What was there.
-pub(super) enum Outcome {
+pub(in crate::host) enum Outcome {
     /// The content.
     Found(Bytes),
     /// Nothing that can be read.
@@ -36,26 +36,26 @@ pub(super) enum Outcome {
 }
 
 impl Files {
-    pub(super) fn new(path: PathBuf, budget_bytes: u64) -> Self {
+    pub(in crate::host) fn new(path: PathBuf, budget_bytes: u64) -> Self {
         let (number, complained) = (AtomicU64::new(0), AtomicBool::new(false));
         Self(Arc::new(Directory { path, budget_bytes, number, complained }))
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(in crate::host) fn path(&self, name: &str) -> PathBuf {
         self.0.path.join(name)
     }
 
-    pub(super) async fn read(&self, name: &str, max_len: u64) -> Outcome {
+    pub(in crate::host) async fn read(&self, name: &str, max_len: u64) -> Outcome {
         let path = self.path(name);
         self.work(move |directory| directory.read(&path, max_len)).await.unwrap_or(Outcome::Absent)
     }
 
-    pub(super) async fn write(&self, name: &str, bytes: Bytes) {
+    pub(in crate::host) async fn write(&self, name: &str, bytes: Bytes) {
         let path = self.path(name);
         self.work(move |directory| directory.complain(directory.write(&path, &bytes))).await;
     }
 
-    pub(super) async fn remove(&self, name: &str) {
+    pub(in crate::host) async fn remove(&self, name: &str) {
         let path = self.path(name);
         self.work(move |directory| {
             directory.complain(match fs::remove_file(&path) {

@@ -16,6 +16,8 @@ const STATS: u8 = 4;
 const PONG: u8 = 5;
 const ERROR: u8 = 6;
 const BUSY: u8 = 7;
+const SHELVED: u8 = 8;
+const DONE: u8 = 9;
 
 const FRESH: u8 = 0;
 const LAST_KNOWN: u8 = 1;
@@ -55,6 +57,10 @@ pub enum Answer {
         /// When to ask again, in milliseconds.
         retry_after_ms: u32,
     },
+    /// Profiles, or a part of a bundle; none if they are not there.
+    Shelved(Option<Bytes>),
+    /// It is done.
+    Done,
 }
 
 impl Answer {
@@ -89,6 +95,8 @@ impl Answer {
                 head.put_u32_le(retry_after_ms);
                 (BUSY, 0, Bytes::new())
             }
+            Self::Shelved(bytes) => (SHELVED, u8::from(bytes.is_some()), bytes.unwrap_or_default()),
+            Self::Done => (DONE, 0, Bytes::new()),
         };
         let body_len = u32::try_from(head.len() - HEADER_LEN + body.len()).unwrap_or(u32::MAX);
         head[..HEADER_LEN].copy_from_slice(&Header { body_len, kind, detail, id }.encode());
@@ -121,6 +129,13 @@ impl Answer {
                 Ok(ms) => Ok(Self::Busy { retry_after_ms: u32::from_le_bytes(ms) }),
                 Err(_) => Err(ProtocolError::BadBody("a busy answer")),
             },
+            SHELVED => match (header.detail, body.is_empty()) {
+                (0, true) => Ok(Self::Shelved(None)),
+                (1, _) => Ok(Self::Shelved(Some(body))),
+                _ => Err(ProtocolError::BadBody("an answer with profiles")),
+            },
+            DONE if body.is_empty() => Ok(Self::Done),
+            DONE => Err(ProtocolError::BadBody("an answer that has none")),
             other => Err(ProtocolError::UnknownKind(other)),
         }
     }

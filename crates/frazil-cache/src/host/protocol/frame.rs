@@ -44,6 +44,16 @@ impl Header {
         Ok(header)
     }
 
+    /// What an agent sends, if its body is not longer than those of its kind.
+    ///
+    /// # Errors
+    /// As [`Header::decode`].
+    pub fn decode_request(bytes: &[u8; HEADER_LEN]) -> Result<Self, ProtocolError> {
+        let header = Self::decode(bytes, super::MAX_SHELVE_BODY)?;
+        header.within(super::request::limit_of(header.kind))?;
+        Ok(header)
+    }
+
     /// Refuses a body that is too long for what it is.
     ///
     /// # Errors

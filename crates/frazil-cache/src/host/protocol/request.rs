@@ -6,7 +6,8 @@ use frazil_store::ImageName;
 
 use super::frame::split;
 use super::{
-    HEADER_LEN, Header, MANIFEST_PIECE_LEN, MAX_ERROR_BODY, MAX_REQUEST_BODY, MAX_STATS_BODY, ProtocolError,
+    HEADER_LEN, Header, MANIFEST_PIECE_LEN, MAX_ERROR_BODY, MAX_REQUEST_BODY, MAX_SHELVE_BODY,
+    MAX_SHELVED_LEN, MAX_STATS_BODY, ProtocolError, Shelved, shelving,
 };
 use crate::Wanted;
 use crate::resilience::Priority;
@@ -19,6 +20,14 @@ const STATS: u8 = 4;
 const PING: u8 = 5;
 const FORGET: u8 = 6;
 const HURRY: u8 = 7;
+const SHELVED: u8 = 8;
+const SHELVE: u8 = 9;
+const CLEAR: u8 = 10;
+
+/// Only what has a piece in it has a long body.
+pub(super) fn limit_of(kind: u8) -> u32 {
+    if kind == SHELVE { MAX_SHELVE_BODY } else { MAX_REQUEST_BODY }
+}
 
 const DEMAND: u8 = 0;
 const PREFETCH: u8 = 1;
@@ -55,6 +64,28 @@ pub enum Question {
     Stats,
     /// Whether anybody is there.
     Ping,
+    /// The profiles of a manifest, or a part of a bundle.
+    Shelved {
+        /// Which.
+        what: Shelved,
+        /// Where the part of a bundle starts, in bytes.
+        offset: u64,
+        /// Its length in bytes, at most [`MAX_SHELVED_LEN`](super::MAX_SHELVED_LEN).
+        len: u32,
+    },
+    /// Keeps the next piece of profiles or of a bundle; the last one makes it visible.
+    Shelve {
+        /// Of which.
+        what: Shelved,
+        /// Where it starts, in bytes.
+        offset: u64,
+        /// Whether nothing follows.
+        last: bool,
+        /// The bytes.
+        piece: Bytes,
+    },
+    /// Deletes a bundle.
+    Clear(Shelved),
 }
 
 /// What an agent sends.
@@ -76,7 +107,9 @@ impl Question {
             Self::Reference { .. } => 36,
             Self::Manifest { .. } => MANIFEST_PIECE_LEN + 8,
             Self::Stats => MAX_STATS_BODY,
-            Self::Ping => 0,
+            Self::Shelved { what: Shelved { bundle: Some(_), .. }, len, .. } => *len,
+            Self::Shelved { .. } => MAX_SHELVED_LEN,
+            Self::Ping | Self::Shelve { .. } | Self::Clear(_) => 0,
         };
         answer.max(MAX_ERROR_BODY)
     }
@@ -114,6 +147,19 @@ impl Request {
             }
             Self::Ask(Question::Stats) => STATS,
             Self::Ask(Question::Ping) => PING,
+            Self::Ask(Question::Shelved { what, offset, len }) => {
+                what.put_shelved(&mut body, *offset, *len);
+                SHELVED
+            }
+            Self::Ask(Question::Shelve { what, offset, last, piece }) => {
+                what.put_shelve(&mut body, *offset, piece);
+                detail = u8::from(*last);
+                SHELVE
+            }
+            Self::Ask(Question::Clear(what)) => {
+                what.put_clear(&mut body);
+                CLEAR
+            }
             Self::Forget => FORGET,
             Self::Hurry => HURRY,
         };
@@ -128,7 +174,7 @@ impl Request {
     /// # Errors
     /// What is wrong with it; [`ProtocolError::UnknownKind`] if it may be of a later agent.
     pub fn decode(header: &Header, body: &[u8]) -> Result<Self, ProtocolError> {
-        header.within(MAX_REQUEST_BODY)?;
+        header.within(limit_of(header.kind))?;
         match header.kind {
             CHUNK => chunk(header.detail, body).ok_or(ProtocolError::BadBody("a request for a chunk")),
             REFERENCE => reference(body).ok_or(ProtocolError::BadBody("a request for a reference")),
@@ -140,6 +186,11 @@ impl Request {
             PING => Ok(Self::Ask(Question::Ping)),
             FORGET => Ok(Self::Forget),
             HURRY => Ok(Self::Hurry),
+            SHELVED => shelving::shelved(body).ok_or(ProtocolError::BadBody("a request for profiles")),
+            SHELVE => {
+                shelving::shelve(header.detail, body).ok_or(ProtocolError::BadBody("a piece of profiles"))
+            }
+            CLEAR => shelving::clear(body).ok_or(ProtocolError::BadBody("a request to delete a bundle")),
             other => Err(ProtocolError::UnknownKind(other)),
         }
     }

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
+use super::shelving::Shelving;
 use super::tally::Counted;
 use super::writer::{Outgoing, write};
 use super::{Inner, Peer, at_once, greet};
@@ -45,6 +46,7 @@ struct Connection {
     answers: mpsc::Sender<Outgoing>,
     waiting: Arc<Waiting>,
     answer_bytes: Arc<Semaphore>,
+    shelving: Arc<Shelving>,
 }
 
 /// Requests that wait for their answers, by id.
@@ -81,6 +83,7 @@ pub(super) async fn serve(
         answers,
         waiting: Arc::default(),
         answer_bytes: Arc::new(Semaphore::new(limits.answer_bytes_per_connection)),
+        shelving: Arc::default(),
     };
     let waiting = Arc::clone(&connection.waiting);
     let given_up = GivesUp(&waiting);
@@ -173,7 +176,8 @@ impl Connection {
         let server = Arc::clone(&self.server);
         let peer = self.peer;
         let urgency = Urgency::new(priority_of(&question));
-        let answer = async move { server.answer(peer, question).await };
+        let shelving = Arc::clone(&self.shelving);
+        let answer = async move { server.answer(peer, &shelving, question).await };
         let mut answer = Box::pin(urgency.clone().scope(answer));
         if let Some(answer) = at_once(&mut answer).await {
             return self.reply(id, answer).await;
@@ -259,6 +263,7 @@ impl Connection {
             answers: self.answers.clone(),
             waiting: Arc::clone(&self.waiting),
             answer_bytes: Arc::clone(&self.answer_bytes),
+            shelving: Arc::clone(&self.shelving),
         }
     }
 }
@@ -275,7 +280,12 @@ async fn read_frame(
 ) -> Result<(Header, Result<Request, ProtocolError>), Ending> {
     let mut header = [0; HEADER_LEN];
     reader.read_exact(&mut header).await?;
-    let header = Header::decode(&header, MAX_REQUEST_BODY)?;
+    let header = Header::decode_request(&header)?;
+    if header.body_len > MAX_REQUEST_BODY {
+        let mut body = vec![0; header.body_len as usize];
+        reader.read_exact(&mut body).await?;
+        return Ok((header, Request::decode(&header, &body)));
+    }
     let mut body = [0; MAX_REQUEST_BODY as usize];
     let body = body.get_mut(..header.body_len as usize).unwrap_or_default();
     reader.read_exact(body).await?;

@@ -29,6 +29,7 @@ pub(super) struct Requests {
     chunks: AtomicU64,
     references: AtomicU64,
     manifests: AtomicU64,
+    profiles: AtomicU64,
     pub(super) in_flight: AtomicU64,
     pub(super) forgotten: AtomicU64,
     pub(super) hurried: AtomicU64,
@@ -50,6 +51,9 @@ impl Tally {
             Question::Chunk { .. } => &self.requests.chunks,
             Question::Reference { .. } => &self.requests.references,
             Question::Manifest { .. } => &self.requests.manifests,
+            Question::Shelved { .. } | Question::Shelve { .. } | Question::Clear(_) => {
+                &self.requests.profiles
+            }
             Question::Stats | Question::Ping => return,
         };
         counter.fetch_add(1, Relaxed);
@@ -68,7 +72,12 @@ impl Tally {
                 ErrorClass::Denied => &self.errors.denied,
             },
             Answer::Busy { .. } => &self.errors.busy,
-            Answer::Reference(_) | Answer::Manifest { .. } | Answer::Stats(_) | Answer::Pong => return,
+            Answer::Reference(_)
+            | Answer::Manifest { .. }
+            | Answer::Stats(_)
+            | Answer::Pong
+            | Answer::Shelved(_)
+            | Answer::Done => return,
         };
         counter.fetch_add(1, Relaxed);
     }
@@ -93,6 +102,7 @@ impl Requests {
             chunks: self.chunks.load(Relaxed),
             references: self.references.load(Relaxed),
             manifests: self.manifests.load(Relaxed),
+            profiles: self.profiles.load(Relaxed),
             in_flight: self.in_flight.load(Relaxed),
             forgotten: self.forgotten.load(Relaxed),
             hurried: self.hurried.load(Relaxed),

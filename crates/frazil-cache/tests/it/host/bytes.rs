@@ -1,12 +1,12 @@
 //! The bytes of the protocol, as they are written down in the protocol's own words: a change here is a new version.
 
 use bytes::Bytes;
-use frazil_cache::host::protocol::{Answer, Hello, Question, Request, Verdict};
+use frazil_cache::host::protocol::{Answer, Hello, Question, Request, Shelved, Verdict};
 use frazil_cache::host::{Freshness, Named};
 use frazil_cache::resilience::Priority;
 use frazil_cache::trace::TraceContext;
 use frazil_cache::{ErrorClass, Level, Wanted};
-use frazil_format::{ChunkId, ManifestId, RootId};
+use frazil_format::{BundleId, ChunkId, ManifestId, RootId};
 use frazil_store::Reference;
 
 fn hex(bytes: &[u8]) -> String {
@@ -65,6 +65,34 @@ fn requests_have_these_bytes() {
     );
     assert_eq!(request(&Request::Ask(Question::Stats)), header("00000000", "04", "00"));
     assert_eq!(request(&Request::Ask(Question::Ping)), header("00000000", "05", "00"));
+    let of = Reference { root: RootId::from_number(3), manifest: ManifestId::from_bytes([0xaa; 32]) };
+    let profiles = Shelved { of, bundle: None };
+    let bundle = Shelved { of, bundle: Some(BundleId::from_bytes([0xdd; 32])) };
+    let (three, other) = ("03000000".to_owned(), "dd".repeat(32));
+    let head = |word: &str, offset: &str| three.clone() + word + offset + &id;
+    assert_eq!(
+        request(&Request::Ask(Question::Shelved { what: profiles, offset: 0, len: 0 })),
+        header("30000000", "08", "00") + &head("00000000", "0000000000000000")
+    );
+    assert_eq!(
+        request(&Request::Ask(Question::Shelved { what: bundle, offset: 7, len: 9 })),
+        header("50000000", "08", "00") + &head("09000000", "0700000000000000") + &other
+    );
+    let shelve = |what, last| {
+        request(&Request::Ask(Question::Shelve { what, offset: 7, last, piece: Bytes::from_static(&[1, 2]) }))
+    };
+    assert_eq!(
+        shelve(bundle, false),
+        header("52000000", "09", "00") + &head("00000000", "0700000000000000") + &other + "0102"
+    );
+    assert_eq!(
+        shelve(profiles, true),
+        header("52000000", "09", "01") + &head("00000000", "0700000000000000") + &"00".repeat(32) + "0102"
+    );
+    assert_eq!(
+        request(&Request::Ask(Question::Clear(bundle))),
+        header("44000000", "0a", "00") + "03000000" + &id + &other
+    );
     assert_eq!(request(&Request::Forget), header("00000000", "06", "00"));
     assert_eq!(request(&Request::Hurry), header("00000000", "07", "00"));
 }
@@ -90,6 +118,9 @@ fn answers_have_these_bytes() {
         header("0b000000", "03", "00") + "0900000000000000" + "010203"
     );
     assert_eq!(answer(Answer::Stats(bytes())), header("03000000", "04", "00") + "010203");
+    assert_eq!(answer(Answer::Shelved(None)), header("00000000", "08", "00"));
+    assert_eq!(answer(Answer::Shelved(Some(bytes()))), header("03000000", "08", "01") + "010203");
+    assert_eq!(answer(Answer::Done), header("00000000", "09", "00"));
     assert_eq!(answer(Answer::Pong), header("00000000", "05", "00"));
     let error = |class| answer(Answer::Error { class, message: "no".to_owned() });
     let classes = [

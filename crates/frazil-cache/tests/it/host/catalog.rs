@@ -58,7 +58,7 @@ fn name() -> ImageName {
 
 /// A catalog of one image, whose name can be moved and whose connection can be cut.
 #[derive(Debug)]
-struct OneImage {
+pub(super) struct OneImage {
     id: ManifestId,
     bytes: Bytes,
     mood: std::sync::Mutex<Mood>,
@@ -74,7 +74,7 @@ enum Mood {
 }
 
 impl OneImage {
-    fn new(chunk_count: usize) -> Arc<Self> {
+    pub(super) fn new(chunk_count: usize) -> Arc<Self> {
         let (id, bytes) = manifest(chunk_count);
         Arc::new(Self { id, bytes, mood: std::sync::Mutex::new(Mood::There), asked: AtomicU64::new(0) })
     }
@@ -83,7 +83,7 @@ impl OneImage {
         *self.mood.lock().unwrap() = mood;
     }
 
-    fn reference(&self) -> Reference {
+    pub(super) fn reference(&self) -> Reference {
         Reference { root: RootId::FIRST, manifest: self.id }
     }
 
@@ -283,7 +283,8 @@ async fn a_store_that_is_not_there_yet_is_opened_when_it_is() {
             attempts.fetch_add(1, SeqCst);
             async move {
                 let store = Store::open(&location, &StoreOptions::default()).await?;
-                Ok(Opened { tier: Arc::new(Origin::new(store.clone())), catalog: Arc::new(store) })
+                let (tier, catalog) = (Arc::new(Origin::new(store.clone())), Arc::new(store.clone()));
+                Ok(Opened { tier, catalog, profiles: Arc::new(store) })
             }
             .boxed()
         })

@@ -1,0 +1,96 @@
+//! Bundles that stay on the host's disk, so that fifty starts of one image read its bundle once.
+//!
+//! ```text
+//! <directory>/<bundle id>/<first byte>-<byte behind the last>    as they were asked for
+//! ```
+//!
+//! A bundle never changes, and whoever reads it authenticates it. Agents ask for the same parts of the same bundle.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use frazil_format::BundleId;
+use frazil_store::{ErrorClass, Reference};
+use futures::stream::{StreamExt, TryStreamExt};
+
+use super::joint::Joint;
+use super::kept::files::{Files, Outcome};
+use super::protocol::MAX_SHELVED_LEN;
+use super::{BundleBytes, HostError, ProfileShelf};
+
+/// A shelf that remembers bundles.
+#[derive(Debug)]
+pub struct KeptBundles {
+    below: Arc<dyn ProfileShelf>,
+    files: Files,
+    fetches: Arc<Joint<String, Result<Bytes, HostError>>>,
+}
+
+impl KeptBundles {
+    /// Keeps parts of bundles in this directory, so many bytes at most.
+    pub fn new(below: Arc<dyn ProfileShelf>, directory: PathBuf, budget_bytes: u64) -> Self {
+        Self { below, files: Files::new(directory, budget_bytes), fetches: Arc::default() }
+    }
+}
+
+#[async_trait]
+impl ProfileShelf for KeptBundles {
+    async fn profiles(&self, of: &Reference) -> Result<Option<Bytes>, HostError> {
+        self.below.profiles(of).await
+    }
+
+    async fn put_profiles(&self, of: &Reference, bytes: Bytes) -> Result<(), HostError> {
+        self.below.put_profiles(of, bytes).await
+    }
+
+    async fn bundle(
+        &self,
+        of: &Reference,
+        id: &BundleId,
+        range: Range<u64>,
+    ) -> Result<BundleBytes, HostError> {
+        let len = range.end.saturating_sub(range.start);
+        if len > u64::from(MAX_SHELVED_LEN) {
+            return self.below.bundle(of, id, range).await;
+        }
+        let file = format!("{id}/{}-{}", range.start, range.end);
+        let part = match self.files.read(&file, len).await {
+            Outcome::Found(bytes) if bytes.len() as u64 == len => bytes,
+            _ => {
+                let fetch = || {
+                    let (below, files) = (Arc::clone(&self.below), self.files.clone());
+                    let (of, id, file) = (*of, *id, file.clone());
+                    async move {
+                        let pieces: Vec<Bytes> = below.bundle(&of, &id, range).await?.try_collect().await?;
+                        let part = Bytes::from(pieces.concat());
+                        files.write(&file, part.clone()).await;
+                        Ok(part)
+                    }
+                };
+                self.fetches.join(file.clone(), fetch).await.unwrap_or_else(|| {
+                    let what = format!("bundle {id}");
+                    Err(HostError::remark(what, ErrorClass::Transient, "the fetch ended without an answer"))
+                })?
+            }
+        };
+        Ok(futures::stream::once(std::future::ready(Ok(part))).boxed())
+    }
+
+    async fn put_bundle(&self, of: &Reference, id: &BundleId, bytes: BundleBytes) -> Result<(), HostError> {
+        self.below.put_bundle(of, id, bytes).await
+    }
+
+    async fn delete_bundle(&self, of: &Reference, id: &BundleId) -> Result<(), HostError> {
+        self.below.delete_bundle(of, id).await
+    }
+}
+
+impl fmt::Display for KeptBundles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "kept → {}", self.below)
+    }
+}

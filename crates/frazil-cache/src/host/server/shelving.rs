@@ -1,0 +1,186 @@
+//! Profiles and bundles of agents that reach no store.
+//!
+//! Invariants: whoever reads or writes what is beside a manifest may ask for names of the manifest's tenant; what is
+//! written is bounded by what the manifest needs; one upload is under way on a connection, and an upload that is
+//! not finished leaves nothing. That is all there is to guard: what the bytes say is sealed with the manifest's key,
+//! and whoever reads what another has spoilt refuses it and starts without.
+
+use bytes::{Bytes, BytesMut};
+use frazil_format::bounds::MAX_PROFILES_LEN;
+use frazil_format::{SealedManifest, bundle_len};
+use frazil_store::{ErrorClass, Reference};
+use futures::stream::{StreamExt, TryStreamExt};
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::JoinHandle;
+
+use super::{Answer, Inner, Peer};
+use crate::host::error::chain;
+use crate::host::protocol::Shelved;
+use crate::host::{HostError, ProfileShelf};
+
+/// Pieces that wait for a slow store.
+const PIECES_MAX: usize = 4;
+
+/// What one connection is uploading.
+#[derive(Default)]
+pub(super) struct Shelving(Mutex<Option<Upload>>);
+
+/// A piece of it.
+pub(super) struct Next {
+    pub(super) offset: u64,
+    pub(super) last: bool,
+    pub(super) piece: Bytes,
+}
+
+struct Upload {
+    what: Shelved,
+    next: u64,
+    limit: u64,
+    into: Into,
+}
+
+enum Into {
+    /// Profiles are short, and put as a whole.
+    Memory(BytesMut),
+    /// A bundle is written while it comes.
+    Shelf(mpsc::Sender<Result<Bytes, HostError>>, JoinHandle<Result<(), HostError>>),
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        // One that has finished does not mind.
+        if let Into::Shelf(_, writing) = &self.into {
+            writing.abort();
+        }
+    }
+}
+
+fn refused(message: &str) -> Answer {
+    Answer::Error { class: ErrorClass::Denied, message: message.to_owned() }
+}
+
+fn told(error: &HostError) -> Answer {
+    Answer::Error { class: error.class(), message: chain(error) }
+}
+
+impl Inner {
+    /// Profiles, or a part of a bundle.
+    pub(super) async fn shelved(&self, peer: Peer, what: &Shelved, offset: u64, len: u32) -> Answer {
+        let shelf = match self.shelf_for(peer, &what.of).await {
+            Ok((shelf, _)) => shelf,
+            Err(answer) => return answer,
+        };
+        let Some(bundle) = &what.bundle else {
+            return match shelf.profiles(&what.of).await {
+                Ok(profiles) => Answer::Shelved(profiles),
+                Err(error) => told(&error),
+            };
+        };
+        let range = offset..offset.saturating_add(u64::from(len));
+        let part = async {
+            let pieces: Vec<Bytes> = shelf.bundle(&what.of, bundle, range).await?.try_collect().await?;
+            Ok(match <[Bytes; 1]>::try_from(pieces) {
+                Ok([piece]) => piece,
+                Err(pieces) => pieces.concat().into(),
+            })
+        };
+        match part.await {
+            Ok(part) if part.len() == len as usize => Answer::Shelved(Some(part)),
+            Ok(_) => refused("the bundle is shorter than that"),
+            Err(error) => told(&error),
+        }
+    }
+
+    /// The next piece of an upload, the first one begins it.
+    pub(super) async fn shelve(&self, peer: Peer, shelving: &Shelving, what: &Shelved, next: Next) -> Answer {
+        let mut upload = shelving.0.lock().await;
+        let begins = |upload: &Upload| upload.what != *what || upload.next != 0;
+        if next.offset == 0 && upload.as_ref().is_none_or(begins) {
+            *upload = None;
+            *upload = match self.begin(peer, what).await {
+                Ok(begun) => Some(begun),
+                Err(answer) => return answer,
+            };
+        }
+        let fits = upload.as_ref().is_some_and(|upload| {
+            upload.what == *what
+                && upload.next == next.offset
+                && next.offset.saturating_add(next.piece.len() as u64) <= upload.limit
+        });
+        let Some(mut current) = upload.take().filter(|_| fits) else {
+            return refused("this is not what is to follow");
+        };
+        current.next = current.next.saturating_add(next.piece.len() as u64);
+        match &mut current.into {
+            Into::Memory(bytes) => bytes.extend_from_slice(&next.piece),
+            // A writer that has ended says why below.
+            Into::Shelf(pieces, _) => drop(pieces.send(Ok(next.piece)).await),
+        }
+        let ended = matches!(&current.into, Into::Shelf(pieces, _) if pieces.is_closed());
+        if next.last || ended {
+            return self.end(current).await;
+        }
+        *upload = Some(current);
+        Answer::Done
+    }
+
+    /// Deletes a bundle.
+    pub(super) async fn clear(&self, peer: Peer, what: &Shelved) -> Answer {
+        let Some(bundle) = &what.bundle else { return refused("profiles are replaced, not deleted") };
+        let deleted = match self.shelf_for(peer, &what.of).await {
+            Ok((shelf, _)) => shelf.delete_bundle(&what.of, bundle).await,
+            Err(answer) => return answer,
+        };
+        deleted.map_or_else(|error| told(&error), |()| Answer::Done)
+    }
+
+    async fn begin(&self, peer: Peer, what: &Shelved) -> Result<Upload, Answer> {
+        let (shelf, manifest) = self.shelf_for(peer, &what.of).await?;
+        let (limit, into) = match what.bundle {
+            None => (MAX_PROFILES_LEN, Into::Memory(BytesMut::new())),
+            Some(bundle) => {
+                let all = manifest.chunks().iter().map(|chunk| u64::from(chunk.sealed_len)).sum();
+                let (pieces, mut coming) = mpsc::channel(PIECES_MAX);
+                let stream = futures::stream::poll_fn(move |context| coming.poll_recv(context)).boxed();
+                let of = what.of;
+                let writing = tokio::spawn(async move { shelf.put_bundle(&of, &bundle, stream).await });
+                (bundle_len(all), Into::Shelf(pieces, writing))
+            }
+        };
+        Ok(Upload { what: *what, next: 0, limit, into })
+    }
+
+    async fn end(&self, mut upload: Upload) -> Answer {
+        let put = match std::mem::replace(&mut upload.into, Into::Memory(BytesMut::new())) {
+            Into::Memory(bytes) => match &self.options.profiles {
+                Some(shelf) => shelf.put_profiles(&upload.what.of, bytes.freeze()).await,
+                None => return refused("no profiles are kept here"),
+            },
+            Into::Shelf(pieces, writing) => {
+                drop(pieces);
+                match writing.await {
+                    Ok(written) => written,
+                    Err(_) => return refused("the upload was given up"),
+                }
+            }
+        };
+        put.map_or_else(|error| told(&error), |()| Answer::Done)
+    }
+
+    /// The shelf, if this process may ask for what is beside this manifest.
+    async fn shelf_for(
+        &self,
+        peer: Peer,
+        of: &Reference,
+    ) -> Result<(std::sync::Arc<dyn ProfileShelf>, SealedManifest), Answer> {
+        let shelf = self.options.profiles.clone().ok_or_else(|| refused("no profiles are kept here"))?;
+        let bytes = self.catalog.manifest(of.root, &of.manifest).await.map_err(|error| told(&error))?;
+        let manifest = SealedManifest::verify(&of.manifest, bytes)
+            .map_err(|error| Answer::Error { class: ErrorClass::Corrupt, message: error.to_string() })?;
+        let tenant = &manifest.geometry().tenant;
+        if manifest.geometry().root != of.root || !self.options.peers.may_ask(&peer, tenant) {
+            return Err(refused(&format!("user {} may not ask for images of the tenant {tenant}", peer.uid)));
+        }
+        Ok((shelf, manifest))
+    }
+}
