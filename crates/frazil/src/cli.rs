@@ -2,11 +2,13 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser};
 
 use crate::commands::Command;
+use crate::config::{self, Config, Flags};
 use crate::wiring;
 
 /// A container image store that starts huge images in the time it takes to read the few bytes they touch.
@@ -23,21 +25,27 @@ pub(crate) struct Cli {
 /// What every command understands.
 #[derive(Args, Debug)]
 pub(crate) struct Global {
+    /// The configuration file [default: $FRAZIL_CONFIG, $XDG_CONFIG_HOME/frazil/config.toml or
+    /// /etc/frazil/config.toml]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) config: Option<PathBuf>,
+
     /// The store: a directory, s3://, gs:// or az:// with a bucket and a prefix, or https:// where a directory store
-    /// is published read-only [default: $XDG_DATA_HOME/frazil/store]
-    #[arg(long, value_name = "STORE", env = "FRAZIL_STORE", global = true, hide_env_values = true)]
+    /// is published read-only [default: $FRAZIL_STORE, or $XDG_DATA_HOME/frazil/store]
+    #[arg(long, value_name = "STORE", global = true)]
     pub(crate) store: Option<String>,
 
-    /// Read a published store over plain http://, where the network can see and change what a name stands for
-    #[arg(long, env = "FRAZIL_ALLOW_HTTP", global = true, hide_env_values = true)]
+    /// Read a published store over plain http://, where the network can see and change what a name stands for [$FRAZIL_ALLOW_HTTP]
+    #[arg(long, global = true)]
     pub(crate) allow_http: bool,
 
-    /// The keyring: a directory that only you can read [default: $XDG_CONFIG_HOME/frazil/keys]
-    #[arg(long, value_name = "DIR", env = "FRAZIL_KEYS", global = true, hide_env_values = true)]
+    /// The keyring: a directory that only you can read [default: $FRAZIL_KEYS, or
+    /// $XDG_CONFIG_HOME/frazil/keys]
+    #[arg(long, value_name = "DIR", global = true)]
     pub(crate) keys: Option<PathBuf>,
 
-    /// Append a line for each request to the store to this file
-    #[arg(long, value_name = "FILE", env = "FRAZIL_ACCESS_LOG", global = true, hide_env_values = true)]
+    /// Append a line for each request to the store to this file [$FRAZIL_ACCESS_LOG]
+    #[arg(long, value_name = "FILE", global = true)]
     pub(crate) access_log: Option<PathBuf>,
 
     /// Say more on stderr; twice, thrice: even more ($FRAZIL_LOG filters more finely)
@@ -47,13 +55,33 @@ pub(crate) struct Global {
     /// Say less on stderr
     #[arg(short, long, action = clap::ArgAction::Count, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: u8,
+
+    /// What the whole command line says of keys of the configuration.
+    #[arg(skip)]
+    pub(crate) flags: Flags,
+
+    /// What is in force, once it was asked for.
+    #[arg(skip)]
+    loaded: OnceLock<Config>,
 }
 
 impl Global {
+    /// What is in force. Read when it is first asked for: what needs no configuration works without a good one.
+    pub(crate) fn config(&self) -> Result<&Config> {
+        if let Some(config) = self.loaded.get() {
+            return Ok(config);
+        }
+        let config = Config::load(self.config.as_deref(), self.flags.clone())?;
+        Ok(self.loaded.get_or_init(|| config))
+    }
+
     /// The same, as arguments for a process of frazil with another current directory and environment.
     pub(crate) fn arguments(&self) -> Result<Vec<OsString>> {
         let mut arguments = vec!["--store".into(), wiring::location(self)?.to_string().into()];
-        for (option, path) in [("--keys", &self.keys), ("--access-log", &self.access_log)] {
+        let file = config::place(self.config.as_deref())?;
+        for (option, path) in
+            [("--keys", &self.keys), ("--access-log", &self.access_log), ("--config", &file)]
+        {
             if let Some(path) = path {
                 let path = std::path::absolute(path).context("there is no current directory")?;
                 arguments.extend([option.into(), path.into_os_string()]);

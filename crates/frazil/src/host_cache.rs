@@ -5,9 +5,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use frazil_cache::host::is_served;
 
+use crate::config::{Config, Value, keys};
 use crate::failure::Advise;
 use crate::places;
 
@@ -22,19 +23,13 @@ const SYSTEM_SOCKET: &str = "/run/frazil/cached.sock";
 pub(crate) struct CacheArgs {
     /// The host cache to read through: a socket, none, or auto, which is the one at $XDG_RUNTIME_DIR/frazil or
     /// /run/frazil if it is there, and the store itself otherwise
-    #[arg(
-        long,
-        value_name = "SOCKET|auto|none",
-        env = "FRAZIL_CACHE",
-        default_value = "auto",
-        hide_env_values = true
-    )]
-    cache: Choice,
+    #[arg(long, value_name = "SOCKET|auto|none")]
+    cache: Option<Choice>,
 }
 
 /// What was asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
-enum Choice {
+pub(crate) enum Choice {
     /// One if it is there.
     Auto,
     /// None, even if one is there.
@@ -55,23 +50,34 @@ impl FromStr for Choice {
     }
 }
 
+impl Value for Choice {
+    const FORM: &'static str = "socket, auto or none";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(text.parse().unwrap_or(Self::Auto))
+    }
+}
+
 impl CacheArgs {
     /// The same, as arguments for a process of frazil with another current directory.
     pub(crate) fn arguments(&self) -> Result<Vec<OsString>> {
         let value = match &self.cache {
-            Choice::Auto => "auto".into(),
-            Choice::None => "none".into(),
-            Choice::Socket(path) => std::path::absolute(path)?.into_os_string(),
+            None => return Ok(Vec::new()),
+            Some(Choice::Auto) => "auto".into(),
+            Some(Choice::None) => "none".into(),
+            Some(Choice::Socket(path)) => std::path::absolute(path)?.into_os_string(),
         };
         Ok(vec!["--cache".into(), value])
     }
+}
 
+impl Choice {
     /// The socket of the host cache that is to be used; none if the store itself is.
-    pub(crate) fn find(&self) -> Result<Option<PathBuf>> {
-        match &self.cache {
+    pub(crate) fn find(config: &Config) -> Result<Option<PathBuf>> {
+        match config.value(&keys::CACHE)? {
             Choice::None => Ok(None),
-            Choice::Auto => Ok(places_of_sockets().into_iter().find(|path| is_served(path))),
-            Choice::Socket(path) if is_served(path) => Ok(Some(std::path::absolute(path)?)),
+            Choice::Auto => Ok(places_of_sockets(config)?.into_iter().find(|path| is_served(path))),
+            Choice::Socket(path) if is_served(&path) => Ok(Some(std::path::absolute(path)?)),
             Choice::Socket(path) => Err(anyhow!("no host cache serves this user at {}", path.display()))
                 .hint(format!(
                     "start one with frazil cached --socket {}, or do without: --cache none",
@@ -81,26 +87,30 @@ impl CacheArgs {
     }
 }
 
-/// The socket that a host cache of this user serves when nobody says otherwise.
-pub(crate) fn default_socket() -> Result<PathBuf> {
-    Ok(places::runtime()?.join(SOCKET))
+/// The socket that a host cache of this user serves.
+pub(crate) fn served_socket(config: &Config) -> Result<PathBuf> {
+    match config.get(&keys::SOCKET)? {
+        Some(path) => std::path::absolute(path).context("there is no current directory"),
+        None => Ok(places::runtime()?.join(SOCKET)),
+    }
 }
 
 /// The socket that is meant: the one that was named, the first that is served, or the default one.
-pub(crate) fn socket(named: Option<&Path>) -> Result<PathBuf> {
-    match named {
-        Some(path) => Ok(path.to_owned()),
-        None => match places_of_sockets().into_iter().find(|path| is_served(path)) {
+pub(crate) fn socket(config: &Config) -> Result<PathBuf> {
+    match config.get(&keys::SOCKET)? {
+        Some(path) => Ok(path),
+        None => match places_of_sockets(config)?.into_iter().find(|path| is_served(path)) {
             Some(path) => Ok(path),
-            None => default_socket(),
+            None => served_socket(config),
         },
     }
 }
 
-fn places_of_sockets() -> Vec<PathBuf> {
-    let mut sockets: Vec<_> = default_socket().into_iter().collect();
+fn places_of_sockets(config: &Config) -> Result<Vec<PathBuf>> {
+    config.get(&keys::SOCKET)?;
+    let mut sockets: Vec<_> = served_socket(config).into_iter().collect();
     if !sockets.iter().any(|socket| socket == Path::new(SYSTEM_SOCKET)) {
         sockets.push(SYSTEM_SOCKET.into());
     }
-    sockets
+    Ok(sockets)
 }

@@ -3,6 +3,7 @@
 mod age;
 mod cli;
 mod commands;
+mod config;
 mod counters;
 mod exit;
 mod failure;
@@ -14,6 +15,7 @@ mod metrics;
 mod mount_record;
 mod output;
 mod places;
+mod plan;
 mod progress;
 mod run;
 mod sandbox;
@@ -26,12 +28,15 @@ mod wiring;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
 use crate::cli::Cli;
+use crate::config::Flags;
 
 fn main() -> ExitCode {
-    let Cli { global, command } = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let Cli { mut global, command } = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    global.flags = Flags::of(&matches);
     logging::start(global.verbose, global.quiet);
     command.execute(&global).unwrap_or_else(|error| failure::report(&error)).into()
 }

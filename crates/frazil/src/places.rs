@@ -20,6 +20,11 @@ pub(crate) fn keys() -> Option<PathBuf> {
     Some(xdg("XDG_CONFIG_HOME", ".config")?.join("frazil/keys"))
 }
 
+/// The user's configuration file.
+pub(crate) fn configuration() -> Option<PathBuf> {
+    Some(xdg("XDG_CONFIG_HOME", ".config")?.join("frazil/config.toml"))
+}
+
 /// What a host cache keeps on disk by default.
 pub(crate) fn cache() -> Option<PathBuf> {
     Some(xdg("XDG_CACHE_HOME", ".cache")?.join("frazil"))

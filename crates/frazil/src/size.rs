@@ -1,4 +1,4 @@
-//! Sizes on the command line: `512M`, `20G`; binary units, as in coreutils.
+//! Sizes on the command line and in the configuration: `512M`, `20G`, `8 GiB`; binary units, as in coreutils.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,13 +14,16 @@ impl FromStr for Size {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bare = text.trim_end_matches("iB");
+        let bare = text.strip_suffix("iB").or_else(|| text.strip_suffix('B')).unwrap_or(text);
         let (number, shift) = match bare.chars().next_back().map(|unit| unit.to_ascii_uppercase()) {
             Some(unit) if UNITS.contains(&unit) => {
                 let exponent = UNITS.iter().take_while(|&&known| known != unit).count().saturating_add(1);
-                (bare.get(..bare.len().saturating_sub(1)).unwrap_or_default(), exponent.saturating_mul(10))
+                (
+                    bare.get(..bare.len().saturating_sub(1)).unwrap_or_default().trim_end(),
+                    exponent.saturating_mul(10),
+                )
             }
-            _ => (bare, 0),
+            _ => (bare.trim_end(), 0),
         };
         let number: u64 =
             number.parse().map_err(|_| "expected a number of bytes, or one with K, M, G, T or P")?;
@@ -55,8 +58,11 @@ mod tests {
             assert_eq!(text.parse(), Ok(Size(bytes)));
             assert_eq!(Size(bytes).to_string(), text);
         }
-        assert_eq!("5GiB".parse(), Ok(Size(5 << 30)));
-        for text in ["", "G", "1.5G", "-1", "99999999P"] {
+        for text in ["5GiB", "5 GiB", "5 G", "5GB", "5g"] {
+            assert_eq!(text.parse(), Ok(Size(5 << 30)), "{text}");
+        }
+        assert_eq!("100 B".parse(), Ok(Size(100)));
+        for text in ["", "G", " 5", "5 i", "iB", "1.5G", "-1", "99999999P"] {
             assert!(text.parse::<Size>().is_err(), "{text}");
         }
     }

@@ -3,66 +3,62 @@
 //! A host cache and an agent without one are built by the same function. Every level is metered, so that what one
 //! asks of the next are its misses.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
+use anyhow::Result;
 use frazil_cache::host::{
-    AdmissionSource, Catalog, Counter, CounterSource, Guarded, KeptCatalog, KeptOptions, LazyStore, Meter,
-    Metered, Opened, ServerOptions,
+    AdmissionSource, Catalog, Counter, CounterSource, Guarded, KeptCatalog, LazyStore, Meter, Metered,
+    Opened, ServerOptions,
 };
 use frazil_cache::resilience::stack::{self, OriginOptions, OriginStack};
-use frazil_cache::{Disk, DiskOptions, Memory, Nodes, Remote, RemoteOptions, Tier};
+use frazil_cache::{Disk, Memory, Nodes, Remote, Tier};
 use frazil_store::{Store, StoreError, StoreLocation, StoreOptions};
 use futures::FutureExt;
 
+use crate::config::{Config, Entry, Source, Value, keys};
 use crate::counters;
-use crate::places;
+use crate::plan::Plan;
 use crate::size::Size;
 
-/// Memory of a host cache, unless said otherwise: a thousand chunks of the default size.
-const HOST_MEMORY_BYTES: u64 = 512 << 20;
-
-/// Disk of a host cache, unless said otherwise.
-const HOST_DISK_BYTES: u64 = 10 << 30;
-
-/// What may be kept, and where.
+/// What may be kept, and where. Read through the configuration, which knows what else says it.
+#[allow(dead_code, reason = "declared for the command line")]
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct TierArgs {
-    /// Memory for sealed chunks [default: 512M]
-    #[arg(long, value_name = "SIZE", env = "FRAZIL_MEMORY_BUDGET", hide_env_values = true)]
+    /// Memory for sealed chunks
+    #[arg(long, value_name = "SIZE")]
     memory_budget: Option<Size>,
 
-    /// A directory for sealed chunks, names and manifests [default: $XDG_CACHE_HOME/frazil]
-    #[arg(long, value_name = "DIR", env = "FRAZIL_DISK_DIR", hide_env_values = true)]
+    /// A directory for sealed chunks
+    #[arg(long, value_name = "DIR")]
     disk_dir: Option<PathBuf>,
 
-    /// Disk for sealed chunks; 0 keeps none, and only names and manifests [default: 10G]
-    #[arg(long, value_name = "SIZE", env = "FRAZIL_DISK_QUOTA", hide_env_values = true)]
+    /// Disk for sealed chunks; 0 keeps none
+    #[arg(long, value_name = "SIZE")]
     disk_quota: Option<Size>,
 
     /// A fleet of memcached nodes: HOST:PORT,HOST:PORT,… or dns:NAME:PORT
-    #[arg(long, value_name = "NODES", env = "FRAZIL_REMOTE", hide_env_values = true)]
-    remote: Option<Nodes>,
-}
-
-/// Which tiers there are.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Plan {
-    memory_bytes: u64,
-    directory: Option<PathBuf>,
-    disk_bytes: u64,
+    #[arg(long, value_name = "NODES")]
     remote: Option<Nodes>,
 }
 
 impl TierArgs {
-    /// The tiers of a host cache.
-    pub(crate) fn plan(&self) -> Plan {
-        Plan {
-            memory_bytes: self.memory_budget.map_or(HOST_MEMORY_BYTES, |size| size.0),
-            directory: self.disk_dir.clone().or_else(places::cache),
-            disk_bytes: self.disk_quota.map_or(HOST_DISK_BYTES, |size| size.0),
-            remote: self.remote.clone(),
+    /// The same, as arguments for a process of frazil with another current directory.
+    pub(crate) fn arguments(config: &Config) -> Result<Vec<OsString>> {
+        let mut arguments = Vec::new();
+        let keys: [&dyn Entry; 4] =
+            [&keys::EMBEDDED_MEMORY, &keys::EMBEDDED_DIRECTORY, &keys::EMBEDDED_QUOTA, &keys::REMOTE];
+        for key in keys {
+            if let Some((text, Source::Flag(flag))) = config.said(key) {
+                let text = match key.about().form {
+                    PathBuf::FORM => std::path::absolute(text)?.into_os_string(),
+                    _ => text.into(),
+                };
+                arguments.extend([format!("--{flag}").into(), text]);
+            }
         }
+        Ok(arguments)
     }
 }
 
@@ -73,6 +69,8 @@ pub(crate) struct Tiers {
     /// Names and manifests.
     pub(crate) catalog: Arc<dyn Catalog>,
     meters: Vec<(String, Arc<Meter>)>,
+    /// The disk tier, if there is one.
+    pub(crate) disk: Option<Arc<Disk>>,
     kept: Option<Arc<KeptCatalog>>,
     counters: CounterSource,
 }
@@ -90,32 +88,31 @@ impl Tiers {
         let mut top = metered("origin", Arc::clone(&lazy) as Arc<dyn Tier>);
         let remote = match plan.remote {
             None => None,
-            Some(nodes) => {
-                let remote = Arc::new(Remote::start(Below(top), nodes, RemoteOptions::default()).await);
+            Some((nodes, options)) => {
+                let remote = Arc::new(Remote::start(Below(top), nodes, options).await);
                 top = metered("remote", Arc::clone(&remote) as Arc<dyn Tier>);
                 Some(remote)
             }
         };
-        let disk = match &plan.directory {
-            Some(directory) if plan.disk_bytes > 0 => {
-                let options = DiskOptions::new(directory.join("chunks"), plan.disk_bytes);
+        let disk = match plan.disk {
+            Some(options) => {
                 let disk = Arc::new(Disk::new(top, options));
                 top = metered("disk", Arc::clone(&disk) as Arc<dyn Tier>);
                 Some(disk)
             }
-            _ => None,
+            None => None,
         };
         let memory = Arc::new(Memory::new(top, plan.memory_bytes));
         let top = metered("memory", Arc::clone(&memory) as Arc<dyn Tier>);
-        let kept = plan.directory.map(|directory| {
-            let options = KeptOptions::new(directory.join("catalog"));
-            Arc::new(KeptCatalog::new(Arc::clone(&lazy) as Arc<dyn Catalog>, &options))
-        });
+        let kept = plan
+            .kept
+            .map(|options| Arc::new(KeptCatalog::new(Arc::clone(&lazy) as Arc<dyn Catalog>, &options)));
         let catalog = kept.clone().map_or(lazy as Arc<dyn Catalog>, |kept| kept as Arc<dyn Catalog>);
         let admission: AdmissionSource = {
             let origin = Arc::clone(&origin);
             Arc::new(move || origin.get().map(|origin| origin.admission()))
         };
+        let on_disk = disk.clone();
         let counters: CounterSource = Arc::new(move || {
             let mut all: Vec<Counter> = counters::of_memory(&memory.counts());
             all.extend(disk.iter().flat_map(|disk| counters::of_disk(&disk.counts())));
@@ -123,7 +120,14 @@ impl Tiers {
             all.extend(origin.get().into_iter().flat_map(|origin| counters::of_origin(&origin.counts())));
             all
         });
-        Self { tier: top, catalog: Arc::new(Guarded::new(catalog, admission)), meters, kept, counters }
+        Self {
+            tier: top,
+            catalog: Arc::new(Guarded::new(catalog, admission)),
+            meters,
+            disk: on_disk,
+            kept,
+            counters,
+        }
     }
 
     /// What a host cache's statistics are made of.
@@ -146,17 +150,17 @@ pub(crate) struct OriginStore {
 
 impl OriginStore {
     /// A store that is opened when it is needed.
-    pub(crate) fn at(location: StoreLocation, options: StoreOptions) -> Self {
+    pub(crate) fn at(location: StoreLocation, options: StoreOptions, origin: OriginOptions) -> Self {
         let name = format!("origin({location})");
-        Self::opened_by(name, origin_options(&location), move || {
+        Self::opened_by(name, origin, move || {
             let (location, options) = (location.clone(), options.clone());
             async move { Store::open(&location, &options).await }.boxed()
         })
     }
 
     /// A store that is open.
-    pub(crate) fn of(store: &Store) -> Self {
-        let (name, options) = (format!("origin({store})"), origin_options(store.location()));
+    pub(crate) fn of(store: &Store, options: OriginOptions) -> Self {
+        let name = format!("origin({store})");
         let store = store.clone();
         Self::opened_by(name, options, move || std::future::ready(Ok(store.clone())).boxed())
     }
@@ -185,15 +189,6 @@ impl OriginStore {
     pub(crate) fn lazy(&self) -> Arc<LazyStore> {
         Arc::clone(&self.lazy)
     }
-}
-
-/// A disk answers a second request no sooner than the first: only what lies behind a network is hedged.
-fn origin_options(location: &StoreLocation) -> OriginOptions {
-    let mut options = OriginOptions::default();
-    if matches!(location, StoreLocation::Directory(_)) {
-        (options.hedge.share, options.hedge.burst) = (0.0, 0.0);
-    }
-    options
 }
 
 /// A shared tier where a tier of its own is asked for.

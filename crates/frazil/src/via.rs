@@ -3,6 +3,8 @@
 use clap::ValueEnum;
 use frazil_mount::{Face, Probe};
 
+use crate::config::Value;
+
 /// What was asked for.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Via {
@@ -12,6 +14,14 @@ pub(crate) enum Via {
     Erofs,
     /// EROFS where it works, found out by trying
     Auto,
+}
+
+impl Value for Via {
+    const FORM: &'static str = "tree, erofs or auto";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        Self::from_str(text, false).map_err(|_| format!("expected {}", Self::FORM))
+    }
 }
 
 impl Via {

@@ -4,10 +4,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use frazil_cache::Tier;
 use frazil_cache::host::{Catalog, Freshness, HostCache, HostCacheOptions};
+use frazil_cache::resilience::stack::OriginOptions;
+use frazil_cache::{Disk, Tier};
 use frazil_format::{Manifest, SealedManifest, wrap_context};
 use frazil_mount::{Image, ImageOptions};
 use frazil_store::{
@@ -18,15 +20,20 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::runtime::{Handle, Runtime};
 
 use crate::cli::Global;
+use crate::config::{Switch, keys};
 use crate::failure::Advise;
-use crate::tiers::{OriginStore, Plan, Tiers};
-use crate::{places, similar};
+use crate::plan::Plan;
+use crate::tiers::{OriginStore, Tiers};
+use crate::{places, plan, similar};
 
 /// Whose images these are, until there are several tenants.
 pub(crate) const TENANT: &str = "default";
 
 /// The sharing domain, until there are several.
 pub(crate) const SCOPE: &str = "default";
+
+/// How long the end of a process may wait for its disk tier.
+const SETTLING: Duration = Duration::from_secs(5);
 
 /// The runtime of the whole process. Makes threads: after it, nothing may fork or enter a user namespace.
 pub(crate) fn runtime() -> Result<Runtime> {
@@ -44,7 +51,7 @@ pub(crate) enum Absent {
 
 /// Where the store is.
 pub(crate) fn location(global: &Global) -> Result<StoreLocation> {
-    let place = match (&global.store, places::store()) {
+    let place = match (global.config()?.get(&keys::STORE)?, places::store()) {
         (Some(text), _) => text.parse()?,
         (None, Some(directory)) => StoreLocation::directory(directory)?,
         (None, None) => {
@@ -55,14 +62,18 @@ pub(crate) fn location(global: &Global) -> Result<StoreLocation> {
 }
 
 /// How the store is to be opened.
-pub(crate) fn store_options(global: &Global) -> StoreOptions {
-    let plain_http = if global.allow_http { PlainHttp::Allowed } else { PlainHttp::Refused };
-    StoreOptions { access_log: global.access_log.clone(), plain_http }
+pub(crate) fn store_options(global: &Global) -> Result<StoreOptions> {
+    let config = global.config()?;
+    let plain_http = match config.value(&keys::ALLOW_HTTP)? {
+        Switch::On => PlainHttp::Allowed,
+        Switch::Off => PlainHttp::Refused,
+    };
+    Ok(StoreOptions { access_log: config.get(&keys::ACCESS_LOG)?, plain_http })
 }
 
 /// Opens the store.
 pub(crate) async fn store(global: &Global, absent: Absent) -> Result<Store> {
-    let (location, options) = (location(global)?, store_options(global));
+    let (location, options) = (location(global)?, store_options(global)?);
     Ok(match absent {
         Absent::Create => Store::open_or_create(&location, &options).await?,
         Absent::Refuse => Store::open(&location, &options).await?,
@@ -72,8 +83,8 @@ pub(crate) async fn store(global: &Global, absent: Absent) -> Result<Store> {
 /// Opens the keyring, and closes this process to its debuggers.
 pub(crate) fn keyring(global: &Global, absent: Absent) -> Result<Keyring> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable).context("cannot forbid memory dumps")?;
-    let directory = match (&global.keys, places::keys()) {
-        (Some(directory), _) => directory.clone(),
+    let directory = match (global.config()?.get(&keys::KEYS)?, places::keys()) {
+        (Some(directory), _) => directory,
         (None, Some(directory)) => directory,
         (None, None) => {
             return Err(anyhow!("there is no home directory")).hint("say where the keys are: --keys");
@@ -157,28 +168,57 @@ pub(crate) struct OpenImage {
     pub(crate) sealed_bytes: u64,
     /// Its reader.
     pub(crate) image: Arc<Image>,
+    /// The disk tier of this process, if it has one.
+    disk: Option<Arc<Disk>>,
+}
+
+impl OpenImage {
+    /// Before the process ends: waits until what was fetched is kept, but not for a disk that hangs.
+    pub(crate) async fn settle(&self) {
+        if let Some(disk) = &self.disk
+            && !disk.settle(SETTLING).await
+        {
+            tracing::info!("some of what was fetched is not kept");
+        }
+    }
 }
 
 /// Where a mounted image's manifest and chunks come from.
 pub(crate) enum Supply {
     /// From a store, through tiers of this process.
-    Store(Store),
+    Store(Box<Embedded>),
     /// From the host cache: nothing else is asked, and no credentials are needed.
     HostCache(Arc<HostCache>),
+}
+
+/// A store, and the tiers that this process stacks over it.
+pub(crate) struct Embedded {
+    store: Store,
+    plan: Plan,
+    origin: OriginOptions,
 }
 
 impl Supply {
     /// The host cache at this socket, or the store if there is none.
     pub(crate) async fn open(global: &Global, host_cache: Option<&Path>) -> Result<Self> {
-        Ok(match host_cache {
-            Some(socket) => Self::HostCache(Arc::new(HostCache::new(socket, HostCacheOptions::default()))),
-            None => Self::Store(store(global, Absent::Refuse).await?),
-        })
+        let Some(socket) = host_cache else {
+            return Self::of_store(global, store(global, Absent::Refuse).await?);
+        };
+        let options = HostCacheOptions { patience: global.config()?.value(&keys::PATIENCE)?.0 };
+        Ok(Self::HostCache(Arc::new(HostCache::new(socket, options))))
+    }
+
+    /// This store.
+    pub(crate) fn of_store(global: &Global, store: Store) -> Result<Self> {
+        let config = global.config()?;
+        let (plan, origin) =
+            (Plan::embedded(config, store.location())?, plan::origin(config, store.location())?);
+        Ok(Self::Store(Box::new(Embedded { store, plan, origin })))
     }
 
     async fn find(&self, name: &str) -> Result<(ImageName, Reference)> {
         let cache = match self {
-            Self::Store(store) => return find(store, name).await,
+            Self::Store(embedded) => return find(&embedded.store, name).await,
             Self::HostCache(cache) => cache,
         };
         let name: ImageName = name.parse()?;
@@ -194,7 +234,7 @@ impl Supply {
 
     async fn manifest(&self, reference: &Reference) -> Result<SealedManifest> {
         match self {
-            Self::Store(store) => sealed_manifest(store, reference).await,
+            Self::Store(embedded) => sealed_manifest(&embedded.store, reference).await,
             Self::HostCache(cache) => {
                 let bytes = cache.manifest(reference.root, &reference.manifest).await?;
                 Ok(SealedManifest::verify(&reference.manifest, bytes)?)
@@ -204,15 +244,20 @@ impl Supply {
 
     fn catalog(&self) -> Arc<dyn Catalog> {
         match self {
-            Self::Store(store) => Arc::new(store.clone()),
+            Self::Store(embedded) => Arc::new(embedded.store.clone()),
             Self::HostCache(cache) => Arc::clone(cache) as Arc<dyn Catalog>,
         }
     }
 
-    async fn tier(&self) -> Arc<dyn Tier> {
+    async fn tier(&self) -> (Arc<dyn Tier>, Option<Arc<Disk>>) {
         match self {
-            Self::Store(store) => Tiers::stack(Plan::default(), OriginStore::of(store)).await.tier,
-            Self::HostCache(cache) => Arc::clone(cache) as Arc<dyn Tier>,
+            Self::Store(embedded) => {
+                let store = OriginStore::of(&embedded.store, embedded.origin.clone());
+                let Tiers { tier, disk, .. } = Tiers::stack(embedded.plan.clone(), store).await;
+                tracing::info!(stack = %tier, "reading without a host cache");
+                (tier, disk)
+            }
+            Self::HostCache(cache) => (Arc::clone(cache) as Arc<dyn Tier>, None),
         }
     }
 }
@@ -225,15 +270,32 @@ async fn in_use(catalog: Arc<dyn Catalog>, reference: Reference) {
     }
 }
 
+/// The origin alone, guarded as ever: for who wants to know what the store itself says.
+pub(crate) async fn origin(global: &Global, store: &Store) -> Result<Arc<dyn Tier>> {
+    let origin = plan::origin(global.config()?, store.location())?;
+    Ok(Tiers::stack(Plan::default(), OriginStore::of(store, origin)).await.tier)
+}
+
+/// How an image is read.
+pub(crate) fn image_options(global: &Global) -> Result<ImageOptions> {
+    let config = global.config()?;
+    Ok(ImageOptions {
+        decoded_budget_bytes: config.value(&keys::DECODED_BUDGET)?.0,
+        deadline: config.value(&keys::READ_DEADLINE)?.0,
+        ..ImageOptions::default()
+    })
+}
+
 /// Opens an image by its name.
-pub(crate) async fn image(supply: &Supply, keys: &Keyring, name: &str) -> Result<OpenImage> {
+pub(crate) async fn image(global: &Global, supply: &Supply, keys: &Keyring, name: &str) -> Result<OpenImage> {
     let (name, reference) = supply.find(name).await?;
     let sealed = supply.manifest(&reference).await?;
     let manifest = open_manifest(&name, &reference, &sealed, keys).await?;
     let config = manifest.config.clone();
     let sealed_bytes = manifest.chunks.iter().map(|chunk| u64::from(chunk.sealed_len)).sum();
-    let options = ImageOptions { root: Some(reference.root), ..ImageOptions::default() };
-    let image = Image::new(manifest, supply.tier().await, Handle::current(), options)?;
+    let options = ImageOptions { root: Some(reference.root), ..image_options(global)? };
+    let (tier, disk) = supply.tier().await;
+    let image = Image::new(manifest, tier, Handle::current(), options)?;
     tokio::spawn(in_use(supply.catalog(), reference));
-    Ok(OpenImage { name, reference, config, sealed_bytes, image })
+    Ok(OpenImage { name, reference, config, sealed_bytes, image, disk })
 }

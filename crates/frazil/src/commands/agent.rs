@@ -13,13 +13,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::mount;
 use crate::cli::Global;
+use crate::config::keys;
 use crate::exit::Exit;
-use crate::host_cache::CacheArgs;
+use crate::host_cache::{CacheArgs, Choice};
 use crate::inherited::inherit;
 use crate::mount_record::{Mount, MountRecord};
 use crate::places;
 use crate::run::spec;
 use crate::sandbox::{Sandbox, Unmounter};
+use crate::tiers::TierArgs;
 use crate::via::Via;
 use crate::wiring::{self, Absent, Supply};
 
@@ -34,6 +36,7 @@ pub(crate) struct Args {
 
     /// Which face shows the image
     #[arg(long, value_enum)]
+    #[allow(dead_code, reason = "read through the configuration")]
     via: Via,
 
     /// The socket on which to say that the tree is readable
@@ -42,6 +45,9 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     cache: CacheArgs,
+
+    #[command(flatten)]
+    tiers: TierArgs,
 }
 
 /// Who is told that the tree is readable.
@@ -88,35 +94,30 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
     let answer = socket.try_clone().context("cannot keep the socket")?;
     // No terminal's signals, and no directory that could not be unmounted because of this process.
     setsid().context("cannot leave the session")?;
+    // What paths in the environment mean depends on the directory that is left.
+    let config = global.config();
     std::env::set_current_dir("/").context("cannot leave the directory")?;
-    serve(&args.name, &args.directory, args.via, &args.cache, global, Readiness::Parent(socket)).or_else(
-        |error| {
-            match spec::send(&answer, &Err::<Announcement, _>(mount::refusal(&error))) {
-                Ok(()) => Ok(Exit::FAILURE),
-                // Nobody listens: the tree was readable before. The log is for this.
-                Err(_) => Err(error),
-            }
-        },
-    )
+    let served = config.and_then(|_| serve(&args.name, &args.directory, global, Readiness::Parent(socket)));
+    served.or_else(|error| {
+        match spec::send(&answer, &Err::<Announcement, _>(mount::refusal(&error))) {
+            Ok(()) => Ok(Exit::FAILURE),
+            // Nobody listens: the tree was readable before. The log is for this.
+            Err(_) => Err(error),
+        }
+    })
 }
 
 /// Mounts, tells, and serves until the end.
-pub(crate) fn serve(
-    name: &str,
-    directory: &Path,
-    via: Via,
-    cache: &CacheArgs,
-    global: &Global,
-    ready: Readiness,
-) -> Result<Exit> {
-    let host_cache = cache.find()?;
+pub(crate) fn serve(name: &str, directory: &Path, global: &Global, ready: Readiness) -> Result<Exit> {
+    let config = global.config()?;
+    let (host_cache, via) = (Choice::find(config)?, config.value(&keys::VIA)?);
     // Before there are threads: with a host cache this process will need nothing else.
     let sandbox = host_cache.as_ref().map(|_| Sandbox::prepare()).transpose()?;
     wiring::runtime()?.block_on(async {
         let mut end = End::new()?;
         let supply = Supply::open(global, host_cache.as_deref()).await?;
         let keys = wiring::keyring(global, Absent::Refuse)?;
-        let open = wiring::image(&supply, &keys, name).await?;
+        let open = wiring::image(global, &supply, &keys, name).await?;
         let mut record = MountRecord::take(directory)?;
         let probe = via.choose().await;
         let options = MountOptions { face: probe.face, name: open.name.to_string() };
@@ -139,7 +140,9 @@ pub(crate) fn serve(
                     .context("the mounting process is gone")?;
             }
         }
-        until_the_end(mounted, unmounter, &mut end).await
+        let ended = until_the_end(mounted, unmounter, &mut end).await;
+        open.settle().await;
+        ended
     })
 }
 

@@ -3,7 +3,7 @@
 //! Invariant: it never opens a keyring; whatever becomes of it, nobody learns more from it than sealed bytes. Its
 //! socket answers before the store, the fleet or the disk have been asked anything.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,11 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::Global;
+use crate::config::{Config, Value, keys};
 use crate::exit::Exit;
 use crate::failure::{Advise, chain};
-use crate::metrics;
 use crate::output::note;
+use crate::plan::{self, Plan};
 use crate::tiers::{OriginStore, TierArgs, Tiers};
 use crate::{host_cache, places, service, wiring};
 
@@ -30,16 +31,18 @@ const OPEN_AGAIN: Duration = Duration::from_secs(15);
 /// it, and never holds a key. Agents find it by its socket. SIGTERM ends it after what is under way; agents wait for
 /// the next one.
 #[derive(clap::Args, Debug)]
+#[allow(dead_code, reason = "read through the configuration, which knows what else says it")]
 pub(crate) struct Args {
-    /// The socket [default: $XDG_RUNTIME_DIR/frazil/cached.sock, or /run/frazil/cached.sock for root]
-    #[arg(long, value_name = "PATH", env = "FRAZIL_CACHED_SOCKET", hide_env_values = true)]
+    /// The socket [default: $FRAZIL_CACHED_SOCKET, $XDG_RUNTIME_DIR/frazil/cached.sock, or
+    /// /run/frazil/cached.sock for root]
+    #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
 
     #[command(flatten)]
     tiers: TierArgs,
 
     /// Serve Prometheus metrics at http://ADDRESS/metrics; a port alone is one of the loopback
-    #[arg(long, value_name = "[ADDRESS:]PORT", value_parser = metrics_address)]
+    #[arg(long, value_name = "[ADDRESS:]PORT", value_parser = SocketAddr::parse)]
     metrics: Option<SocketAddr>,
 
     /// Serve this user too, beside the own one and root
@@ -50,34 +53,31 @@ pub(crate) struct Args {
     #[arg(long, value_name = "GID")]
     allow_gid: Vec<u32>,
 
-    /// The most agents at once
-    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().connections)]
-    max_agents: usize,
-}
-
-fn metrics_address(text: &str) -> Result<SocketAddr, String> {
-    match text.parse::<u16>() {
-        Ok(port) => Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)),
-        Err(_) => text.parse().map_err(|_| "expected a port, or an address with a port".to_owned()),
-    }
+    /// The most agents at once [default: 1024]
+    #[arg(long, value_name = "COUNT", value_parser = usize::parse)]
+    max_agents: Option<usize>,
 }
 
 /// Serves.
-pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
+pub(crate) fn execute(global: &Global) -> Result<Exit> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable).context("cannot forbid memory dumps")?;
-    let peers = args.peers();
-    let (socket, place) = open_socket(args, &peers)?;
-    let store = OriginStore::at(wiring::location(global)?, wiring::store_options(global));
-    let limits = Limits { connections: args.max_agents, ..Limits::default() };
+    let config = global.config()?;
+    let peers = peers(config)?;
+    let location = wiring::location(global)?;
+    let origin = plan::origin(config, &location)?;
+    let store = OriginStore::at(location, wiring::store_options(global)?, origin);
+    let (limits, metrics) = (limits(config)?, config.get(&keys::METRICS)?);
+    let plan = Plan::of_host_cache(config)?;
+    let (socket, place) = open_socket(config, &peers)?;
     wiring::runtime()?.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
         tokio::spawn(open_ahead(store.lazy()));
-        let tiers = Tiers::stack(args.tiers.plan(), store).await;
+        let tiers = Tiers::stack(plan, store).await;
         let options = tiers.observe(ServerOptions { peers, limits, ..ServerOptions::default() });
         let server = HostServer::new(Arc::clone(&tiers.tier), Arc::clone(&tiers.catalog), options);
-        if let Some(address) = args.metrics {
-            let address = metrics::serve(address, server.clone()).await?;
+        if let Some(address) = metrics {
+            let address = crate::metrics::serve(address, server.clone()).await?;
             tracing::info!("metrics are at http://{address}/metrics");
         }
         tracing::info!(stack = %tiers.tier, "serving {place}");
@@ -97,28 +97,39 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
     })
 }
 
-impl Args {
-    fn peers(&self) -> Peers {
-        let (uids, gids) =
-            (self.allow_uid.iter().copied().collect(), self.allow_gid.iter().copied().collect());
-        let peers = Peers { uids, gids, ..Peers::default() };
-        if self.allow_uid.is_empty() && self.allow_gid.is_empty() {
-            return peers;
-        }
-        // There is one tenant yet: who is let in is let in for it.
-        Peers { tenants: Arc::new(AnyTenant), ..peers }
+fn limits(config: &Config) -> Result<Limits> {
+    let default = Limits::default();
+    let answer_bytes = usize::try_from(config.value(&keys::ANSWER_BYTES)?.0).unwrap_or(usize::MAX);
+    Ok(Limits {
+        connections: config.value(&keys::MAX_AGENTS)?,
+        in_flight_per_connection: config.value(&keys::REQUESTS_PER_AGENT)?,
+        in_flight: config.value(&keys::REQUESTS)?,
+        answer_bytes,
+        answer_bytes_per_connection: default.answer_bytes_per_connection.min(answer_bytes),
+        request_deadline: config.value(&keys::REQUEST_DEADLINE)?.0,
+        drain: config.value(&keys::DRAIN)?.0,
+        ..default
+    })
+}
+
+fn peers(config: &Config) -> Result<Peers> {
+    let (uids, gids) = (config.value(&keys::ALLOW_UIDS)?.0, config.value(&keys::ALLOW_GIDS)?.0);
+    let only_own = uids.is_empty() && gids.is_empty();
+    let peers =
+        Peers { uids: uids.into_iter().collect(), gids: gids.into_iter().collect(), ..Peers::default() };
+    if only_own {
+        return Ok(peers);
     }
+    // There is one tenant yet: who is let in is let in for it.
+    Ok(Peers { tenants: Arc::new(AnyTenant), ..peers })
 }
 
 /// The socket, from the service manager or from our own hands, and where it is.
-fn open_socket(args: &Args, peers: &Peers) -> Result<(HostSocket, String)> {
+fn open_socket(config: &Config, peers: &Peers) -> Result<(HostSocket, String)> {
     if let Some(listener) = service::listener()? {
         return Ok((HostSocket::inherited(listener), "the socket of the service manager".to_owned()));
     }
-    let path = match &args.socket {
-        Some(path) => std::path::absolute(path).context("there is no current directory")?,
-        None => host_cache::default_socket()?,
-    };
+    let path = host_cache::served_socket(config)?;
     let socket = HostSocket::bind(&path, peers.socket_mode());
     let socket = socket.hint(format!("stop the other one, or choose another socket than {}", path.display()));
     open_way(&path, peers)?;

@@ -1,13 +1,14 @@
 //! `frazil convert`: an OCI image in, a published image out.
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use frazil_convert::source::{self, CredentialFiles, Platform, RegistryAccess, SourceOptions, SourceSpec};
-use frazil_convert::{Conversion, ConvertOptions, DEFAULT_MAX_IMAGE_BYTES, Keys};
+use frazil_convert::{Conversion, ConvertOptions, Keys};
 use frazil_format::Compression;
 use frazil_store::{ImageName, Keyring, Store};
 use serde::Serialize;
 
 use crate::cli::Global;
+use crate::config::{Config, Value, keys};
 use crate::exit::Exit;
 use crate::output::{self, bytes, duration, note};
 use crate::progress::Bars;
@@ -55,27 +56,27 @@ pub(crate) struct ConversionArgs {
     plain_http: bool,
 
     /// Threads that compress and seal; the result is the same [default: one per processor]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, value_name = "N", value_parser = u16::parse)]
     threads: Option<u16>,
 
-    /// The most bytes that an image may unpack to, such as 20G
-    #[arg(long, value_name = "SIZE", default_value_t = Size(DEFAULT_MAX_IMAGE_BYTES))]
-    max_image_size: Size,
+    /// The most bytes that an image may unpack to, such as 20G [default: 256 GiB]
+    #[arg(long, value_name = "SIZE")]
+    max_image_size: Option<Size>,
 
-    /// How chunks are compressed: none, or zstd with a level
-    #[arg(long, value_name = "none|zstd[:LEVEL]", default_value = "zstd:3", value_parser = compression)]
-    compression: Compression,
+    /// How chunks are compressed: none, or zstd with a level [default: zstd:3]
+    #[arg(long, value_name = "none|zstd[:LEVEL]", value_parser = Compression::parse)]
+    compression: Option<Compression>,
 }
 
 impl ConversionArgs {
-    fn options(&self) -> ConvertOptions {
+    fn options(&self, config: &Config) -> Result<ConvertOptions> {
         let mut options = ConvertOptions::new(self.platform());
-        options.compression = self.compression;
-        options.max_image_bytes = self.max_image_size.0;
-        if let Some(threads) = self.threads {
+        options.compression = config.value(&keys::COMPRESSION)?;
+        options.max_image_bytes = max_image_bytes(config)?;
+        if let Some(threads) = config.get(&keys::THREADS)? {
             options.threads = threads.into();
         }
-        options
+        Ok(options)
     }
 
     /// How the source is reached.
@@ -84,27 +85,30 @@ impl ConversionArgs {
         SourceOptions { access, credentials: CredentialFiles::from_environment(), ..SourceOptions::default() }
     }
 
-    /// The most bytes that an image may unpack to.
-    pub(crate) fn max_image_bytes(&self) -> u64 {
-        self.max_image_size.0
-    }
-
     /// The image that is wanted of a multi-platform one.
     pub(crate) fn platform(&self) -> Platform {
         self.platform.clone().unwrap_or_else(Platform::host)
     }
 }
 
-fn compression(text: &str) -> Result<Compression> {
-    let level = match text.split_once(':') {
-        None if text == "none" => return Ok(Compression::None),
-        None if text == "zstd" => return Ok(Compression::default()),
-        Some(("zstd", level)) => level.parse().ok().filter(|level| (-7..=22).contains(level)),
-        _ => None,
-    };
-    let level =
-        level.ok_or_else(|| anyhow!("expected none, zstd, or zstd:LEVEL with a level from -7 to 22"))?;
-    Ok(Compression::Zstd { level })
+/// The most bytes that an image may unpack to.
+pub(crate) fn max_image_bytes(config: &Config) -> Result<u64> {
+    Ok(config.value(&keys::MAX_IMAGE_SIZE)?.0)
+}
+
+impl Value for Compression {
+    const FORM: &'static str = "none or zstd[:LEVEL]";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let level = match text.split_once(':') {
+            None if text == "none" => return Ok(Self::None),
+            None if text == "zstd" => return Ok(Self::default()),
+            Some(("zstd", level)) => level.parse().ok().filter(|level| (-7..=22).contains(level)),
+            _ => None,
+        };
+        let level = level.ok_or("expected none, zstd, or zstd:LEVEL with a level from -7 to 22")?;
+        Ok(Self::Zstd { level })
+    }
 }
 
 /// The source that a text names, if it has a transport in front and so is no name.
@@ -142,10 +146,11 @@ pub(crate) async fn convert(
     global: &Global,
 ) -> Result<Conversion> {
     let source = source::open(spec, &args.source_options()).await?;
+    let options = args.options(global.config()?)?;
     let scope = keys.scope(SCOPE)?;
     let bars = Bars::on_stderr(global.quiet);
     let keys = Keys { tenant: TENANT, scope: &scope, provider: keys };
-    let converted = frazil_convert::convert(source.as_ref(), name, store, keys, &args.options(), &bars).await;
+    let converted = frazil_convert::convert(source.as_ref(), name, store, keys, &options, &bars).await;
     bars.clear();
     let conversion = converted?;
     let dropped = conversion.warnings.dropped_xattrs;
@@ -225,11 +230,11 @@ mod tests {
 
     #[test]
     fn a_compression_is_a_codec_and_a_level() {
-        assert_eq!(compression("none").unwrap(), Compression::None);
-        assert_eq!(compression("zstd").unwrap(), Compression::Zstd { level: 3 });
-        assert_eq!(compression("zstd:-1").unwrap(), Compression::Zstd { level: -1 });
+        assert_eq!(Compression::parse("none").unwrap(), Compression::None);
+        assert_eq!(Compression::parse("zstd").unwrap(), Compression::Zstd { level: 3 });
+        assert_eq!(Compression::parse("zstd:-1").unwrap(), Compression::Zstd { level: -1 });
         for text in ["", "lz4", "zstd:", "zstd:23", "none:1"] {
-            assert!(compression(text).is_err(), "{text}");
+            assert!(Compression::parse(text).is_err(), "{text}");
         }
     }
 

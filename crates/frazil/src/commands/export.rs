@@ -34,10 +34,11 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
     wiring::runtime()?.block_on(async {
         let store = wiring::store(global, Absent::Refuse).await?;
         let keys = wiring::keyring(global, Absent::Refuse)?;
-        let image = wiring::image(&Supply::Store(store), &keys, &args.name).await?;
+        let image = wiring::image(global, &Supply::of_store(global, store)?, &keys, &args.name).await?;
         let path = &args.file;
         let unnamed = unnamed_beside(path).with_context(|| format!("cannot make {}", path.display()))?;
         let exported = frazil_mount::export(&image.image, unnamed.try_clone()?).await?;
+        image.settle().await;
         name(&unnamed, path).with_context(|| format!("cannot make {}", path.display()))?;
         if args.json {
             output::json(&serde_json::json!({ "bytes": exported.len, "written_bytes": exported.written }))?;

@@ -117,7 +117,7 @@ async fn chunks_of_others(store: &Store, name: &ImageName) -> Result<HashSet<Chu
 
 async fn secrets(store: &Store, name: &ImageName, global: &Global) -> Result<Secrets> {
     let keys = wiring::keyring(global, Absent::Refuse)?;
-    let open = wiring::image(&Supply::Store(store.clone()), &keys, name.as_str()).await?;
+    let open = wiring::image(global, &Supply::of_store(global, store.clone())?, &keys, name.as_str()).await?;
     let block = open.image.read(0, SUPERBLOCK_BYTES).await?;
     let erofs = frazil_erofs::Image::open(block.as_ref()).context("cannot read the superblock")?;
     let superblock = erofs.superblock();

@@ -3,6 +3,7 @@
 mod agent;
 mod cached;
 mod completions;
+mod config;
 mod container;
 mod convert;
 mod export;
@@ -43,6 +44,7 @@ pub(crate) enum Command {
     Gc(gc::Args),
     Cached(cached::Args),
     Stats(stats::Args),
+    Config(config::Args),
     Completions(completions::Args),
     Man(man::Args),
     #[command(hide = true)]
@@ -69,8 +71,9 @@ impl Command {
             Self::Rm(args) => rm::execute(&args, global),
             Self::Root(args) => root::execute(&args, global),
             Self::Gc(args) => gc::execute(&args, global),
-            Self::Cached(args) => cached::execute(&args, global),
+            Self::Cached(_) => cached::execute(global),
             Self::Stats(args) => stats::execute(&args, global),
+            Self::Config(args) => config::execute(&args, global),
             Self::Completions(args) => completions::execute(&args),
             Self::Man(args) => man::execute(&args),
             Self::Agent(args) => agent::execute(&args, global),

@@ -10,12 +10,14 @@ use anyhow::{Context, Result, anyhow};
 
 use super::agent::{self, Announcement, Readiness};
 use crate::cli::Global;
+use crate::config::keys;
 use crate::exit::Exit;
 use crate::failure::{Advise, chain};
 use crate::host_cache::CacheArgs;
 use crate::inherited::bequeath;
 use crate::mount_record;
 use crate::output::note;
+use crate::tiers::TierArgs;
 use crate::via::Via;
 
 /// Mount an image at an empty directory
@@ -31,9 +33,10 @@ pub(crate) struct Args {
     #[arg(value_name = "DIR")]
     directory: PathBuf,
 
-    /// Which face shows the image
-    #[arg(long, value_enum, default_value_t = Via::Auto)]
-    via: Via,
+    /// Which face shows the image [default: auto]
+    #[arg(long, value_enum)]
+    #[allow(dead_code, reason = "read through the configuration")]
+    via: Option<Via>,
 
     /// Serve from this process, until it is unmounted or ends by SIGTERM or SIGINT
     #[arg(long)]
@@ -41,13 +44,16 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     cache: CacheArgs,
+
+    #[command(flatten)]
+    tiers: TierArgs,
 }
 
 /// Mounts it.
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
     let directory = mount_record::canonical(&args.directory)?;
     if args.foreground {
-        return agent::serve(&args.name, &directory, args.via, &args.cache, global, Readiness::Terminal);
+        return agent::serve(&args.name, &directory, global, Readiness::Terminal);
     }
     let announcement = start_agent(args, &directory, global)?;
     if global.quiet == 0 {
@@ -58,14 +64,16 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
 
 /// Starts the process that serves the mount, and waits for its word.
 fn start_agent(args: &Args, directory: &Path, global: &Global) -> Result<Announcement> {
+    let config = global.config()?;
     mount_record::refuse_if_served(directory)?;
     let (log_path, log) = mount_record::log(directory)?;
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().context("cannot make a socket")?;
     let number = bequeath(&theirs).context("cannot hand a socket on")?.to_string();
     let mut agent = Command::new("/proc/self/exe")
         .args(global.arguments()?)
-        .args(["agent", "--ready", &number, "--via", args.via.word()])
+        .args(["agent", "--ready", &number, "--via", config.value(&keys::VIA)?.word()])
         .args(args.cache.arguments()?)
+        .args(TierArgs::arguments(config)?)
         .arg("--")
         .arg(&args.name)
         .arg(directory)

@@ -10,11 +10,12 @@ use rustix::process::getpid;
 
 use super::convert::{ConversionArgs, source_of};
 use crate::cli::Global;
+use crate::config::{Config, keys};
 use crate::exit::Exit;
 use crate::failure::Advise;
-use crate::host_cache::CacheArgs;
+use crate::host_cache::{CacheArgs, Choice};
 use crate::output::note;
-use crate::run::config::{self, Overrides};
+use crate::run::config::{self as container_config, Overrides};
 use crate::run::container::{self, Addressee};
 use crate::run::namespaces;
 use crate::run::signals::Signals;
@@ -23,6 +24,8 @@ use crate::run::stage::Stage;
 use crate::run::summary::{Summary, Times};
 use crate::run::user::UserSpec;
 use crate::run::volume::Volume;
+use crate::size::Size;
+use crate::tiers::TierArgs;
 use crate::via::Via;
 use crate::wiring::{self, Absent, OpenImage, Supply};
 
@@ -35,6 +38,7 @@ const PREFETCHES_LAND: std::time::Duration = std::time::Duration::from_millis(20
 /// converted first; what the store has of it already is not read again. What the command writes is gone when it
 /// ends. Works for root and for ordinary users.
 #[derive(clap::Args, Debug)]
+#[allow(dead_code, reason = "some are read through the configuration, which knows what else says them")]
 pub(crate) struct Args {
     /// The image: a name, or a source with its transport in front
     #[arg(value_name = "NAME|SOURCE")]
@@ -44,9 +48,9 @@ pub(crate) struct Args {
     #[arg(last = true, value_name = "CMD")]
     command: Vec<OsString>,
 
-    /// Which face shows the image
-    #[arg(long, value_enum, default_value_t = Via::Auto)]
-    via: Via,
+    /// Which face shows the image [default: auto]
+    #[arg(long, value_enum)]
+    via: Option<Via>,
 
     /// Set an environment variable: NAME=VALUE, or NAME to pass your own value on
     #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
@@ -68,9 +72,17 @@ pub(crate) struct Args {
     #[arg(long = "volume", value_name = "HOST:INSIDE[:ro]")]
     volumes: Vec<Volume>,
 
-    /// The network: the host's, or none
-    #[arg(long, value_enum, default_value_t = Network::Host)]
-    network: Network,
+    /// The network: the host's, or none [default: host]
+    #[arg(long, value_enum)]
+    network: Option<Network>,
+
+    /// The most that the command may write to its file system [default: half of the memory]
+    #[arg(long, value_name = "SIZE")]
+    writable: Option<Size>,
+
+    /// The most that /dev/shm may hold [default: 64 MiB]
+    #[arg(long, value_name = "SIZE")]
+    shared_memory: Option<Size>,
 
     /// The host name inside [default: 12 digits of the image's manifest id]
     #[arg(long)]
@@ -88,6 +100,9 @@ pub(crate) struct Args {
     cache: CacheArgs,
 
     #[command(flatten)]
+    tiers: TierArgs,
+
+    #[command(flatten)]
     conversion: ConversionArgs,
 }
 
@@ -98,23 +113,26 @@ pub(crate) fn execute(args: Args, global: &Global) -> Result<Exit> {
 
 fn run(args: Args, global: &Global) -> Result<Exit> {
     let started = Instant::now();
-    let host_cache = args.cache.find()?;
+    let config = global.config()?;
+    let host_cache = Choice::find(config)?;
+    let via = config.value(&keys::VIA)?;
+    let writable_bytes = config.get(&keys::WRITABLE)?.map(|size| size.0);
     // Signals and namespaces first: both are inherited by threads, and no thread may be there yet.
     let signals = Signals::block().context("cannot block signals")?;
     let directory = Stage::directory()?;
     let privilege = namespaces::enter_private()?;
-    let stage = Stage::mount(directory)?;
+    let stage = Stage::mount(directory, writable_bytes)?;
     let addressee = Addressee::follow(signals)?;
     let runtime = wiring::runtime()?;
 
     let open = runtime.block_on(image(&args, host_cache.as_deref(), global))?;
-    let probe = runtime.block_on(args.via.choose());
+    let probe = runtime.block_on(via.choose());
     let options = MountOptions { face: probe.face, name: open.name.to_string() };
     let mounted = runtime.block_on(frazil_mount::mount(&open.image, &stage.image(), &options))?;
     let after_mount = started.elapsed();
     tracing::info!(image = %open.name, face = %probe.face, reason = probe.reason, "mounted");
 
-    let spec = describe(&args, &stage, privilege, &open)?;
+    let spec = describe(&args, config, &stage, privilege, &open)?;
     let exit = container::start(&spec, &addressee)?.wait()?;
 
     let times = Times { mounted: after_mount, exited: started.elapsed() };
@@ -128,6 +146,7 @@ fn run(args: Args, global: &Global) -> Result<Exit> {
     if let Err(error) = runtime.block_on(mounted.unmount()) {
         tracing::warn!(%error, "cannot unmount");
     }
+    runtime.block_on(open.settle());
     if !args.no_summary && global.quiet == 0 {
         summary.tell(times);
     }
@@ -144,7 +163,7 @@ async fn image(args: &Args, host_cache: Option<&Path>, global: &Global) -> Resul
     let Some(source) = source_of(&args.image)? else {
         let supply = Supply::open(global, host_cache).await?;
         let keys = wiring::keyring(global, Absent::Refuse)?;
-        return wiring::image(&supply, &keys, &args.image).await;
+        return wiring::image(global, &supply, &keys, &args.image).await;
     };
     let store = wiring::store(global, Absent::Create).await?;
     let keys = wiring::keyring(global, Absent::Create)?;
@@ -152,12 +171,18 @@ async fn image(args: &Args, host_cache: Option<&Path>, global: &Global) -> Resul
     super::convert::convert(&source, &name, &store, &keys, &args.conversion, global).await?;
     let supply = match host_cache {
         Some(_) => Supply::open(global, host_cache).await?,
-        None => Supply::Store(store),
+        None => Supply::of_store(global, store)?,
     };
-    wiring::image(&supply, &keys, name.as_str()).await
+    wiring::image(global, &supply, &keys, name.as_str()).await
 }
 
-fn describe(args: &Args, stage: &Stage, privilege: Privilege, open: &OpenImage) -> Result<Spec> {
+fn describe(
+    args: &Args,
+    config: &Config,
+    stage: &Stage,
+    privilege: Privilege,
+    open: &OpenImage,
+) -> Result<Spec> {
     let overrides = Overrides {
         entrypoint: args.entrypoint.clone(),
         command: args.command.clone(),
@@ -170,9 +195,10 @@ fn describe(args: &Args, stage: &Stage, privilege: Privilege, open: &OpenImage) 
         parent: getpid().as_raw_nonzero().get(),
         stage: stage.path().to_owned(),
         privilege,
-        network: args.network,
+        network: config.value(&keys::NETWORK)?,
+        shared_memory_bytes: config.value(&keys::SHARED_MEMORY)?.0,
         hostname: args.hostname.clone().unwrap_or_else(|| id.chars().take(12).collect()),
         volumes: args.volumes.clone(),
-        process: config::process(&open.config, overrides)?,
+        process: container_config::process(&open.config, overrides)?,
     })
 }

@@ -18,8 +18,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Show what the host cache has done
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// The host cache's socket [default: $XDG_RUNTIME_DIR/frazil/cached.sock, or /run/frazil/cached.sock]
-    #[arg(long, value_name = "PATH", env = "FRAZIL_CACHED_SOCKET", hide_env_values = true)]
+    /// The host cache's socket [default: $FRAZIL_CACHED_SOCKET, $XDG_RUNTIME_DIR/frazil/cached.sock,
+    /// or /run/frazil/cached.sock]
+    #[arg(long, value_name = "PATH")]
+    #[allow(dead_code, reason = "read through the configuration")]
     socket: Option<PathBuf>,
 
     /// Print everything as JSON
@@ -28,8 +30,8 @@ pub(crate) struct Args {
 }
 
 /// Asks and shows.
-pub(crate) fn execute(args: &Args, _global: &Global) -> Result<Exit> {
-    let socket = host_cache::socket(args.socket.as_deref())?;
+pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
+    let socket = host_cache::socket(global.config()?)?;
     let stats = wiring::runtime()?.block_on(async {
         let cache = HostCache::new(&socket, HostCacheOptions { patience: PATIENCE });
         cache.ping_once().await?;

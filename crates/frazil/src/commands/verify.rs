@@ -6,14 +6,14 @@ use std::sync::Arc;
 use anyhow::Result;
 use async_trait::async_trait;
 use bytes::Bytes;
-use frazil_cache::{Origin, Tier, Wanted};
+use frazil_cache::Wanted;
 use frazil_convert::source::{self, SourceSpec};
 use frazil_convert::verify::{self, AddressSpace, ChunkReport, Comparison};
 use frazil_mount::{Image, ImageOptions};
 use serde::Serialize;
 use tokio::runtime::Handle;
 
-use super::convert::ConversionArgs;
+use super::convert::{ConversionArgs, max_image_bytes};
 use crate::cli::Global;
 use crate::exit::Exit;
 use crate::output::{self, bytes};
@@ -68,7 +68,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
         let (name, reference) = wiring::find(&store, &args.name).await?;
         let sealed = wiring::sealed_manifest(&store, &reference).await?;
         let manifest = wiring::open_manifest(&name, &reference, &sealed, &keys).await?;
-        let tier: Arc<dyn Tier> = Arc::new(Origin::new(store));
+        let tier = wiring::origin(global, &store).await?;
 
         let fetch = |chunk: frazil_format::Chunk| {
             let wanted = Wanted { root: reference.root, id: chunk.id, sealed_len: chunk.sealed_len };
@@ -79,10 +79,10 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
         let against = match &args.against {
             None => None,
             Some(spec) => {
-                let options = ImageOptions { root: Some(reference.root), ..ImageOptions::default() };
+                let options = ImageOptions { root: Some(reference.root), ..wiring::image_options(global)? };
                 let source = source::open(spec, &args.conversion.source_options()).await?;
                 let image = Image::new(manifest, tier, Handle::current(), options)?;
-                let (platform, limit) = (args.conversion.platform(), args.conversion.max_image_bytes());
+                let (platform, limit) = (args.conversion.platform(), max_image_bytes(global.config()?)?);
                 Some(verify::against_source(Arc::new(Space(image)), source.as_ref(), &platform, limit).await?)
             }
         };

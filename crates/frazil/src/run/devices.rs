@@ -28,6 +28,7 @@ const NOEXEC: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOEXEC;
 /// What /dev is made of, open and attached nowhere.
 pub(crate) struct Devices {
     nodes: Vec<(String, OwnedFd)>,
+    shared_memory_bytes: u64,
 }
 
 impl Devices {
@@ -42,7 +43,8 @@ impl Devices {
             let tree = attach::clone_tree(&source.join(name)).step(format!("open /dev/{name}"))?;
             Ok((format!("/dev/{name}"), tree))
         };
-        Ok(Self { nodes: NODES.iter().map(open).collect::<Result<_, _>>()? })
+        let nodes = NODES.iter().map(open).collect::<Result<_, _>>()?;
+        Ok(Self { nodes, shared_memory_bytes: spec.shared_memory_bytes })
     }
 
     /// Mounts /dev; inside the container's root.
@@ -55,7 +57,8 @@ impl Devices {
             attach_node(tree, path)?;
         }
         attach_directory(&terminals()?, "/dev/pts")?;
-        let options = [("mode", "1777"), ("size", "64m")];
+        let size = self.shared_memory_bytes.to_string();
+        let options = [("mode", "1777"), ("size", size.as_str())];
         let memory = attach::new_file_system("tmpfs", &options, NOSUID | NODEV | NOEXEC);
         attach_directory(&memory.step("mount /dev/shm")?, "/dev/shm")?;
         link(c"pts/ptmx", "/dev/ptmx")?;

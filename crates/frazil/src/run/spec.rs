@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::user::UserSpec;
 use super::volume::Volume;
+use crate::config::Value;
 use crate::exit::Exit;
 
 /// The longest message taken from the socket, in bytes: an environment of execve's own limit fits.
@@ -33,6 +34,8 @@ pub(crate) struct Spec {
     pub(crate) network: Network,
     /// The container's host name.
     pub(crate) hostname: String,
+    /// How much the container's shared memory may hold, in bytes.
+    pub(crate) shared_memory_bytes: u64,
     /// Directories and files of the host that are visible inside.
     pub(crate) volumes: Vec<Volume>,
     /// What is executed.
@@ -64,6 +67,14 @@ pub(crate) enum Network {
     Host,
     /// Only a loopback device of its own.
     None,
+}
+
+impl Value for Network {
+    const FORM: &'static str = "host or none";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        <Self as clap::ValueEnum>::from_str(text, false).map_err(|_| format!("expected {}", Self::FORM))
+    }
 }
 
 /// What is executed in a container.

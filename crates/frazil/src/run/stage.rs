@@ -26,10 +26,15 @@ impl Stage {
         Ok(directory)
     }
 
-    /// Mounts the stage on that directory, in a mount namespace of this process's own.
-    pub(crate) fn mount(directory: PathBuf) -> Result<Self> {
+    /// Mounts the stage on that directory, in a mount namespace of this process's own. What the container writes
+    /// takes no more than `writable_bytes`.
+    pub(crate) fn mount(directory: PathBuf, writable_bytes: Option<u64>) -> Result<Self> {
+        let size = writable_bytes.map(|bytes| bytes.to_string());
+        let mut options = vec![("source", "frazil"), ("mode", "755")];
+        // The kernel's own limit is half of the memory.
+        options.extend(size.as_deref().map(|size| ("size", size)));
         let flags = MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOSUID;
-        let tree = attach::new_file_system("tmpfs", &[("source", "frazil"), ("mode", "755")], flags);
+        let tree = attach::new_file_system("tmpfs", &options, flags);
         tree.and_then(|tree| attach::attach(&tree, &directory))
             .with_context(|| format!("cannot mount a file system in memory at {}", directory.display()))?;
         for name in [IMAGE, UPPER, WORK, ROOT] {

@@ -16,7 +16,7 @@ use crate::support::refusal::Refusal;
 use crate::support::tool::{output, run, tool};
 
 /// What a person can type; the order is that of a life with an image.
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 17] = [
     "init",
     "convert",
     "run",
@@ -27,8 +27,11 @@ const COMMANDS: [&str; 14] = [
     "verify",
     "export",
     "rm",
+    "root",
+    "gc",
     "cached",
     "stats",
+    "config",
     "completions",
     "man",
 ];

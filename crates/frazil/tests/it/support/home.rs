@@ -18,7 +18,15 @@ use super::refusal::Refusal;
 use super::tool::{output, run, tool};
 
 /// What could decide where things are kept, or how much is said.
-const AMBIENT: [&str; 9] = [
+const AMBIENT: [&str; 17] = [
+    "FRAZIL_CONFIG",
+    "FRAZIL_CACHE",
+    "FRAZIL_MEMORY_BUDGET",
+    "FRAZIL_DISK_DIR",
+    "FRAZIL_DISK_QUOTA",
+    "FRAZIL_REMOTE",
+    "FRAZIL_CACHED_SOCKET",
+    "XDG_CACHE_HOME",
     "FRAZIL_STORE",
     "FRAZIL_KEYS",
     "FRAZIL_ACCESS_LOG",
