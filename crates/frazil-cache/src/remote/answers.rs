@@ -2,13 +2,19 @@
 
 use std::io;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::landing::Landing;
 use super::protocol::{MAX_LINE_LEN, NotAnAnswer};
+use super::shard::{HEADER_LEN, Item, index_of};
 
-/// How many bytes are read ahead of what is known to come.
-const READ_AHEAD: usize = 16 << 10;
+/// How many bytes are read ahead of what is known to come: a line and a header, and of a value as little as can be,
+/// since that is copied to where it stays.
+const READ_AHEAD: usize = 2 << 10;
+
+/// How many bytes of a value that nobody wants are read at once.
+const SKIP_LEN: usize = 16 << 10;
 
 /// Makes it the connection's error.
 pub(super) fn not_an_answer(_: NotAnAnswer) -> io::Error {
@@ -19,15 +25,26 @@ pub(super) fn not_an_answer(_: NotAnAnswer) -> io::Error {
 pub(super) struct AnswerReader<R> {
     wire: R,
     ahead: BytesMut,
+    /// Whether the end of a value's line is still to come. The value is of use without it: who asked verifies it.
+    owes_end: bool,
 }
 
 impl<R: AsyncRead + Unpin> AnswerReader<R> {
     pub(super) fn new(wire: R) -> Self {
-        Self { wire, ahead: BytesMut::with_capacity(READ_AHEAD) }
+        Self { wire, ahead: BytesMut::with_capacity(READ_AHEAD), owes_end: false }
     }
 
     /// The next line without its end; `None` if the node hung up between two answers.
     pub(super) async fn line(&mut self) -> io::Result<Option<BytesMut>> {
+        if self.owes_end {
+            if !self.read_to(b"\r\n".len()).await? {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            if self.ahead.split_to(b"\r\n".len()) != b"\r\n"[..] {
+                return Err(not_an_answer(NotAnAnswer));
+            }
+            self.owes_end = false;
+        }
         let mut searched = 0;
         loop {
             if let Some(at) = self.ahead[searched..].iter().position(|&byte| byte == b'\n') {
@@ -42,30 +59,41 @@ impl<R: AsyncRead + Unpin> AnswerReader<R> {
             if searched > MAX_LINE_LEN {
                 return Err(not_an_answer(NotAnAnswer));
             }
-            self.ahead.reserve(READ_AHEAD);
-            let mut room = (&mut self.ahead).limit(READ_AHEAD);
-            if self.wire.read_buf(&mut room).await? == 0 {
+            if !self.read_to(searched + 1).await? {
                 return if searched == 0 { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
             }
         }
     }
 
-    /// A value of so many bytes, and the line's end behind it.
-    pub(super) async fn value(&mut self, len: usize) -> io::Result<Bytes> {
-        let whole = len + 2;
-        let mut value = BytesMut::with_capacity(whole);
-        value.put(self.ahead.split_to(whole.min(self.ahead.len())));
-        while value.len() < whole {
-            let missing = whole - value.len();
-            if self.wire.read_buf(&mut (&mut value).limit(missing)).await? == 0 {
+    /// Reads ahead until there are so many bytes; whether there are.
+    async fn read_to(&mut self, len: usize) -> io::Result<bool> {
+        while self.ahead.len() < len {
+            self.ahead.reserve(READ_AHEAD);
+            if self.wire.read_buf(&mut (&mut self.ahead).limit(READ_AHEAD)).await? == 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// A value of so many bytes, its body read to where it stays.
+    pub(super) async fn item(&mut self, len: usize, landing: &Landing) -> io::Result<Item> {
+        let head_len = len.min(HEADER_LEN);
+        if !self.read_to(head_len).await? {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let head = self.ahead.split_to(head_len).freeze();
+        let whole = len - head_len;
+        let mut body = landing.room(index_of(&head), whole);
+        body.put(self.ahead.split_to(whole.min(self.ahead.len())));
+        while body.len() < whole {
+            let missing = whole - body.len();
+            if self.wire.read_buf(&mut (&mut body).limit(missing)).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
-        if !value.ends_with(b"\r\n") {
-            return Err(not_an_answer(NotAnAnswer));
-        }
-        value.truncate(len);
-        Ok(value.freeze())
+        self.owes_end = true;
+        Ok(Item { head, body })
     }
 
     /// Reads a value that nobody wants.
@@ -79,8 +107,8 @@ impl<R: AsyncRead + Unpin> AnswerReader<R> {
                 return Ok(());
             }
             self.ahead.clear();
-            self.ahead.reserve(READ_AHEAD);
-            if self.wire.read_buf(&mut (&mut self.ahead).limit(missing.min(READ_AHEAD))).await? == 0 {
+            self.ahead.reserve(SKIP_LEN);
+            if self.wire.read_buf(&mut (&mut self.ahead).limit(missing.min(SKIP_LEN))).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
@@ -95,14 +123,25 @@ mod tests {
         AnswerReader::new(bytes)
     }
 
+    async fn item(reader: &mut AnswerReader<&[u8]>, len: usize) -> io::Result<Vec<u8>> {
+        let Item { head, body } = reader.item(len, &Landing::of(100)).await?;
+        Ok([&head[..], &body[..]].concat())
+    }
+
     #[tokio::test]
     async fn values_hold_any_byte_and_lines_end_where_they_end() {
-        let mut reader = reader(b"VA 4 O1\r\n\r\nEN\r\nEN\r\nVA 3 O2\r\nabc\r\nHD\r\n");
+        let long = [b'\n'; 5000];
+        let answers =
+            [b"VA 4 O1\r\n\r\nEN\r\nEN\r\nVA 3 O2\r\nabc\r\nVA 5000 O3\r\n", &long[..], b"\r\nHD\r\n"];
+        let answers = answers.concat();
+        let mut reader = reader(&answers);
         assert_eq!(reader.line().await.unwrap().unwrap(), "VA 4 O1");
-        assert_eq!(reader.value(4).await.unwrap(), "\r\nEN");
+        assert_eq!(item(&mut reader, 4).await.unwrap(), b"\r\nEN");
         assert_eq!(reader.line().await.unwrap().unwrap(), "EN");
         assert_eq!(reader.line().await.unwrap().unwrap(), "VA 3 O2");
         reader.skip(3).await.unwrap();
+        assert_eq!(reader.line().await.unwrap().unwrap(), "VA 5000 O3");
+        assert_eq!(item(&mut reader, 5000).await.unwrap(), long);
         assert_eq!(reader.line().await.unwrap().unwrap(), "HD");
         assert!(reader.line().await.unwrap().is_none());
     }
@@ -112,8 +151,18 @@ mod tests {
         let endless = vec![b'x'; 4 * READ_AHEAD];
         assert_eq!(reader(&endless).line().await.unwrap_err().kind(), io::ErrorKind::InvalidData);
         assert_eq!(reader(b"VA").line().await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
-        assert_eq!(reader(b"ab").value(3).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
-        assert_eq!(reader(b"abcxx").value(3).await.unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(item(&mut reader(b"ab"), 3).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        for (answer, kind) in
+            [(&b"abcxx"[..], io::ErrorKind::InvalidData), (b"abc\r", io::ErrorKind::UnexpectedEof)]
+        {
+            let mut reader = reader(answer);
+            assert_eq!(
+                item(&mut reader, 3).await.unwrap(),
+                b"abc",
+                "whose bytes they are is found out by its hash"
+            );
+            assert_eq!(reader.line().await.unwrap_err().kind(), kind);
+        }
         assert_eq!(reader(b"ab").skip(3).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 }

@@ -13,7 +13,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
 use super::breaker::jittered;
+use super::landing::Landing;
 use super::session::Session;
+use super::shard::Item;
 use super::vitals::{InFlight, Vitals};
 use super::wire::Dialer;
 
@@ -29,17 +31,17 @@ const MAX_BACKOFF: Duration = Duration::from_secs(2);
 /// What can be asked of a node.
 #[derive(Debug)]
 pub(super) enum Verb {
-    /// The value of the key.
-    Get,
+    /// The value of the key, a shard, and where to read it to.
+    Get(Landing),
     /// To keep the value under the key.
     Set(Bytes),
 }
 
 /// What a node can answer.
-#[derive(PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub(super) enum Answer {
     /// The value.
-    Hit(Bytes),
+    Hit(Item),
     /// No value.
     Miss,
     /// The value is kept.

@@ -13,14 +13,15 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connection::Answer;
 use super::fleet::{Fleet, Position};
-use super::shard::{DATA_SHARDS, PARITY, SHARDS, Shard, join};
+use super::landing::Landing;
+use super::shard::{DATA_SHARDS, PARITY, SHARDS, Shard, join, part};
 use crate::Wanted;
 
 /// How many combinations of shards are tried: all of five, and most of six.
 const MAX_COMBINATIONS: usize = 16;
 
 /// What a position had.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) enum Finding {
     /// It was not asked: its node is down, or the position a spare that nobody needed.
     NotAsked,
@@ -32,6 +33,8 @@ pub(super) enum Finding {
     NoShard,
     /// What claims to be a shard.
     Shard(Shard),
+    /// The shard of this index, which became part of the verified chunk.
+    Right(usize),
 }
 
 type Asked = Pin<Box<dyn Future<Output = (usize, Option<Answer>)> + Send>>;
@@ -43,10 +46,9 @@ pub(super) struct Gather {
     pub(super) positions: Vec<Position>,
     pub(super) findings: Vec<Finding>,
     asked: FuturesUnordered<Asked>,
+    landing: Landing,
     deadline: Instant,
     combinations: usize,
-    /// Whether the chunk's verification vouches for every shard that was found.
-    is_honest: bool,
 }
 
 /// A chunk that the fleet had.
@@ -60,7 +62,7 @@ impl Gather {
     /// Asks the homes of a chunk; the spares in the place of homes that are down.
     pub(super) fn start(wanted: &Wanted, fleet: Arc<Fleet>, deadline: Instant) -> Self {
         let positions = fleet.positions(&wanted.id);
-        let findings = vec![Finding::NotAsked; positions.len()];
+        let findings = positions.iter().map(|_| Finding::NotAsked).collect();
         let asked = FuturesUnordered::new();
         let mut gather = Self {
             wanted: *wanted,
@@ -68,9 +70,9 @@ impl Gather {
             positions,
             findings,
             asked,
+            landing: Landing::of(wanted.sealed_len),
             deadline,
             combinations: 0,
-            is_honest: false,
         };
         gather.ask_up_to(SHARDS);
         gather
@@ -91,14 +93,11 @@ impl Gather {
                 Some(Answer::Miss) => Finding::Vacant,
                 Some(Answer::Stored | Answer::Refused) | None => Finding::Unknown,
             };
-            if let Finding::Shard(shard) = &finding
-                && let Some(gathered) = self.combine(shard)
-            {
-                self.is_honest = self.combinations == 1 && self.has_only(DATA_SHARDS - 1);
-                self.findings[at] = finding;
+            let is_shard = matches!(finding, Finding::Shard(_));
+            self.findings[at] = finding;
+            if is_shard && let Some(gathered) = self.combine(at) {
                 return Some(gathered);
             }
-            self.findings[at] = finding;
         }
     }
 
@@ -106,14 +105,6 @@ impl Gather {
     fn ask_the_spares(&mut self) -> bool {
         let has_some = self.findings.iter().any(|finding| matches!(finding, Finding::Shard(_)));
         has_some && self.ask_up_to(usize::MAX)
-    }
-
-    /// Whether so many shards are all that was found.
-    fn has_only(&self, shards: usize) -> bool {
-        let found = |finding: &&Finding| matches!(finding, Finding::Shard(_) | Finding::NoShard);
-        let is_shard = |finding: &&Finding| matches!(finding, Finding::Shard(_));
-        self.findings.iter().filter(found).count() == shards
-            && self.findings.iter().filter(is_shard).count() == shards
     }
 
     /// Asks positions in order until so many are asked; whether it asked any.
@@ -125,7 +116,7 @@ impl Gather {
                 break;
             }
             if matches!(self.findings[at], Finding::NotAsked) && position.node.vitals.breaker.admits_read() {
-                let answer = position.node.get(position.key(&self.wanted));
+                let answer = position.node.get(position.key(&self.wanted), self.landing.clone());
                 self.asked.push(Box::pin(async move { (at, answer.await) }));
                 self.findings[at] = Finding::Unknown;
                 asked += 1;
@@ -134,28 +125,30 @@ impl Gather {
         asked > before
     }
 
-    /// Tries the new shard with every three of the others.
-    fn combine(&mut self, new: &Shard) -> Option<Gathered> {
-        let others: Vec<&Shard> = self
-            .findings
-            .iter()
-            .filter_map(|finding| match finding {
-                Finding::Shard(shard) if shard.index != new.index => Some(shard),
-                _ => None,
-            })
-            .collect();
+    /// Tries the new shard, at this position, with every three of the others.
+    fn combine(&mut self, new: usize) -> Option<Gathered> {
+        let index = |finding: &Finding| match finding {
+            Finding::Shard(shard) => Some(shard.index),
+            _ => None,
+        };
+        let indexes: Vec<Option<usize>> = self.findings.iter().map(index).collect();
+        let others: Vec<usize> =
+            (0..indexes.len()).filter(|&at| indexes[at].is_some() && indexes[at] != indexes[new]).collect();
         for a in 0..others.len() {
             for b in a + 1..others.len() {
                 for c in b + 1..others.len() {
                     let four = [others[a], others[b], others[c], new];
-                    let Some(sealed) = join(four, self.wanted.sealed_len) else { continue };
+                    let different =
+                        four.iter().filter_map(|&at| indexes[at]).fold(0u8, |all, index| all | 1 << index);
+                    if different.count_ones() as usize != DATA_SHARDS {
+                        continue;
+                    }
                     self.combinations += 1;
                     if self.combinations > MAX_COMBINATIONS {
                         return None;
                     }
-                    if let Ok(chunk) = SealedChunk::verify(&self.wanted.id, sealed) {
-                        let is_reconstructed = four.iter().any(|shard| shard.index == PARITY);
-                        return Some(Gathered { chunk, is_reconstructed });
+                    if let Some(gathered) = self.verify(four) {
+                        return Some(gathered);
                     }
                 }
             }
@@ -163,17 +156,38 @@ impl Gather {
         None
     }
 
+    /// Joins the shards at these positions and verifies the chunk that they are, or puts them back.
+    fn verify(&mut self, four: [usize; DATA_SHARDS]) -> Option<Gathered> {
+        let mut shards = Vec::with_capacity(DATA_SHARDS);
+        for &at in &four {
+            match std::mem::replace(self.findings.get_mut(at)?, Finding::Unknown) {
+                Finding::Shard(shard) => shards.push(shard),
+                other => self.findings[at] = other,
+            }
+        }
+        let shards: [Shard; DATA_SHARDS] = shards.try_into().ok()?;
+        let indexes = shards.each_ref().map(|shard| shard.index);
+        let joined = join(shards, &self.landing);
+        let sealed = joined.slice(..joined.len().min(self.wanted.sealed_len as usize));
+        let verified = SealedChunk::verify(&self.wanted.id, sealed).ok();
+        if verified.is_some() {
+            four.iter().zip(indexes).for_each(|(&at, index)| self.findings[at] = Finding::Right(index));
+        } else {
+            four.iter()
+                .zip(part(&joined, indexes))
+                .for_each(|(&at, shard)| self.findings[at] = Finding::Shard(shard));
+        }
+        verified.map(|chunk| Gathered { chunk, is_reconstructed: indexes.contains(&PARITY) })
+    }
+
     /// Compares what the positions had with the truth: what had bytes that are not right becomes vacant, and is
     /// counted.
     pub(super) fn judge(&mut self, truth: &SealedChunk) {
-        if self.is_honest {
-            return;
-        }
         for (finding, position) in self.findings.iter_mut().zip(&self.positions) {
             let is_lie = match finding {
                 Finding::NoShard => true,
                 Finding::Shard(shard) => *shard != Shard::of(truth, shard.index),
-                Finding::NotAsked | Finding::Unknown | Finding::Vacant => false,
+                Finding::NotAsked | Finding::Unknown | Finding::Vacant | Finding::Right(_) => false,
             };
             if is_lie {
                 position.node.vitals.liars.fetch_add(1, Relaxed);

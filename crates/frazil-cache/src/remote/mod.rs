@@ -13,6 +13,7 @@ mod counts;
 mod fills;
 mod fleet;
 mod gather;
+mod landing;
 mod node;
 mod nodes;
 mod options;
@@ -199,6 +200,7 @@ impl Zone {
         let Gather { fleet, positions, findings, .. } = gather;
         let holds = |finding: &Finding, is_up: bool| match finding {
             Finding::Shard(shard) => Holding::Shard(shard.index),
+            Finding::Right(index) => Holding::Shard(*index),
             Finding::Vacant | Finding::NoShard => Holding::Nothing,
             // Nobody asks a node that is down what it has; a spare has nothing that is needed.
             Finding::NotAsked => Holding::Nothing,

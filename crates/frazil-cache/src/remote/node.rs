@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::connection::{Answer, Connection, Limits, Question, Verb};
+use super::landing::Landing;
 use super::placement::Seed;
 use super::vitals::{InFlight, NodeCounts, Vitals};
 use super::wire::Dialer;
@@ -48,9 +49,13 @@ impl Node {
     }
 
     /// Asks for a value. The question is on its way when this returns; `None` is a failure.
-    pub(super) fn get(&self, key: String) -> impl Future<Output = Option<Answer>> + Send + use<> {
+    pub(super) fn get(
+        &self,
+        key: String,
+        landing: Landing,
+    ) -> impl Future<Output = Option<Answer>> + Send + use<> {
         let freest = self.reads.iter().max_by_key(|connection| connection.room());
-        let asked = freest.and_then(|connection| self.ask(connection, key, Verb::Get));
+        let asked = freest.and_then(|connection| self.ask(connection, key, Verb::Get(landing)));
         let vitals = Arc::clone(&self.vitals);
         async move {
             let answer = asked?.await.ok()?;

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::answers::{AnswerReader, not_an_answer};
 use super::connection::{Answer, Limits, Question, Verb};
+use super::landing::Landing;
 use super::protocol::{Line, NotAnAnswer, put_get, put_set};
 use super::vitals::{InFlight, Vitals};
 use super::wire::Wire;
@@ -26,7 +27,8 @@ struct UnderWay {
     token: u32,
     sent: Instant,
     reply: oneshot::Sender<Answer>,
-    is_get: bool,
+    /// Where to read the value to; none of what is to be stored.
+    landing: Option<Landing>,
     _in_flight: InFlight,
     _place: OwnedSemaphorePermit,
 }
@@ -114,18 +116,21 @@ impl Session {
             }
         };
         let Question { key, verb, reply, in_flight } = question;
-        let is_get = matches!(verb, Verb::Get);
+        let landing = match &verb {
+            Verb::Get(landing) => Some(landing.clone()),
+            Verb::Set(_) => None,
+        };
         // Before its bytes: the answer must find it.
         self.under_way().push_back(UnderWay {
             token,
             sent: Instant::now(),
             reply,
-            is_get,
+            landing,
             _in_flight: in_flight,
             _place: place,
         });
         match verb {
-            Verb::Get => put_get(&mut outbox.buffer, &key, token),
+            Verb::Get(_) => put_get(&mut outbox.buffer, &key, token),
             Verb::Set(value) => {
                 self.vitals.wrote(value.len());
                 put_set(&mut outbox.buffer, &key, value.len(), token);
@@ -140,25 +145,25 @@ impl Session {
         let mut reader = AnswerReader::new(wire);
         while let Some(line) = reader.line().await? {
             let line = Line::parse(&line).map_err(not_an_answer)?;
-            let (is_get, is_wanted) = {
+            let (landing, is_wanted) = {
                 let under_way = self.under_way();
                 let oldest = under_way.front().filter(|oldest| line.answers(oldest.token));
                 let oldest = oldest.ok_or_else(|| not_an_answer(NotAnAnswer))?;
-                (oldest.is_get, !oldest.reply.is_closed())
+                (oldest.landing.clone(), !oldest.reply.is_closed())
             };
-            let answer = match line {
-                Line::Value { len, .. } if is_get && len <= self.limits.value_len => {
+            let answer = match (line, landing) {
+                (Line::Value { len, .. }, Some(landing)) if len <= self.limits.value_len => {
                     self.vitals.read(len);
                     if is_wanted {
-                        Answer::Hit(reader.value(len).await?)
+                        Answer::Hit(reader.item(len, &landing).await?)
                     } else {
                         reader.skip(len).await?;
                         Answer::Refused
                     }
                 }
-                Line::Miss { .. } if is_get => Answer::Miss,
-                Line::Stored { .. } if !is_get => Answer::Stored,
-                Line::NotStored => Answer::Refused,
+                (Line::Miss { .. }, Some(_)) => Answer::Miss,
+                (Line::Stored { .. }, None) => Answer::Stored,
+                (Line::NotStored, _) => Answer::Refused,
                 _ => return Err(not_an_answer(NotAnAnswer)),
             };
             self.vitals.answered();

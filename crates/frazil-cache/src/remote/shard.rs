@@ -18,6 +18,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use frazil_format::SealedChunk;
 
+use super::landing::Landing;
 use crate::Wanted;
 
 /// How many pieces a chunk is cut into.
@@ -39,16 +40,31 @@ pub(super) fn item_len(sealed_len: u32) -> usize {
     HEADER_LEN + body_len(sealed_len)
 }
 
-fn body_len(sealed_len: u32) -> usize {
+/// The length of a shard without its header, in bytes.
+pub(super) fn body_len(sealed_len: u32) -> usize {
     sealed_len.div_ceil(DATA_SHARDS as u32) as usize
 }
 
+/// What a node holds under the key of a shard: whatever that is.
+#[derive(Debug)]
+pub(super) struct Item {
+    /// The first [`HEADER_LEN`] bytes, or all if there are fewer.
+    pub(super) head: Bytes,
+    /// The rest.
+    pub(super) body: BytesMut,
+}
+
+/// The index of the shard that starts like this; nothing else is known of it yet.
+pub(super) fn index_of(head: &[u8]) -> usize {
+    head.get(MAGIC.len()).copied().map_or(SHARDS, usize::from)
+}
+
 /// One shard that claims to be of a chunk that was wanted.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(PartialEq, Eq, Debug)]
 pub(super) struct Shard {
     /// Which one, below [`SHARDS`].
     pub(super) index: usize,
-    body: Bytes,
+    body: BytesMut,
 }
 
 impl Shard {
@@ -60,25 +76,25 @@ impl Shard {
             let start = (index * len).min(sealed.len());
             &sealed[start..(start + len).min(sealed.len())]
         };
-        let mut body = vec![0; len];
+        let mut body = BytesMut::with_capacity(len);
         if index == PARITY {
+            body.resize(len, 0);
             (0..DATA_SHARDS).for_each(|data| xor(&mut body, piece(data)));
         } else {
-            xor(&mut body, piece(index));
+            body.extend_from_slice(piece(index));
+            body.resize(len, 0);
         }
-        Self { index, body: body.into() }
+        Self { index, body }
     }
 
-    /// What a node holds, if it claims to be a shard of this chunk.
-    pub(super) fn parse(item: Bytes, wanted: &Wanted) -> Option<Self> {
-        let index = usize::from(*item.get(4)?);
-        if index >= SHARDS || item.len() != item_len(wanted.sealed_len) {
+    /// What a node had, if it claims to be a shard of the chunk.
+    pub(super) fn parse(item: Item, wanted: &Wanted) -> Option<Self> {
+        let Item { head, body } = item;
+        let index = index_of(&head);
+        if index >= SHARDS || body.len() != body_len(wanted.sealed_len) || head != header(wanted, index)[..] {
             return None;
         }
-        if item.get(..HEADER_LEN)? != header(wanted, index) {
-            return None;
-        }
-        let shard = Self { index, body: item.slice(HEADER_LEN..) };
+        let shard = Self { index, body };
         shard.is_padded_with_zeros(wanted.sealed_len).then_some(shard)
     }
 
@@ -111,28 +127,45 @@ fn header(wanted: &Wanted, index: usize) -> [u8; HEADER_LEN] {
     header
 }
 
-/// The sealed bytes that four shards of different indexes make, to be verified; `None` if they are not that.
-pub(super) fn join(shards: [&Shard; DATA_SHARDS], sealed_len: u32) -> Option<Bytes> {
-    let mut by_index: [Option<&Shard>; SHARDS] = [None; SHARDS];
-    let len = body_len(sealed_len);
-    for shard in shards {
-        if shard.body.len() != len || by_index.get_mut(shard.index)?.replace(shard).is_some() {
-            return None;
+/// The sealed bytes that four shards of different indexes make, padded and to be verified; without a copy if all of
+/// them were read to their landing.
+pub(super) fn join(shards: [Shard; DATA_SHARDS], landing: &Landing) -> Bytes {
+    let len = body_len(landing.sealed_len());
+    let mut bodies: [Option<BytesMut>; SHARDS] = Default::default();
+    for Shard { index, body } in shards {
+        if let Some(slot) = bodies.get_mut(index) {
+            *slot = Some(body);
         }
     }
-    let mut sealed = BytesMut::with_capacity(len * DATA_SHARDS);
-    for piece in by_index.into_iter().take(DATA_SHARDS) {
-        match piece {
-            Some(shard) => sealed.put_slice(&shard.body),
-            None => {
-                let start = sealed.len();
-                sealed.put_bytes(0, len);
-                shards.into_iter().for_each(|shard| xor(&mut sealed[start..], &shard.body));
-            }
-        }
+    let [pieces @ .., parity] = &mut bodies;
+    if let (Some(missing), Some(parity)) = (pieces.iter().position(Option::is_none), parity) {
+        let mut piece = landing.room(missing, len);
+        piece.extend_from_slice(parity);
+        pieces.iter().flatten().for_each(|body| xor(&mut piece, body));
+        pieces[missing] = Some(piece);
     }
-    sealed.truncate(sealed_len as usize);
-    Some(sealed.freeze())
+    let mut pieces = bodies.into_iter().take(DATA_SHARDS).flatten();
+    let mut sealed = pieces.next().unwrap_or_default();
+    for piece in pieces {
+        let is_behind = piece.as_ptr() == sealed.as_ptr_range().end;
+        if !is_behind && sealed.capacity() - sealed.len() < piece.len() {
+            // Once for all that lie elsewhere.
+            sealed.reserve(len * DATA_SHARDS);
+        }
+        sealed.unsplit(piece);
+    }
+    sealed.freeze()
+}
+
+/// The shards of these indexes again, of what they made.
+pub(super) fn part(joined: &Bytes, indexes: [usize; DATA_SHARDS]) -> [Shard; DATA_SHARDS] {
+    let len = joined.len() / DATA_SHARDS;
+    indexes.map(|index| {
+        let mut body = BytesMut::zeroed(len);
+        let pieces = joined.chunks(len.max(1)).enumerate();
+        pieces.filter(|(at, _)| index == PARITY || *at == index).for_each(|(_, piece)| xor(&mut body, piece));
+        Shard { index, body }
+    })
 }
 
 fn xor(into: &mut [u8], from: &[u8]) {
@@ -152,13 +185,33 @@ mod tests {
         (Wanted { root: RootId::FIRST, id, sealed_len: sealed.len() as u32 }, chunk)
     }
 
-    fn shards(chunk: &SealedChunk) -> Vec<Shard> {
-        (0..SHARDS).map(|index| Shard::of(chunk, index)).collect()
+    /// All but one, read to where they belong or elsewhere.
+    fn without(
+        shards: &[Bytes],
+        lost: usize,
+        wanted: &Wanted,
+        landing: &Landing,
+    ) -> Option<[Shard; DATA_SHARDS]> {
+        let rest = (0..SHARDS).filter(|&index| index != lost);
+        let rest: Option<Vec<_>> =
+            rest.map(|index| Shard::parse(landed(&shards[index], landing), wanted)).collect();
+        Some(rest?.try_into().unwrap())
     }
 
-    fn without(shards: &[Shard], lost: usize) -> [&Shard; DATA_SHARDS] {
-        let rest: Vec<_> = shards.iter().filter(|shard| shard.index != lost).collect();
-        rest.try_into().unwrap()
+    fn landed(item: &Bytes, landing: &Landing) -> Item {
+        let head = item.slice(..HEADER_LEN.min(item.len()));
+        let rest = &item[head.len()..];
+        let mut body = landing.room(index_of(&head), rest.len());
+        body.extend_from_slice(rest);
+        Item { head, body }
+    }
+
+    fn parse(item: Bytes, wanted: &Wanted) -> Option<Shard> {
+        Shard::parse(landed(&item, &Landing::of(wanted.sealed_len)), wanted)
+    }
+
+    fn items(chunk: &SealedChunk, wanted: &Wanted) -> Vec<Bytes> {
+        (0..SHARDS).map(|index| Shard::of(chunk, index).to_item(wanted)).collect()
     }
 
     #[test]
@@ -179,17 +232,27 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_four_shards_are_the_chunk(sealed in prop::collection::vec(any::<u8>(), 1..2000), lost in 0..SHARDS) {
+        fn any_four_shards_are_the_chunk_wherever_they_were_read_to(
+            sealed in prop::collection::vec(any::<u8>(), 1..2000), lost in 0..SHARDS, taken in 0..1u8 << DATA_SHARDS,
+        ) {
             let (wanted, chunk) = chunk(&sealed);
-            let shards = shards(&chunk);
-            prop_assert_eq!(join(without(&shards, lost), wanted.sealed_len).unwrap(), &sealed);
+            let landing = Landing::of(wanted.sealed_len);
+            // Somebody else reads to these rooms just now.
+            let _taken: Vec<_> =
+                (0..DATA_SHARDS).filter(|index| taken & (1 << index) != 0).map(|index| landing.take(index)).collect();
+            let four = without(&items(&chunk, &wanted), lost, &wanted, &landing).unwrap();
+            let indexes = four.each_ref().map(|shard| shard.index);
+            let joined = join(four, &landing);
+            prop_assert_eq!(&joined[..sealed.len()], &sealed);
+            prop_assert_eq!(joined.len(), body_len(wanted.sealed_len) * DATA_SHARDS);
+            prop_assert_eq!(part(&joined, indexes), indexes.map(|index| Shard::of(&chunk, index)));
         }
 
         #[test]
         fn a_shard_survives_its_item(sealed in prop::collection::vec(any::<u8>(), 1..2000), index in 0..SHARDS) {
             let (wanted, chunk) = chunk(&sealed);
             let shard = Shard::of(&chunk, index);
-            prop_assert_eq!(Shard::parse(shard.to_item(&wanted), &wanted).unwrap(), shard);
+            prop_assert_eq!(parse(shard.to_item(&wanted), &wanted).unwrap(), shard);
         }
 
         #[test]
@@ -198,27 +261,25 @@ mod tests {
             index in 0..SHARDS, at in any::<prop::sample::Index>(), bit in 0..8u8,
         ) {
             let (wanted, chunk) = chunk(&sealed);
-            let mut shards = shards(&chunk);
-            let mut item = shards[index].to_item(&wanted).to_vec();
+            let mut items = items(&chunk, &wanted);
+            let mut item = items[index].to_vec();
             let at = at.index(item.len());
             item[at] ^= 1u8 << bit;
-            prop_assert_eq!(join(without(&shards, index), wanted.sealed_len).unwrap(), &sealed);
+            items[index] = item.into();
             // Seen at once, or a liar among five: no combination with it is another chunk.
-            if let Some(liar) = Shard::parse(item.into(), &wanted) {
-                shards[index] = liar;
-                for lost in (0..SHARDS).filter(|&lost| lost != index) {
-                    let four: Vec<_> = (0..SHARDS).filter(|&at| at != lost).map(|at| &shards[at]).collect();
-                    let Some(joined) = join(four.try_into().unwrap(), wanted.sealed_len) else { continue };
-                    let verified = SealedChunk::verify(&wanted.id, joined);
-                    prop_assert!(verified.is_err() || verified.unwrap() == chunk);
-                }
+            for lost in 0..SHARDS {
+                let landing = Landing::of(wanted.sealed_len);
+                let Some(four) = without(&items, lost, &wanted, &landing) else { continue };
+                let joined = join(four, &landing).slice(..sealed.len());
+                let verified = SealedChunk::verify(&wanted.id, joined);
+                prop_assert!(verified.as_ref().is_ok_and(|found| *found == chunk) || (verified.is_err() && lost != index));
             }
         }
 
         #[test]
         fn foreign_bytes_are_no_shard(item in prop::collection::vec(any::<u8>(), 0..200)) {
             let (wanted, _) = chunk(&[7; 400]);
-            prop_assert!(Shard::parse(item.into(), &wanted).is_none());
+            prop_assert!(parse(item.into(), &wanted).is_none());
         }
     }
 
@@ -226,17 +287,10 @@ mod tests {
     fn shards_of_another_chunk_root_or_length_are_refused() {
         let ((wanted, chunk_a), (other, _)) = (chunk(&[1; 100]), chunk(&[2; 100]));
         let item = Shard::of(&chunk_a, 0).to_item(&wanted);
-        assert!(Shard::parse(item.clone(), &other).is_none());
-        assert!(Shard::parse(item.clone(), &Wanted { root: RootId::from_number(2), ..wanted }).is_none());
-        assert!(Shard::parse(item.clone(), &Wanted { sealed_len: 101, ..wanted }).is_none());
-        assert!(Shard::parse(item.slice(..item.len() - 1), &wanted).is_none());
-        assert!(Shard::parse(Bytes::new(), &wanted).is_none());
-    }
-
-    #[test]
-    fn four_shards_of_which_two_are_the_same_are_not_a_chunk() {
-        let (wanted, chunk) = chunk(&[1; 100]);
-        let shards = shards(&chunk);
-        assert!(join([&shards[0], &shards[1], &shards[1], &shards[2]], wanted.sealed_len).is_none());
+        assert!(parse(item.clone(), &other).is_none());
+        assert!(parse(item.clone(), &Wanted { root: RootId::from_number(2), ..wanted }).is_none());
+        assert!(parse(item.clone(), &Wanted { sealed_len: 101, ..wanted }).is_none());
+        assert!(parse(item.slice(..item.len() - 1), &wanted).is_none());
+        assert!(parse(Bytes::new(), &wanted).is_none());
     }
 }
