@@ -44,4 +44,14 @@ pub enum Fault {
         /// The header `Retry-After`, in seconds.
         retry_after_s: Option<u64>,
     },
+    /// Whatever a client sends, it is answered by these bytes, again and again and without an end. The upstream hears
+    /// nothing of it.
+    Say(&'static [u8]),
+}
+
+impl Fault {
+    /// Whether the proxy answers by itself.
+    pub(super) fn answers(&self) -> bool {
+        matches!(self, Self::Answer { .. } | Self::Say(_))
+    }
 }

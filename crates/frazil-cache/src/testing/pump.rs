@@ -4,9 +4,7 @@ use std::io;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -34,8 +32,8 @@ pub(super) enum Fate {
 
 /// Carries what the client sends, until it hangs up and the upstream has answered all.
 pub(super) async fn pump_questions(
-    client: &mut OwnedReadHalf,
-    mut upstream: OwnedWriteHalf,
+    client: &mut (impl AsyncRead + Unpin),
+    mut upstream: impl AsyncWrite + Unpin,
     mut faults: watch::Receiver<Switch>,
     counters: &Counters,
 ) -> io::Result<Fate> {
@@ -49,7 +47,7 @@ pub(super) async fn pump_questions(
             // The other direction says when the connection is over.
             std::future::pending::<()>().await;
         }
-        if matches!(faults.borrow().fault, Fault::Answer { .. }) {
+        if faults.borrow().fault.answers() {
             return Ok(Fate::Answered);
         }
         upstream.write_all(&piece[..len]).await?;
@@ -58,8 +56,8 @@ pub(super) async fn pump_questions(
 
 /// Carries what the upstream answers, until it hangs up.
 pub(super) async fn pump_answers(
-    mut upstream: OwnedReadHalf,
-    client: &mut OwnedWriteHalf,
+    mut upstream: impl AsyncRead + Unpin,
+    client: &mut (impl AsyncWrite + Unpin),
     faults: watch::Receiver<Switch>,
     counters: &Counters,
 ) -> io::Result<Fate> {
@@ -112,7 +110,7 @@ impl Damage {
     async fn deliver(
         &mut self,
         mut piece: Vec<u8>,
-        client: &mut OwnedWriteHalf,
+        client: &mut (impl AsyncWrite + Unpin),
         counters: &Counters,
     ) -> io::Result<Option<Fate>> {
         let mut start = 0;
@@ -163,26 +161,36 @@ async fn out_of_the_black_hole(faults: &mut watch::Receiver<Switch>) {
     }
 }
 
-/// Answers for an upstream that is not there.
-pub(super) async fn answer_alone(client: TcpStream, faults: &watch::Receiver<Switch>) -> io::Result<()> {
-    let (mut questions, mut answers) = client.into_split();
-    questions.readable().await?;
-    answer(&mut questions, &mut answers, faults).await
-}
-
-/// Answers in the upstream's name, and waits until the client hangs up: closing on unread bytes would reset
-/// the connection and could take the answer with it.
+/// Answers in the upstream's name.
 pub(super) async fn answer(
-    questions: &mut OwnedReadHalf,
-    answers: &mut OwnedWriteHalf,
-    faults: &watch::Receiver<Switch>,
+    questions: &mut (impl AsyncRead + Unpin),
+    answers: &mut (impl AsyncWrite + Unpin),
+    faults: &mut watch::Receiver<Switch>,
 ) -> io::Result<()> {
-    let Fault::Answer { status, retry_after_s } = faults.borrow().fault.clone() else { return Ok(()) };
-    let retry_after = retry_after_s.map(|seconds| format!("retry-after: {seconds}\r\n")).unwrap_or_default();
-    let head =
-        format!("HTTP/1.1 {status} Fault\r\n{retry_after}content-length: 0\r\nconnection: close\r\n\r\n");
-    answers.write_all(head.as_bytes()).await?;
-    answers.shutdown().await?;
-    let _ = timeout(FAREWELL, tokio::io::copy(questions, &mut tokio::io::sink())).await;
+    let fault = faults.borrow_and_update().fault.clone();
+    match fault {
+        Fault::Answer { status, retry_after_s } => {
+            let retry_after =
+                retry_after_s.map(|seconds| format!("retry-after: {seconds}\r\n")).unwrap_or_default();
+            let head = format!(
+                "HTTP/1.1 {status} Fault\r\n{retry_after}content-length: 0\r\nconnection: close\r\n\r\n"
+            );
+            answers.write_all(head.as_bytes()).await?;
+            answers.shutdown().await?;
+            // Closing on unread bytes would reset the connection and could take the answer with it.
+            let _ = timeout(FAREWELL, tokio::io::copy(questions, &mut tokio::io::sink())).await;
+        }
+        Fault::Say(words) => {
+            let mut piece = vec![0; PIECE_LEN];
+            loop {
+                answers.write_all(words).await?;
+                tokio::select! {
+                    read = questions.read(&mut piece) => if read? == 0 { break },
+                    _ = faults.changed() => break,
+                }
+            }
+        }
+        _ => {}
+    }
     Ok(())
 }

@@ -10,5 +10,5 @@ mod priority;
 mod provenance;
 mod sharing;
 mod shelving;
-mod stand;
+pub(crate) mod stand;
 mod stuck;

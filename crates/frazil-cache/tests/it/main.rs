@@ -13,6 +13,7 @@ mod memory;
 mod origin;
 mod outage_budgets;
 mod outage_decorators;
+mod outage_matrix;
 mod outage_origin;
 mod outage_script;
 mod proxy;

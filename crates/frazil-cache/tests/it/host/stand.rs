@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use crate::stages::{PATIENCE, Scratch, scratch};
 
 /// A host cache that serves as long as it is held.
-pub(super) struct Stand {
+pub(crate) struct Stand {
     directory: Scratch,
     server: HostServer,
     running: Option<Running>,
@@ -31,11 +31,11 @@ struct Running {
 }
 
 impl Stand {
-    pub(super) fn over(tier: Arc<dyn Tier>) -> Self {
+    pub(crate) fn over(tier: Arc<dyn Tier>) -> Self {
         Self::new(tier, Arc::new(NoCatalog), ServerOptions::default())
     }
 
-    pub(super) fn new(tier: Arc<dyn Tier>, catalog: Arc<dyn Catalog>, options: ServerOptions) -> Self {
+    pub(crate) fn new(tier: Arc<dyn Tier>, catalog: Arc<dyn Catalog>, options: ServerOptions) -> Self {
         let directory = scratch();
         let server = HostServer::new(tier, catalog, options);
         let mut stand = Self { directory, server, running: None };
@@ -43,28 +43,28 @@ impl Stand {
         stand
     }
 
-    pub(super) fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.directory.path().join("cached.sock")
     }
 
-    pub(super) fn server(&self) -> &HostServer {
+    pub(crate) fn server(&self) -> &HostServer {
         &self.server
     }
 
     /// An agent, with its own connection.
-    pub(super) fn agent(&self) -> HostCache {
+    pub(crate) fn agent(&self) -> HostCache {
         HostCache::new(self.path(), HostCacheOptions { patience: PATIENCE })
     }
 
-    pub(super) fn impatient_agent(&self, patience: Duration) -> HostCache {
+    pub(crate) fn impatient_agent(&self, patience: Duration) -> HostCache {
         HostCache::new(self.path(), HostCacheOptions { patience })
     }
 
-    pub(super) fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         self.start_with(0o600);
     }
 
-    pub(super) fn start_with(&mut self, mode: u32) {
+    pub(crate) fn start_with(&mut self, mode: u32) {
         let socket = HostSocket::bind(&self.path(), mode).unwrap();
         let stop = Arc::new(Notify::new());
         let (server, stopped) = (self.server.clone(), Arc::clone(&stop));
@@ -73,14 +73,14 @@ impl Stand {
     }
 
     /// Asks it to end, and waits until it has.
-    pub(super) async fn end(&mut self) {
+    pub(crate) async fn end(&mut self) {
         let Running { stop, task } = self.running.take().unwrap();
         stop.notify_one();
         task.await.unwrap();
     }
 
     /// Ends it and all its connections at once. Its socket stays, as that of a killed process does.
-    pub(super) async fn kill(&mut self) {
+    pub(crate) async fn kill(&mut self) {
         let Running { task, .. } = self.running.take().unwrap();
         let ghost = self.directory.path().join("ghost.sock");
         // What the drop of a polite end would remove.
@@ -100,13 +100,13 @@ impl Drop for Stand {
 }
 
 /// A tier that is reached through a host cache, which it keeps up.
-pub(super) struct Through {
+pub(crate) struct Through {
     agent: HostCache,
     _stand: Stand,
 }
 
 impl Through {
-    pub(super) fn new(tier: Arc<dyn Tier>) -> Self {
+    pub(crate) fn new(tier: Arc<dyn Tier>) -> Self {
         let stand = Stand::over(tier);
         Self { agent: stand.agent(), _stand: stand }
     }
@@ -133,7 +133,7 @@ impl fmt::Debug for Through {
 
 /// Knows no name and has no manifest.
 #[derive(Debug)]
-pub(super) struct NoCatalog;
+pub(crate) struct NoCatalog;
 
 #[async_trait]
 impl Catalog for NoCatalog {
@@ -154,7 +154,7 @@ impl fmt::Display for NoCatalog {
 }
 
 /// Waits until it is so.
-pub(super) async fn until(condition: impl Fn() -> bool) {
+pub(crate) async fn until(condition: impl Fn() -> bool) {
     let waited = async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(1)).await;
