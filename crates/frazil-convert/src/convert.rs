@@ -5,18 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
-use frazil_format::{DiffId, Entry, LayerIndex, Sealer};
+use frazil_format::{DiffId, Entry, LayerIndex};
 use frazil_store::{ImageName, Store};
 use tokio::runtime::Handle;
 
 use crate::ingest::{ChunkPutter, Ingest, Ingested, Limits, SealPool};
+use crate::keys::Sealings;
 use crate::known::LayerIndexes;
 use crate::metadata::{self, FlatLayer};
 use crate::progress::{LayerProgress, Phase, Progress};
 use crate::publish::{Draft, publish};
 use crate::source::{LayerDescriptor, Source};
 use crate::summary::{Conversion, Warnings};
-use crate::{ConvertError, ConvertOptions, Keys};
+use crate::{ConvertError, ConvertOptions, Keys, standing};
 
 /// Converts an image and publishes it under a name of the tenant.
 ///
@@ -38,11 +39,15 @@ pub async fn convert(
     // Resolve: the image's manifest and config, none of its layers.
     let image = source.resolve(&options.platform).await?;
     let root = store.active_root().await?;
+    let stands = standing::look_up(store, name, &keys).await?;
     progress.layers(&image.layers.iter().map(layer_progress).collect::<Vec<_>>());
 
+    // The scope of each layer: shared for public base layers, the tenant's own for all else.
+    let sealings = Sealings::decide(store, root, &keys, options, &image.layers).await?;
+
     // Known layers: their indexes, from the store.
-    let parameters = options.layer_parameters();
-    let indexes = LayerIndexes { store, root, secret: keys.scope, parameters };
+    let (secret, cut) = (&keys.own.secret, options.cut);
+    let indexes = LayerIndexes { store, root, secret, cut, sealings: &sealings };
     let limits = Arc::new(Limits::new(options.max_image_bytes));
     let mut known = indexes.look_up(&image.layers, &limits).await?;
 
@@ -50,14 +55,10 @@ pub async fn convert(
     let ingest = Ingest {
         source,
         progress,
-        pool: SealPool::new(
-            Sealer::new(keys.scope, root),
-            options.compression,
-            options.threads,
-            Handle::current(),
-        )?,
+        pool: SealPool::new(options.threads, Handle::current())?,
+        sealings: &sealings,
         putter: ChunkPutter::new(store.clone(), root),
-        cut: options.cut,
+        cut,
         limits,
         source_bytes: AtomicU64::new(0),
     };
@@ -95,8 +96,10 @@ pub async fn convert(
     // The manifest, and then its name.
     let layer_count = layers.len();
     let draft = Draft { root, metadata_len, metadata_chunks, layers, config: image.config };
-    let manifest = draft.into_manifest(name, keys);
-    let published = publish(store, name, &manifest, keys).await?;
+    let manifest = draft.into_manifest(name, keys.tenant, &sealings);
+    let layers_public = manifest.geometry.layers.iter().filter(|layer| layer.scope != sealings.own().scope);
+    let layers_public = layers_public.count();
+    let published = publish(store, name, &manifest, stands, keys).await?;
 
     Ok(Conversion {
         manifest: published.manifest,
@@ -104,6 +107,7 @@ pub async fn convert(
         unchanged: published.unchanged,
         layers_reused: layer_count - layers_ingested,
         layers_ingested,
+        layers_public,
         source_bytes: ingest.source_bytes.into_inner(),
         tar_bytes: ingest.limits.tar.used(),
         chunks_new: ingest.putter.new_chunks(),

@@ -79,6 +79,14 @@ pub enum ConvertError {
     /// The tree cannot be written as EROFS.
     #[error("cannot write the image's metadata")]
     Metadata(#[from] ErofsError),
+    /// The name stands for an image that these keys do not open.
+    #[error("the image {name} was sealed with other keys")]
+    NotOurs {
+        /// The name.
+        name: String,
+        /// Why it does not open.
+        source: Box<ConvertError>,
+    },
     /// Something could not be sealed, or what was sealed is not what it should be.
     #[error(transparent)]
     Format(#[from] FormatError),
@@ -99,6 +107,10 @@ impl ConvertError {
         match self {
             Self::Source(source) => source.hint(),
             Self::Layer { source, .. } => source.hint(),
+            Self::NotOurs { .. } => Some(
+                "use the keyring that it was made with (--keys), another --name, or --replace to give it up"
+                    .to_owned(),
+            ),
             Self::TooLarge { .. } => Some("raise the limit with --max-image-size".to_owned()),
             _ => None,
         }

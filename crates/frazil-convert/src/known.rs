@@ -1,28 +1,34 @@
 //! Layers that the store knows already: their indexes, before any byte of their source is touched.
 //!
-//! Invariant: an index that is found was sealed for this layer, scope, root and way of cutting, and its chunks are in
-//! the store. One that cannot be opened counts as unknown, so that its layer is read again.
+//! Invariant: an index that is found was made by this tenant, for this layer, scope, root and way of cutting, and its
+//! chunks are in the store. One that cannot be opened counts as unknown, so that its layer is read again.
+//!
+//! Every index is sealed with the tenant's own secret, also those of layers in the shared scope: everybody who
+//! converts has that scope's secret, and could write an index that names bytes of his own for a layer of everybody's.
+//! So a tenant reads a public layer once itself; its chunks are the same, and are there already.
 
 use std::collections::{HashMap, HashSet};
 
-use frazil_format::{DiffId, LayerIndex, LayerIndexId, RootId, ScopeSecret};
+use frazil_format::{Compression, DiffId, LayerIndex, LayerIndexId, RootId, ScopeSecret};
 use frazil_store::Store;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use crate::ConvertError;
 use crate::ingest::Limits;
+use crate::keys::Sealings;
 use crate::source::LayerDescriptor;
+use crate::{ConvertError, CutParameters};
 
 /// Layer indexes that are fetched at once.
 const CONCURRENT_LOOKUPS: usize = 4;
 
-/// Where the layer indexes of one scope and way of cutting are.
+/// Where a tenant's layer indexes are.
 #[derive(Clone, Debug)]
 pub(crate) struct LayerIndexes<'a> {
     pub(crate) store: &'a Store,
     pub(crate) root: RootId,
     pub(crate) secret: &'a ScopeSecret,
-    pub(crate) parameters: Vec<u8>,
+    pub(crate) cut: CutParameters,
+    pub(crate) sealings: &'a Sealings,
 }
 
 impl LayerIndexes<'_> {
@@ -71,6 +77,23 @@ impl LayerIndexes<'_> {
     }
 
     fn id(&self, diff_id: &DiffId) -> LayerIndexId {
-        LayerIndexId::derive(self.secret, self.root, diff_id, &self.parameters)
+        LayerIndexId::derive(self.secret, self.root, diff_id, &self.parameters(diff_id))
+    }
+
+    /// What shapes a layer index besides its layer: how it is cut and compressed, and the scope if it is not the
+    /// tenant's own.
+    fn parameters(&self, diff_id: &DiffId) -> Vec<u8> {
+        let (sealing, mut bytes) = (self.sealings.of(diff_id), self.cut.to_bytes());
+        match sealing.compression {
+            Compression::None => bytes.push(0),
+            Compression::Zstd { level } => {
+                bytes.push(1);
+                bytes.extend_from_slice(&level.to_le_bytes());
+            }
+        }
+        if sealing.scope != self.sealings.own().scope {
+            bytes.extend_from_slice(sealing.scope.as_bytes());
+        }
+        bytes
     }
 }

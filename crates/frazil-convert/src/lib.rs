@@ -11,12 +11,14 @@ mod flatten;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod ingest;
+mod keys;
 mod known;
 mod metadata;
 mod options;
 mod progress;
 mod publish;
 pub mod source;
+mod standing;
 mod summary;
 pub mod verify;
 
@@ -25,6 +27,7 @@ pub use convert::convert;
 pub use cut::{Cut, CutParameters, Cutter, MIN_ZERO_RUN};
 pub use error::ConvertError;
 pub use flatten::{FlattenError, Misfit};
-pub use options::{ConvertOptions, DEFAULT_MAX_IMAGE_BYTES, Keys};
+pub use keys::{Keys, Standing};
+pub use options::{ConvertOptions, DEFAULT_MAX_IMAGE_BYTES};
 pub use progress::{LayerProgress, NoProgress, Phase, Progress};
 pub use summary::{Conversion, Warnings};

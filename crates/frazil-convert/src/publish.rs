@@ -6,12 +6,13 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use frazil_format::{
-    Chunk, ChunkKey, DataKey, Geometry, LayerExtent, Manifest, ManifestId, RootId, SealedManifest,
-    StreamChunk, wrap_context,
+    Chunk, ChunkKey, DataKey, Geometry, LayerExtent, Manifest, ManifestId, RootId, StreamChunk, wrap_context,
 };
 use frazil_store::{ImageName, Reference, Store};
 
+use crate::keys::Sealings;
 use crate::metadata::FlatLayer;
+use crate::standing::Stands;
 use crate::{ConvertError, Keys};
 
 /// An image that is ready to be published.
@@ -31,13 +32,13 @@ pub(crate) struct Published {
 
 impl Draft {
     /// The manifest: the metadata area first, then the layer streams without gaps.
-    pub(crate) fn into_manifest(self, name: &ImageName, keys: Keys<'_>) -> Manifest {
-        let scope = keys.scope.id();
+    pub(crate) fn into_manifest(self, name: &ImageName, tenant: &str, sealings: &Sealings) -> Manifest {
         let (mut chunks, mut chunk_keys) = (Vec::new(), Vec::new());
         add_chunks(0, &self.metadata_chunks, &mut chunks, &mut chunk_keys);
         let mut end = self.metadata_len;
         let mut layers = Vec::new();
         for FlatLayer { diff_id, stream_len, chunks: stream_chunks } in self.layers {
+            let scope = sealings.of(&diff_id).scope;
             layers.push(LayerExtent { diff_id, scope, offset: end, len: stream_len });
             add_chunks(end, &stream_chunks, &mut chunks, &mut chunk_keys);
             end = end.saturating_add(stream_len);
@@ -45,11 +46,11 @@ impl Draft {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let geometry = Geometry {
             root: self.root,
-            tenant: keys.tenant.to_owned(),
+            tenant: tenant.to_owned(),
             name: name.as_str().to_owned(),
             created_seconds: now.map_or(0, |now| now.as_secs()),
             metadata_len: self.metadata_len,
-            metadata_scope: scope,
+            metadata_scope: sealings.own().scope,
             image_len: end,
             layers,
         };
@@ -64,15 +65,16 @@ fn add_chunks(base: u64, stream: &[StreamChunk], chunks: &mut Vec<Chunk>, keys: 
     }
 }
 
-/// Seals the manifest under a fresh data key, and publishes it.
+/// Seals the manifest under a fresh data key, and publishes it, unless the name stands for the same image.
 pub(crate) async fn publish(
     store: &Store,
     name: &ImageName,
     manifest: &Manifest,
+    stands: Option<Stands>,
     keys: Keys<'_>,
 ) -> Result<Published, ConvertError> {
-    if let Some(manifest) = standing(store, name, manifest, keys).await? {
-        return Ok(Published { manifest, unchanged: true });
+    if let Some(stands) = stands.filter(|stands| is_same(&stands.manifest, manifest)) {
+        return Ok(Published { manifest: stands.reference.manifest, unchanged: true });
     }
     let root = manifest.geometry.root;
     let data_key = DataKey::generate()?;
@@ -82,39 +84,6 @@ pub(crate) async fn publish(
     store.put_manifest(root, &id, sealed.into()).await?;
     store.publish(keys.tenant, name, Reference { root, manifest: id }).await?;
     Ok(Published { manifest: id, unchanged: false })
-}
-
-/// The manifest that the name stands for, if that is the same image. One that cannot be read is no obstacle.
-async fn standing(
-    store: &Store,
-    name: &ImageName,
-    manifest: &Manifest,
-    keys: Keys<'_>,
-) -> Result<Option<ManifestId>, ConvertError> {
-    let Some(reference) = store.reference(keys.tenant, name).await? else { return Ok(None) };
-    if reference.root != manifest.geometry.root {
-        return Ok(None);
-    }
-    match open_standing(store, name, &reference, keys).await {
-        Ok(old) => Ok(is_same(&old, manifest).then_some(reference.manifest)),
-        Err(error) => {
-            tracing::warn!(%name, manifest = %reference.manifest, %error, "replacing a manifest that cannot be read");
-            Ok(None)
-        }
-    }
-}
-
-async fn open_standing(
-    store: &Store,
-    name: &ImageName,
-    reference: &Reference,
-    keys: Keys<'_>,
-) -> Result<Manifest, ConvertError> {
-    let bytes = store.manifest(reference.root, &reference.manifest).await?;
-    let sealed = SealedManifest::verify(&reference.manifest, bytes)?;
-    let context = wrap_context(keys.tenant, name.as_str());
-    let data_key = keys.provider.unwrap(keys.tenant, sealed.wrapped_key(), &context).await?;
-    Ok(sealed.open(&data_key)?)
 }
 
 /// Whether two manifests are of one image; when each was made does not matter.

@@ -18,6 +18,8 @@ pub struct Conversion {
     pub layers_reused: usize,
     /// Layers that were read from the source.
     pub layers_ingested: usize,
+    /// Layers that are sealed for the shared scope: those of public base images.
+    pub layers_public: usize,
     /// Bytes of blobs that were read from the source.
     pub source_bytes: u64,
     /// Bytes of uncompressed archives that were read.

@@ -46,6 +46,9 @@ pub(crate) const PROFILES: Domain = Domain("frazil profiles v1");
 /// The key of one segment of a bundle. Material: profile key, bundle id, index.
 pub(crate) const BUNDLE_SEGMENT: Domain = Domain("frazil bundle segment v1");
 
+/// The tag of a record that a scope vouches for. Material: scope secret, what the record says.
+pub(crate) const SCOPE_RECORD: Domain = Domain("frazil scope record v1");
+
 impl Domain {
     /// The 32 bytes for this purpose and material.
     pub(crate) fn derive(&self, material: &[&[u8]]) -> Zeroizing<[u8; 32]> {

@@ -14,6 +14,12 @@ pub enum FormatError {
         /// What was found.
         text: String,
     },
+    /// A text that should say how chunks are compressed does not.
+    #[error("expected none, zstd, or zstd:LEVEL with a level from -7 to 22, not {text:?}")]
+    BadCompression {
+        /// What was found.
+        text: String,
+    },
     /// The first bytes are not those of this kind of file.
     #[error("not a {what}: the magic number is missing")]
     NotA {

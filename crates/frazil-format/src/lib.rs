@@ -19,6 +19,7 @@ mod profile;
 mod seal;
 mod secret;
 mod wrap;
+mod wrap_context;
 mod zstd_frame;
 
 pub use bounds::{MAX_CHUNK_LEN, MAX_SEALED_LEN};
@@ -31,7 +32,8 @@ pub use payload::{Compression, Payload};
 pub use profile::{Label, Profile, ProfiledChunk, Profiles};
 pub use seal::{Sealed, SealedChunk, Sealer, open_chunk};
 pub use secret::{ChunkKey, DataKey, ProfileKey, ScopeSecret, WrappingKey};
-pub use wrap::{WrappedKey, wrap_context};
+pub use wrap::WrappedKey;
+pub use wrap_context::{WrapContext, scope_wrap_context, wrap_context};
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,8 @@
 //! The payload: a chunk after compression, exactly the bytes that are encrypted. One codec byte, then the bytes.
 
+use std::fmt;
+use std::str::FromStr;
+
 use crate::{FormatError, zstd_frame};
 
 const STORED: u8 = 0;
@@ -20,6 +23,31 @@ pub enum Compression {
 impl Default for Compression {
     fn default() -> Self {
         Self::Zstd { level: 3 }
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Zstd { level } => write!(f, "zstd:{level}"),
+        }
+    }
+}
+
+impl FromStr for Compression {
+    type Err = FormatError;
+
+    /// `none`, `zstd`, or `zstd:LEVEL` with a level from -7 to 22.
+    fn from_str(text: &str) -> Result<Self, FormatError> {
+        let level = match text.split_once(':') {
+            None if text == "none" => return Ok(Self::None),
+            None if text == "zstd" => return Ok(Self::default()),
+            Some(("zstd", level)) => level.parse().ok().filter(|level| (-7..=22).contains(level)),
+            _ => None,
+        };
+        let level = level.ok_or_else(|| FormatError::BadCompression { text: text.to_owned() })?;
+        Ok(Self::Zstd { level })
     }
 }
 
@@ -52,8 +80,8 @@ impl Payload {
     }
 }
 
-impl std::fmt::Debug for Payload {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Payload({} bytes)", self.0.len())
     }
 }

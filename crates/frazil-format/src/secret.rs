@@ -6,7 +6,7 @@ use std::fmt;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::domains::{PROFILE_KEY, SCOPE_ID};
+use crate::domains::{PROFILE_KEY, SCOPE_ID, SCOPE_RECORD};
 use crate::{FormatError, ScopeId};
 
 macro_rules! secret {
@@ -92,6 +92,16 @@ impl ScopeSecret {
         let derived = SCOPE_ID.derive(&[self.as_bytes()]);
         let (id, _) = derived.split_first_chunk::<16>().unwrap_or((&[0; 16], &[]));
         ScopeId::from_bytes(*id)
+    }
+
+    /// What proves to the scope's holders that one of them wrote a record which says this.
+    pub fn record_tag(&self, says: &str) -> [u8; 32] {
+        *SCOPE_RECORD.derive(&[self.as_bytes(), says.as_bytes()])
+    }
+
+    /// Whether a holder of the scope wrote a record with this tag.
+    pub fn vouches_for(&self, says: &str, tag: &[u8; 32]) -> bool {
+        same(&self.record_tag(says), tag)
     }
 }
 

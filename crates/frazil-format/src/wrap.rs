@@ -77,14 +77,3 @@ impl WrappingKey {
         KEY_WRAPPING.derive(&[self.as_bytes(), salt, context])
     }
 }
-
-/// The wrapping context of one tenant's image: both names, each behind its length, so that no two pairs of names
-/// give the same bytes.
-pub fn wrap_context(tenant: &str, name: &str) -> Vec<u8> {
-    let mut context = Vec::with_capacity(16 + tenant.len() + name.len());
-    for part in [tenant, name] {
-        context.extend_from_slice(&(part.len() as u64).to_le_bytes());
-        context.extend_from_slice(part.as_bytes());
-    }
-    context
-}

@@ -88,8 +88,10 @@ fn prepare_directory(path: &Path, location: &StoreLocation) -> Result<(), StoreE
         let entry = entry.map_err(|source| StoreError::io("list", path.display(), source))?;
         let name = entry.file_name();
         let is_ours = |name: &str| {
-            matches!(name, "roots" | "names" | "gc" | exclusion::FILE_NAME | "lost+found")
-                || name.starts_with("frazil.json")
+            matches!(
+                name,
+                "roots" | "names" | "scopes" | "bases" | "gc" | exclusion::FILE_NAME | "lost+found"
+            ) || name.starts_with("frazil.json")
         };
         if !name.to_str().is_some_and(is_ours) {
             return Err(StoreError::Occupied { location: location.to_string() });

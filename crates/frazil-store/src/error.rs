@@ -7,7 +7,7 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use frazil_format::{ChunkId, FormatError, RootId};
+use frazil_format::{ChunkId, FormatError, ManifestId, RootId, ScopeId};
 
 use crate::RootState;
 
@@ -301,6 +301,22 @@ pub enum StoreError {
         /// The provider and key that are here.
         present: String,
     },
+    /// The manifest cannot be used.
+    #[error("manifest {id}")]
+    BadManifest {
+        /// The manifest.
+        id: ManifestId,
+        /// What is wrong with it.
+        source: FormatError,
+    },
+    /// The keys have another secret for a scope than the store's record names.
+    #[error("the store's scope {scope} is {wanted}, whose secret is not among these keys")]
+    ScopeMismatch {
+        /// The scope's name.
+        scope: String,
+        /// The id in the store's record.
+        wanted: ScopeId,
+    },
     /// A key could not be made or wrapped.
     #[error("cannot make or wrap a key")]
     CannotMakeKey {
@@ -328,6 +344,7 @@ impl StoreError {
             Self::CorruptChunk { .. }
             | Self::Oversized { .. }
             | Self::Damaged { .. }
+            | Self::BadManifest { .. }
             | Self::KeyDamaged { .. } => ErrorClass::Corrupt,
             Self::BadLocation { .. }
             | Self::LocationNotBuilt { .. }
@@ -346,6 +363,7 @@ impl StoreError {
             | Self::PlainHttp { .. }
             | Self::KeyExposed { .. }
             | Self::KeyMismatch { .. }
+            | Self::ScopeMismatch { .. }
             | Self::KeyRefused { .. } => ErrorClass::Denied,
             Self::CannotMakeKey { .. }
             | Self::Throttled { .. }

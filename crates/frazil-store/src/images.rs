@@ -76,6 +76,21 @@ impl Store {
         self.point(&path, None, reference).await.map(drop)
     }
 
+    /// The tenants that have names, sorted.
+    pub async fn tenants(&self) -> Result<Vec<String>, StoreError> {
+        let directories = optional(self.objects().directories(&layout::all_names()).await)?;
+        let directories = directories.unwrap_or_default();
+        let mut tenants: Vec<String> =
+            directories.iter().filter_map(|path| path.filename().map(str::to_owned)).collect();
+        tenants.sort();
+        Ok(tenants)
+    }
+
+    /// The objects in a directory; none if it is not there.
+    pub(crate) async fn listed(&self, directory: &Path) -> Result<Vec<Path>, StoreError> {
+        Ok(optional(self.objects().objects(directory).await)?.unwrap_or_default())
+    }
+
     /// What a name stands for; `None` if it is nobody's.
     pub async fn reference(&self, tenant: &str, name: &ImageName) -> Result<Option<Reference>, StoreError> {
         let path = layout::name(&Label::tenant(tenant)?, name)?;
@@ -96,10 +111,7 @@ impl Store {
     /// A tenant's names and what they stand for, sorted by name.
     pub async fn names(&self, tenant: &str) -> Result<Vec<(ImageName, Reference)>, StoreError> {
         let tenant_names = layout::names(&Label::tenant(tenant)?);
-        let paths = match self.objects().objects(&tenant_names).await {
-            Err(error) if is_not_found(&error) => Vec::new(),
-            listed => listed?,
-        };
+        let paths = self.listed(&tenant_names).await?;
         let read = paths.iter().filter_map(|path| Some((layout::name_of(path)?, path))).map(
             |(name, path)| async move {
                 // A name that goes away while it is listed is not there.

@@ -8,8 +8,9 @@
 //! ```
 //!
 //! A scope's id is derived from its secret, so a scope file checks itself; a tenant's key has a random id, by which
-//! wrapped keys name it. Invariants: a key file appears whole or not at all, is never replaced, and when several
-//! processes make the same one at once, all of them end with the one that was first.
+//! wrapped keys name it. Invariants: a key file appears whole or not at all, is replaced by a rotation alone
+//! ([`crate::key_rotation`]), and when several processes make the same one at once, all of them end with the one that
+//! was first.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -101,20 +102,36 @@ pub(crate) fn read(path: &Path, kind: KeyKind) -> Result<Option<Key>, StoreError
 
 /// Makes a key file, unless there is one. Durable when it returns.
 pub(crate) fn create(path: &Path, kind: KeyKind, key: &Key) -> Result<(), StoreError> {
+    put(path, kind, key, |unfinished| match std::fs::hard_link(unfinished, path) {
+        // Another process was faster: its key is the key.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => std::fs::remove_file(unfinished),
+        Ok(()) => std::fs::remove_file(unfinished),
+        refused => refused,
+    })
+}
+
+/// Puts a key into the place of another. Durable when it returns.
+pub(crate) fn replace(path: &Path, kind: KeyKind, key: &Key) -> Result<(), StoreError> {
+    put(path, kind, key, |unfinished| std::fs::rename(unfinished, path))
+}
+
+/// Writes a key file beside its place, and has it put there.
+fn put(
+    path: &Path,
+    kind: KeyKind,
+    key: &Key,
+    place: impl FnOnce(&Path) -> std::io::Result<()>,
+) -> Result<(), StoreError> {
     let failed = |source| StoreError::io("create", path.display(), source);
     let Some(directory) = path.parent() else { return Err(failed(ErrorKind::InvalidInput.into())) };
     let mut unfinished = path.as_os_str().to_owned();
     unfinished.push(format!("#{}", u64::from_le_bytes(crate::random::bytes()?)));
     let unfinished = Path::new(&unfinished);
-    let written = write(unfinished, &render(kind, key)).and_then(|()| {
-        match std::fs::hard_link(unfinished, path) {
-            // Another process was faster: its key is the key.
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-            linked => linked,
-        }
-    });
-    let removed = std::fs::remove_file(unfinished);
-    written.and(removed).and_then(|()| File::open(directory)?.sync_all()).map_err(failed)
+    let placed = write(unfinished, &render(kind, key)).and_then(|()| place(unfinished));
+    if placed.is_err() {
+        let _ = std::fs::remove_file(unfinished);
+    }
+    placed.and_then(|()| File::open(directory)?.sync_all()).map_err(failed)
 }
 
 fn write(path: &Path, text: &str) -> std::io::Result<()> {

@@ -3,20 +3,22 @@
 //! ```text
 //! scopes/<name>.key     a scope's secret
 //! tenants/<name>.key    a tenant's wrapping key
+//! retired/              what was rotated away, by its id
 //! ```
 //!
-//! Losing it loses every image that was sealed with it. [`crate::key_file`] has the format of a file.
+//! Losing it loses every image that was sealed with it. [`crate::key_file`] has the format of a file. A second machine
+//! needs a copy: of `tenants/T.key` and `scopes/T.key` for what the tenant T converts, and of `scopes/shared.key`.
 
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use frazil_format::{DataKey, FormatError, ScopeSecret, WrappedKey, WrappingKey};
+use frazil_format::{DataKey, FormatError, ScopeId, ScopeSecret, WrapContext, WrappedKey, WrappingKey};
 use zeroize::Zeroizing;
 
 use crate::key_file::{self, Key, KeyKind};
 use crate::leftovers::{self, MIN_AGE};
 use crate::name::Label;
-use crate::{KeyProvider, StoreError, layout};
+use crate::{KeyProvider, StoreError, key_rotation, layout};
 
 /// What manifests call this provider.
 const PROVIDER: &str = "keyring";
@@ -64,13 +66,26 @@ impl Keyring {
     /// The secret of a scope.
     pub fn scope(&self, name: &str) -> Result<ScopeSecret, StoreError> {
         let label = Label::scope(name)?;
-        let key = self.key(KeyKind::Scope, &label, || {
-            let secret = ScopeSecret::generate().map_err(cannot_make)?;
-            Ok(Key { id: secret.id().to_string(), secret: Zeroizing::new(*secret.as_bytes()) })
-        })?;
+        let key = self.key(KeyKind::Scope, &label, new_scope)?;
+        self.secret_in(&label, &key)
+    }
+
+    /// The secret of a scope by its id, current or retired.
+    fn scope_of_id(&self, name: &str, id: &ScopeId) -> Result<ScopeSecret, StoreError> {
+        let (label, digits) = (Label::scope(name)?, id.to_string());
+        let current = key_file::read(&self.path(KeyKind::Scope, &label), KeyKind::Scope)?;
+        let key = match current.filter(|key| key.id == digits) {
+            Some(key) => Some(key),
+            None => key_rotation::read(&self.directory, KeyKind::Scope, &label, &digits)?,
+        };
+        let mismatch = || StoreError::ScopeMismatch { scope: name.to_owned(), wanted: *id };
+        self.secret_in(&label, &key.ok_or_else(mismatch)?)
+    }
+
+    fn secret_in(&self, label: &Label<'_>, key: &Key) -> Result<ScopeSecret, StoreError> {
         let secret = ScopeSecret::from_bytes(*key.secret);
         if secret.id().to_string() != key.id {
-            let path = self.path(KeyKind::Scope, &label).display().to_string();
+            let path = self.path(KeyKind::Scope, label).display().to_string();
             return Err(StoreError::KeyDamaged { path, reason: "its secret is not that of its id" });
         }
         Ok(secret)
@@ -81,14 +96,36 @@ impl Keyring {
         self.wrapping_key(name).map(|(key_id, _)| key_id)
     }
 
+    /// The ids of a tenant's keys that were rotated away.
+    pub fn retired(&self, tenant: &str) -> Result<Vec<String>, StoreError> {
+        let ids = key_rotation::retired(&self.directory, KeyKind::Tenant, &Label::tenant(tenant)?)?;
+        Ok(ids.iter().map(|id| key_id(tenant, id)).collect())
+    }
+
     fn wrapping_key(&self, tenant: &str) -> Result<(String, WrappingKey), StoreError> {
+        let key = self.key(KeyKind::Tenant, &Label::tenant(tenant)?, new_wrapping_key)?;
+        Ok((key_id(tenant, &key.id), WrappingKey::from_bytes(*key.secret)))
+    }
+
+    /// The key of a tenant that wrapped something, current or retired.
+    fn wrapping_key_of(&self, tenant: &str, wrapped: &WrappedKey) -> Result<WrappingKey, StoreError> {
+        // A key that is made now cannot have wrapped anything.
+        let existing = Self { missing: Missing::Refuse, ..self.clone() };
+        let (present, current) = existing.wrapping_key(tenant)?;
+        if (wrapped.provider.as_str(), wrapped.key_id.as_str()) == (PROVIDER, present.as_str()) {
+            return Ok(current);
+        }
         let label = Label::tenant(tenant)?;
-        let key = self.key(KeyKind::Tenant, &label, || {
-            let id = crate::random::bytes::<16>()?;
-            let key = WrappingKey::generate().map_err(cannot_make)?;
-            Ok(Key { id: hex::encode(id), secret: Zeroizing::new(*key.as_bytes()) })
-        })?;
-        Ok((format!("{tenant}/{}", key.id), WrappingKey::from_bytes(*key.secret)))
+        let id = wrapped.key_id.rsplit_once('/').filter(|(owner, _)| *owner == tenant).map(|(_, id)| id);
+        let retired = match id.filter(|_| wrapped.provider == PROVIDER) {
+            Some(id) => key_rotation::read(&self.directory, KeyKind::Tenant, &label, id)?,
+            None => None,
+        };
+        let mismatch = || StoreError::KeyMismatch {
+            wanted: format!("{} {}", wrapped.provider, wrapped.key_id),
+            present: format!("{PROVIDER} {present}"),
+        };
+        Ok(WrappingKey::from_bytes(*retired.ok_or_else(mismatch)?.secret))
     }
 
     fn key(
@@ -117,7 +154,12 @@ impl Keyring {
 
 #[async_trait]
 impl KeyProvider for Keyring {
-    async fn wrap(&self, tenant: &str, key: &DataKey, context: &[u8]) -> Result<WrappedKey, StoreError> {
+    async fn wrap(
+        &self,
+        tenant: &str,
+        key: &DataKey,
+        context: &WrapContext,
+    ) -> Result<WrappedKey, StoreError> {
         let (key_id, wrapping_key) = self.wrapping_key(tenant)?;
         let bytes = wrapping_key.wrap(key, context).map_err(cannot_make)?;
         Ok(WrappedKey { provider: PROVIDER.to_owned(), key_id, bytes })
@@ -127,21 +169,66 @@ impl KeyProvider for Keyring {
         &self,
         tenant: &str,
         wrapped: &WrappedKey,
-        context: &[u8],
+        context: &WrapContext,
     ) -> Result<DataKey, StoreError> {
-        // A key that is made now cannot have wrapped anything.
-        let existing = Self { missing: Missing::Refuse, ..self.clone() };
-        let (key_id, wrapping_key) = existing.wrapping_key(tenant)?;
-        if (wrapped.provider.as_str(), wrapped.key_id.as_str()) != (PROVIDER, key_id.as_str()) {
-            return Err(StoreError::KeyMismatch {
-                wanted: format!("{} {}", wrapped.provider, wrapped.key_id),
-                present: format!("{PROVIDER} {key_id}"),
-            });
-        }
-        wrapping_key
+        self.wrapping_key_of(tenant, wrapped)?
             .unwrap(&wrapped.bytes, context)
-            .map_err(|source| StoreError::KeyRefused { key: key_id, source })
+            .map_err(|source| StoreError::KeyRefused { key: wrapped.key_id.clone(), source })
     }
+
+    async fn current_key(&self, tenant: &str) -> Result<String, StoreError> {
+        self.tenant(tenant)
+    }
+
+    async fn rotate(&self, tenant: &str) -> Result<String, StoreError> {
+        let label = Label::tenant(tenant)?;
+        let new = |_: &Key| new_wrapping_key().map(Some);
+        let key = key_rotation::rotate(&self.directory, KeyKind::Tenant, &label, new)?;
+        Ok(key_id(tenant, &key.id))
+    }
+
+    async fn scope_secret(
+        &self,
+        scope: &str,
+        id: &ScopeId,
+        _: Option<&WrappedKey>,
+    ) -> Result<ScopeSecret, StoreError> {
+        self.scope_of_id(scope, id)
+    }
+
+    async fn first_scope_secret(&self, scope: &str) -> Result<(ScopeSecret, Option<WrappedKey>), StoreError> {
+        Ok((self.scope(scope)?, None))
+    }
+
+    async fn next_scope_secret(
+        &self,
+        scope: &str,
+        old: &ScopeId,
+    ) -> Result<(ScopeSecret, Option<WrappedKey>), StoreError> {
+        let label = Label::scope(scope)?;
+        // A current secret that the record does not name yet is what a rotation that was broken off has made.
+        let unless_new = |current: &Key| match current.id == old.to_string() {
+            true => new_scope().map(Some),
+            false => Ok(None),
+        };
+        let key = key_rotation::rotate(&self.directory, KeyKind::Scope, &label, unless_new)?;
+        Ok((self.secret_in(&label, &key)?, None))
+    }
+}
+
+fn new_scope() -> Result<Key, StoreError> {
+    let secret = ScopeSecret::generate().map_err(cannot_make)?;
+    Ok(Key { id: secret.id().to_string(), secret: Zeroizing::new(*secret.as_bytes()) })
+}
+
+fn new_wrapping_key() -> Result<Key, StoreError> {
+    let id = crate::random::bytes::<16>()?;
+    let key = WrappingKey::generate().map_err(cannot_make)?;
+    Ok(Key { id: hex::encode(id), secret: Zeroizing::new(*key.as_bytes()) })
+}
+
+fn key_id(tenant: &str, id: &str) -> String {
+    format!("{tenant}/{id}")
 }
 
 fn cannot_make(source: FormatError) -> StoreError {

@@ -11,13 +11,15 @@
 //! names/<tenant>/<image name>               a reference: the root and manifest of a name, percent-encoded
 //! gc/alarm.json, gc/clock, gc/<kind>/…      what garbage collection and scrubbing keep
 //! frazil.lock                               a directory store's lock
+//! scopes/<name>.json                        a sharing domain: its public id, how it compresses, perhaps its secret, wrapped
+//! bases/<64 hex>.json                       a layer of a public base image, by its diff id
 //! ```
 //!
 //! docs/FORMAT.md, "A store", specifies it. What lies under `roots` never changes its meaning, but for `state.json` and
 //! profiles: a chunk or a manifest is named by its content, a layer index by what it was made from. A file whose name
 //! ends in `#` and digits is a write that has not finished: it is no object and in no listing.
 
-use frazil_format::{BundleId, ChunkId, LayerIndexId, ManifestId, RootId};
+use frazil_format::{BundleId, ChunkId, DiffId, LayerIndexId, ManifestId, RootId};
 use object_store::path::Path;
 
 use crate::StoreError;
@@ -80,9 +82,39 @@ pub(crate) fn bundle_of(path: &Path) -> Option<BundleId> {
     path.filename()?.parse().ok()
 }
 
+/// Where the scopes' records lie.
+pub(crate) fn scopes() -> Path {
+    Path::from("scopes")
+}
+
+/// The record of a scope.
+pub(crate) fn scope(scope: &Label<'_>) -> Path {
+    scopes().join(format!("{}.json", scope.as_str()))
+}
+
+/// The scope whose record this is.
+pub(crate) fn scope_of(record: &Path) -> Option<&str> {
+    record.filename()?.strip_suffix(".json")
+}
+
+/// Where the public base layers' records lie.
+pub(crate) fn bases() -> Path {
+    Path::from("bases")
+}
+
+/// The record of a public base layer.
+pub(crate) fn base(diff_id: &DiffId) -> Path {
+    bases().join(format!("{diff_id}.json"))
+}
+
+/// The layer whose record this is.
+pub(crate) fn base_of(record: &Path) -> Option<DiffId> {
+    record.filename()?.strip_suffix(".json")?.parse().ok()
+}
+
 /// Where a tenant's references lie.
 pub(crate) fn names(tenant: &Label<'_>) -> Path {
-    Path::from("names").join(tenant.as_str().to_owned())
+    all_names().join(tenant.as_str().to_owned())
 }
 
 /// The reference of an image's name. The name is encoded already: joined as a plain string, its percent signs

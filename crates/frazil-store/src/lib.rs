@@ -9,6 +9,7 @@ mod access_log;
 mod aws_profile;
 mod backend;
 mod barrier;
+mod bases;
 #[cfg(feature = "cloud")]
 mod bucket;
 mod chunks;
@@ -18,6 +19,7 @@ pub mod gc;
 mod images;
 mod key_file;
 mod key_provider;
+mod key_rotation;
 mod keyring;
 mod layout;
 mod leftovers;
@@ -36,11 +38,14 @@ mod published;
 mod random;
 mod record;
 mod requests;
+mod rewrapping;
 mod roots;
+mod scopes;
 mod store;
 #[cfg(feature = "cloud")]
 mod throttled;
 
+pub use bases::Base;
 #[cfg(feature = "cloud")]
 pub use bucket::{BucketUrl, Provider};
 pub use error::{ErrorClass, StoreError};
@@ -48,13 +53,15 @@ pub use images::{MAX_LAYER_INDEX_BYTES, MAX_MANIFEST_BYTES};
 pub use key_provider::KeyProvider;
 pub use keyring::Keyring;
 pub use location::StoreLocation;
-pub use name::ImageName;
+pub use name::{ImageName, tenant_name};
 pub use objects::{Piece, Pieces, Put};
 pub use profiles::BundleWriter;
 #[cfg(feature = "cloud")]
 pub use published::PublishedUrl;
 pub use record::{Alarm, AlarmState, Reference, RootState, StoreId};
 pub use requests::RequestCounts;
+pub use rewrapping::Rewrapping;
 pub use roots::watch::WINDOW as ROOT_WATCH_WINDOW;
 pub use roots::{RootStatus, StoreTime};
+pub use scopes::{SHARED_SCOPE, Scope, ScopeRecord};
 pub use store::{PlainHttp, Store, StoreOptions};

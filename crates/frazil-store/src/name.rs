@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::{StoreError, percent};
+use crate::{SHARED_SCOPE, StoreError, percent};
 
 /// The longest image name, in bytes.
 const MAX_NAME_BYTES: usize = 255;
@@ -17,6 +17,18 @@ const MAX_FILE_NAME_BYTES: usize = 240;
 
 /// The longest name of a tenant or a scope, in bytes.
 const MAX_LABEL_BYTES: usize = 64;
+
+/// The name of a tenant, if the text can be one: its keys, scope and references are called so.
+///
+/// # Errors
+/// [`StoreError::BadLabel`], also for the name of the scope that all tenants share.
+pub fn tenant_name(text: &str) -> Result<String, StoreError> {
+    let label = Label::tenant(text)?;
+    match label.as_str() {
+        SHARED_SCOPE => Err(StoreError::BadLabel { kind: "tenant", text: text.to_owned() }),
+        name => Ok(name.to_owned()),
+    }
+}
 
 /// The name of an image in a tenant's list, such as `docker.io/library/python:3.12`: any printable text of up
 /// to 255 bytes (fewer when many of its characters need encoding), without a space at its ends.

@@ -44,6 +44,11 @@ pub(crate) struct Global {
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) keys: Option<PathBuf>,
 
+    /// Whose images these are: each tenant has a key, names and a sharing domain of its own
+    /// [default: $FRAZIL_TENANT, or default]
+    #[arg(long, value_name = "NAME", global = true)]
+    pub(crate) tenant: Option<String>,
+
     /// Append a line for each request to the store to this file [$FRAZIL_ACCESS_LOG]
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) access_log: Option<PathBuf>,
@@ -75,6 +80,11 @@ impl Global {
         Ok(self.loaded.get_or_init(|| config))
     }
 
+    /// Whose images these are.
+    pub(crate) fn tenant(&self) -> Result<String> {
+        Ok(self.config()?.value(&config::keys::TENANT)?.0)
+    }
+
     /// The same, as arguments for a process of frazil with another current directory and environment.
     pub(crate) fn arguments(&self) -> Result<Vec<OsString>> {
         let mut arguments = vec!["--store".into(), wiring::location(self)?.to_string().into()];
@@ -87,6 +97,7 @@ impl Global {
                 arguments.extend([option.into(), path.into_os_string()]);
             }
         }
+        arguments.extend(["--tenant".into(), self.tenant()?.into()]);
         arguments.extend(self.allow_http.then(|| "--allow-http".into()));
         arguments.extend((0..self.verbose).map(|_| "-v".into()));
         Ok(arguments)

@@ -65,6 +65,9 @@ fn of_store(error: &StoreError) -> Option<String> {
         StoreError::KeyNotFound { .. } | StoreError::KeyMismatch { .. } | StoreError::KeyRefused { .. } => {
             "say which keyring has the key with --keys or $FRAZIL_KEYS".to_owned()
         }
+        StoreError::ScopeMismatch { scope, .. } => format!(
+            "copy scopes/{scope}.key from a keyring that has it, or work for another tenant: --tenant"
+        ),
         StoreError::KeyExposed { path, .. } => format!("make it yours alone: chmod go= {path}"),
         StoreError::CorruptChunk { .. } | StoreError::ChunkNotFound { .. } => LOST.to_owned(),
         StoreError::Io { source, path, .. } if source.kind() == ErrorKind::PermissionDenied => {

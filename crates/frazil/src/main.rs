@@ -20,6 +20,7 @@ mod progress;
 mod run;
 mod sandbox;
 mod service;
+mod sharing;
 mod similar;
 mod size;
 mod tiers;

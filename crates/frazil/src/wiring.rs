@@ -1,7 +1,8 @@
-//! The parts put together: runtime, store, keyring, and images by their names.
+//! The parts put together: runtime, store, keys, and images by their names.
 //!
 //! Invariant: a process that can see keys cannot be dumped, and is not readable through /proc by its user.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +11,10 @@ use anyhow::{Context, Result, anyhow};
 use frazil_cache::host::{Catalog, Freshness, HostCache, HostCacheOptions};
 use frazil_cache::resilience::stack::OriginOptions;
 use frazil_cache::{Disk, Tier};
-use frazil_format::{Manifest, SealedManifest, wrap_context};
+use frazil_format::{Compression, Manifest, SealedManifest, wrap_context};
 use frazil_mount::{Image, ImageOptions};
 use frazil_store::{
-    ImageName, KeyProvider, Keyring, PlainHttp, ROOT_WATCH_WINDOW, Reference, Store, StoreError,
+    ImageName, KeyProvider, Keyring, PlainHttp, ROOT_WATCH_WINDOW, Reference, Scope, Store, StoreError,
     StoreLocation, StoreOptions,
 };
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
@@ -25,12 +26,6 @@ use crate::failure::Advise;
 use crate::plan::Plan;
 use crate::tiers::{OriginStore, Tiers};
 use crate::{places, plan, similar};
-
-/// Whose images these are, until there are several tenants.
-pub(crate) const TENANT: &str = "default";
-
-/// The sharing domain, until there are several.
-pub(crate) const SCOPE: &str = "default";
 
 /// How long the end of a process may wait for its disk tier.
 const SETTLING: Duration = Duration::from_secs(5);
@@ -80,8 +75,28 @@ pub(crate) async fn store(global: &Global, absent: Absent) -> Result<Store> {
     })
 }
 
-/// Opens the keyring, and closes this process to its debuggers.
-pub(crate) fn keyring(global: &Global, absent: Absent) -> Result<Keyring> {
+/// A tenant's keys.
+#[derive(Clone, Debug)]
+pub(crate) struct Keys {
+    /// Whose they are.
+    pub(crate) tenant: String,
+    /// Who has them.
+    pub(crate) provider: Arc<dyn KeyProvider>,
+    /// The keyring, if it is one.
+    pub(crate) keyring: Option<Keyring>,
+}
+
+impl fmt::Display for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.keyring {
+            Some(keyring) => keyring.directory().display().fmt(f),
+            None => write!(f, "{:?}", self.provider),
+        }
+    }
+}
+
+/// Opens the keys, and closes this process to its debuggers.
+pub(crate) fn keys(global: &Global, absent: Absent) -> Result<Keys> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable).context("cannot forbid memory dumps")?;
     let directory = match (global.config()?.get(&keys::KEYS)?, places::keys()) {
         (Some(directory), _) => directory,
@@ -90,20 +105,28 @@ pub(crate) fn keyring(global: &Global, absent: Absent) -> Result<Keyring> {
             return Err(anyhow!("there is no home directory")).hint("say where the keys are: --keys");
         }
     };
-    Ok(match absent {
+    let keyring = match absent {
         Absent::Create => Keyring::open_or_create(directory)?,
         Absent::Refuse => Keyring::open(directory)?,
-    })
+    };
+    Ok(Keys { tenant: global.tenant()?, provider: Arc::new(keyring.clone()), keyring: Some(keyring) })
+}
+
+/// The tenant's own scope, which is made if the store has none.
+pub(crate) async fn own_scope(store: &Store, keys: &Keys) -> Result<Scope> {
+    let (name, provider) = (keys.tenant.as_str(), keys.provider.as_ref());
+    store.create_scope(name, provider, Compression::default()).await?;
+    Ok(store.scope(name, provider).await?)
 }
 
 /// What a name stands for in the store, or an error that guesses what was meant.
-pub(crate) async fn find(store: &Store, text: &str) -> Result<(ImageName, Reference)> {
+pub(crate) async fn find(store: &Store, tenant: &str, text: &str) -> Result<(ImageName, Reference)> {
     let name: ImageName = text.parse()?;
-    if let Some(reference) = store.reference(TENANT, &name).await? {
+    if let Some(reference) = store.reference(tenant, &name).await? {
         return Ok((name, reference));
     }
     // A store that is published over HTTP has no listing: then there is nothing to guess from.
-    let names = match store.names(TENANT).await {
+    let names = match store.names(tenant).await {
         Err(StoreError::ReadOnly { .. }) => return Err(anyhow!("there is no image {name} in {store}")),
         names => names?,
     };
@@ -132,13 +155,13 @@ pub(crate) async fn open_manifest(
     name: &ImageName,
     reference: &Reference,
     sealed: &SealedManifest,
-    keys: &Keyring,
+    keys: &Keys,
 ) -> Result<Manifest> {
-    let geometry = sealed.geometry();
+    let (tenant, geometry) = (keys.tenant.as_str(), sealed.geometry());
     // The root that the manifest says is where it was converted; where it lies now, the reference says.
-    if (geometry.tenant.as_str(), geometry.name.as_str()) != (TENANT, name.as_str()) {
+    if (geometry.tenant.as_str(), geometry.name.as_str()) != (tenant, name.as_str()) {
         return Err(anyhow!(
-            "the name {name} of tenant {TENANT} in root {} leads to the manifest of {} of tenant {}",
+            "the name {name} of tenant {tenant} in root {} leads to the manifest of {} of tenant {}",
             reference.root,
             geometry.name,
             geometry.tenant
@@ -146,11 +169,10 @@ pub(crate) async fn open_manifest(
         .hint("somebody changed the reference in the store: convert the image again");
     }
     let wrapped = sealed.wrapped_key();
-    let context = wrap_context(TENANT, name.as_str());
-    let key = keys.unwrap(TENANT, wrapped, &context).await.map_err(|error| match error {
-        StoreError::KeyNotFound { .. } | StoreError::KeyMismatch { .. } => anyhow::Error::new(error).context(
-            format!("{name} is sealed for key {}, which this keyring does not have", wrapped.key_id),
-        ),
+    let context = wrap_context(tenant, name.as_str());
+    let key = keys.provider.unwrap(tenant, wrapped, &context).await.map_err(|error| match error {
+        StoreError::KeyNotFound { .. } | StoreError::KeyMismatch { .. } => anyhow::Error::new(error)
+            .context(format!("{name} is sealed for key {}, which is not among these keys", wrapped.key_id)),
         error => error.into(),
     })?;
     Ok(sealed.open(&key)?)
@@ -216,13 +238,13 @@ impl Supply {
         Ok(Self::Store(Box::new(Embedded { store, plan, origin })))
     }
 
-    async fn find(&self, name: &str) -> Result<(ImageName, Reference)> {
+    async fn find(&self, tenant: &str, name: &str) -> Result<(ImageName, Reference)> {
         let cache = match self {
-            Self::Store(embedded) => return find(&embedded.store, name).await,
+            Self::Store(embedded) => return find(&embedded.store, tenant, name).await,
             Self::HostCache(cache) => cache,
         };
         let name: ImageName = name.parse()?;
-        let Some(named) = cache.reference(TENANT, &name).await? else {
+        let Some(named) = cache.reference(tenant, &name).await? else {
             return Err(anyhow!("there is no image {name} in the store of {cache}"))
                 .hint("frazil images --store STORE lists the names of a store");
         };
@@ -287,8 +309,8 @@ pub(crate) fn image_options(global: &Global) -> Result<ImageOptions> {
 }
 
 /// Opens an image by its name.
-pub(crate) async fn image(global: &Global, supply: &Supply, keys: &Keyring, name: &str) -> Result<OpenImage> {
-    let (name, reference) = supply.find(name).await?;
+pub(crate) async fn image(global: &Global, supply: &Supply, keys: &Keys, name: &str) -> Result<OpenImage> {
+    let (name, reference) = supply.find(&keys.tenant, name).await?;
     let sealed = supply.manifest(&reference).await?;
     let manifest = open_manifest(&name, &reference, &sealed, keys).await?;
     let config = manifest.config.clone();

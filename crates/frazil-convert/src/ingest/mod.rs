@@ -38,6 +38,7 @@ pub(crate) use seal_pool::SealPool;
 use pipeline::spawn;
 
 use crate::cut::Cutter;
+use crate::keys::Sealings;
 use crate::progress::Progress;
 use crate::source::{LayerDescriptor, Source};
 use crate::summary::Warnings;
@@ -52,6 +53,7 @@ pub(crate) struct Ingest<'a> {
     pub(crate) source: &'a dyn Source,
     pub(crate) progress: &'a dyn Progress,
     pub(crate) pool: SealPool,
+    pub(crate) sealings: &'a Sealings,
     pub(crate) putter: ChunkPutter,
     pub(crate) cut: CutParameters,
     pub(crate) limits: Arc<Limits>,
@@ -118,11 +120,11 @@ impl Ingest<'_> {
         stream::iter(jobs).buffer_unordered(CONCURRENT_LAYERS).try_collect().await
     }
 
-    /// Cuts, seals and puts a stream that is in memory.
+    /// Cuts, seals and puts a stream that is in memory, for the tenant's own scope.
     pub(crate) async fn stream(&self, bytes: Vec<u8>) -> Result<Vec<StreamChunk>, ConvertError> {
         let (sealed_queue, sealed) = mpsc::unbounded_channel();
         let (result, cut) = oneshot::channel();
-        let (pool, parameters) = (self.pool.clone(), self.cut);
+        let (pool, parameters) = (self.pool.sealing(self.sealings.own()), self.cut);
         spawn("frazil-cut", move || {
             let mut cutter = Cutter::new(parameters);
             let mut submit = |cut| pool.submit(cut, &sealed_queue);
@@ -136,7 +138,8 @@ impl Ingest<'_> {
 
     async fn layer(&self, layer: &LayerDescriptor) -> Result<Ingested, ConvertError> {
         let (sealed_queue, sealed) = mpsc::unbounded_channel();
-        let (pool, cut, limits) = (self.pool.clone(), self.cut, Arc::clone(&self.limits));
+        let pool = self.pool.sealing(self.sealings.of(&layer.diff_id));
+        let (cut, limits) = (self.cut, Arc::clone(&self.limits));
         let read = move |pieces: &mut ReceivePiece<'_>| {
             let submit = |cut| pool.submit(cut, &sealed_queue);
             let mut stream = LayerStream::new(Cutter::new(cut), submit, &limits.stream);

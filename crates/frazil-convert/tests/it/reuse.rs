@@ -121,7 +121,7 @@ async fn the_format_is_pinned_by_a_golden_image() {
     let layout = bench.layout("layout", &[base(), upper(2)], Packing::Plain);
     let source = bench.source(&layout).await;
     // Uncompressed: the vector does not depend on a version of zstd.
-    let options = ConvertOptions { compression: Compression::None, ..options() };
+    let options = ConvertOptions { compression: Some(Compression::None), ..options() };
     bench.convert_with(source.as_ref(), "t", &options).await.unwrap();
     let image = bench.image("t").await;
     let ids: Vec<u8> = image.manifest.chunks.iter().flat_map(|chunk| *chunk.id.as_bytes()).collect();

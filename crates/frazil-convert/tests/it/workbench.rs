@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use frazil_convert::source::{Platform, Source, SourceOptions, SourceSpec, open};
 use frazil_convert::verify::AddressSpace;
-use frazil_convert::{Conversion, ConvertError, ConvertOptions, Keys, NoProgress, convert};
-use frazil_format::{Manifest, ScopeSecret, SealedManifest, open_chunk, wrap_context};
-use frazil_store::{ImageName, KeyProvider, Keyring, Store, StoreLocation, StoreOptions};
+use frazil_convert::{Conversion, ConvertError, ConvertOptions, Keys, NoProgress, Standing, convert};
+use frazil_format::{Compression, Manifest, ScopeSecret, SealedManifest, open_chunk, wrap_context};
+use frazil_store::{ImageName, KeyProvider, Keyring, Scope, Store, StoreLocation, StoreOptions};
 use tempfile::TempDir;
 
 use crate::images::{Layout, Packing};
@@ -109,8 +109,9 @@ pub(crate) async fn convert_into(
     name: &str,
     options: &ConvertOptions,
 ) -> Result<Conversion, ConvertError> {
-    let secret = secret();
-    let keys = Keys { tenant: TENANT, scope: &secret, provider: keyring };
+    let own = Scope { secret: secret(), compression: Compression::default() };
+    let standing = Standing::ReplaceOwn;
+    let keys = Keys { tenant: TENANT, own: &own, provider: keyring, standing };
     convert(source, &image_name(name), store, keys, options, &NoProgress).await
 }
 

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use zeroize::Zeroizing;
 
 use super::chunk_page;
-use super::header::{Header, Kind, Section, WHAT};
-use super::seal::ManifestKeys;
+use super::header::{Draft, Header, Kind, Section, WHAT};
+use super::seal::{ManifestKeys, finish};
 use super::{Chunk, Geometry, Manifest, check, geometry};
 use crate::bounds::MAX_CONFIG_LEN;
 use crate::cipher;
@@ -95,14 +95,7 @@ impl SealedManifest {
     /// # Errors
     /// [`FormatError::WrongDataKey`] with another data key; [`FormatError::NotAuthentic`] if anything was changed.
     pub fn open(&self, data_key: &DataKey) -> Result<Manifest, FormatError> {
-        let keys = ManifestKeys { data_key, salt: &self.header.salt };
-        if !same(&keys.commitment(), &self.header.commitment) {
-            return Err(FormatError::WrongDataKey { manifest: self.id });
-        }
-        let tagged = self.header.len.checked_sub(self.header.tag.len()).and_then(|len| self.bytes.get(..len));
-        if !same(&tag(&keys.header(), tagged.unwrap_or_default()), &self.header.tag) {
-            return Err(FormatError::NotAuthentic { what: "header of a manifest" });
-        }
+        let keys = self.authenticate(data_key)?;
         let mut chunk_keys = Vec::with_capacity(self.chunks.len());
         let mut config = Vec::new();
         for section in &self.header.sections {
@@ -122,6 +115,43 @@ impl SealedManifest {
             keys: chunk_keys,
             config,
         })
+    }
+
+    /// The same manifest with its data key wrapped anew, and its new id: only the header differs.
+    ///
+    /// # Errors
+    /// Those of [`SealedManifest::open`] but for the sections, which are taken as they are.
+    pub fn rewrap(
+        &self,
+        data_key: &DataKey,
+        wrapped: &WrappedKey,
+    ) -> Result<(ManifestId, Vec<u8>), FormatError> {
+        let keys = self.authenticate(data_key)?;
+        let section =
+            |section: &Section| Ok((section.kind, section.index, stored(&self.bytes, section)?.to_vec()));
+        let sections = self.header.sections.iter().map(section).collect::<Result<Vec<_>, FormatError>>()?;
+        let draft = Draft {
+            root: self.header.root,
+            chunk_count: self.chunks.len() as u64,
+            salt: self.header.salt,
+            commitment: self.header.commitment,
+            wrapped,
+            sections: &sections,
+        };
+        finish(&draft, &keys)
+    }
+
+    /// Whether the header, and with it every section's hash, was written by a holder of the data key.
+    fn authenticate<'a>(&'a self, data_key: &'a DataKey) -> Result<ManifestKeys<'a>, FormatError> {
+        let keys = ManifestKeys { data_key, salt: &self.header.salt };
+        if !same(&keys.commitment(), &self.header.commitment) {
+            return Err(FormatError::WrongDataKey { manifest: self.id });
+        }
+        let tagged = self.header.len.checked_sub(self.header.tag.len()).and_then(|len| self.bytes.get(..len));
+        if !same(&tag(&keys.header(), tagged.unwrap_or_default()), &self.header.tag) {
+            return Err(FormatError::NotAuthentic { what: "header of a manifest" });
+        }
+        Ok(keys)
     }
 
     fn open_section(

@@ -41,14 +41,7 @@ impl Manifest {
             wrapped,
             sections: &sections,
         };
-        let mut bytes = draft.encode()?;
-        let tag = tag(&keys.header(), &bytes);
-        bytes.extend_from_slice(&tag);
-        let id = ManifestId::from_bytes(*blake3::hash(&bytes).as_bytes());
-        for (_, _, section) in &sections {
-            bytes.extend_from_slice(section);
-        }
-        Ok((id, bytes))
+        finish(&draft, &keys)
     }
 
     fn check(&self) -> Result<(), FormatError> {
@@ -58,6 +51,21 @@ impl Manifest {
         let (keys, chunks) = (self.keys.len() as u64, self.chunks.len() as u64);
         if keys == chunks { Ok(()) } else { Err(FormatError::KeyCount { keys, chunks }) }
     }
+}
+
+/// The header with its tag, and the sections behind it.
+pub(super) fn finish(
+    draft: &Draft<'_>,
+    keys: &ManifestKeys<'_>,
+) -> Result<(ManifestId, Vec<u8>), FormatError> {
+    let mut bytes = draft.encode()?;
+    let tag = tag(&keys.header(), &bytes);
+    bytes.extend_from_slice(&tag);
+    let id = ManifestId::from_bytes(*blake3::hash(&bytes).as_bytes());
+    for (_, _, section) in draft.sections {
+        bytes.extend_from_slice(section);
+    }
+    Ok((id, bytes))
 }
 
 /// Kind, index and bytes of every section, in the order of the file.

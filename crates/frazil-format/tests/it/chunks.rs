@@ -88,6 +88,21 @@ fn every_scope_and_every_root_has_its_own_keys_and_ids() {
 }
 
 #[test]
+fn a_compression_is_a_codec_and_a_level() {
+    for (text, compression) in [
+        ("none", Compression::None),
+        ("zstd", Compression::Zstd { level: 3 }),
+        ("zstd:-1", Compression::Zstd { level: -1 }),
+    ] {
+        assert_eq!(text.parse(), Ok(compression));
+        assert_eq!(compression.to_string().parse(), Ok(compression));
+    }
+    for text in ["", "lz4", "zstd:", "zstd:23", "none:1"] {
+        assert!(text.parse::<Compression>().is_err(), "{text}");
+    }
+}
+
+#[test]
 fn sealing_is_convergent_on_any_thread() {
     let chunk = b"convergent ".repeat(1000);
     let seal_here = || seal(&Payload::compress(&chunk, Compression::default())).id;

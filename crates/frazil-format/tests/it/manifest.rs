@@ -68,3 +68,25 @@ fn another_manifest_than_the_one_asked_for_is_refused() {
     let refused = SealedManifest::verify(&one, bytes.into()).unwrap_err();
     assert_eq!(refused, FormatError::WrongManifest { expected: one, found: other });
 }
+
+#[test]
+fn a_key_wrapped_anew_changes_the_header_and_nothing_behind_it() {
+    let (manifest, data_key) = (large_manifest(1500), DataKey::generate().unwrap());
+    let (id, bytes) = manifest.seal(&data_key, wrapped()).unwrap();
+    let sealed = SealedManifest::verify(&id, bytes.clone().into()).unwrap();
+    let longer = WrappedKey { key_id: "another, longer key".into(), bytes: vec![9; 100], ..wrapped() };
+
+    let (new_id, new_bytes) = sealed.rewrap(&data_key, &longer).unwrap();
+    let rewrapped = SealedManifest::verify(&new_id, new_bytes.clone().into()).unwrap();
+    assert_ne!(new_id, id);
+    assert_eq!(rewrapped.wrapped_key(), &longer);
+    assert_eq!(rewrapped.open(&data_key).unwrap(), manifest);
+    let sections =
+        |bytes: &[u8]| bytes[u32::from_le_bytes(bytes[12..16].try_into().unwrap()) as usize..].to_vec();
+    assert_eq!(sections(&new_bytes), sections(&bytes));
+
+    // Back again, it is what it was; and whoever has no key cannot do it.
+    assert_eq!(rewrapped.rewrap(&data_key, &wrapped()).unwrap(), (id, bytes));
+    let refused = sealed.rewrap(&DataKey::generate().unwrap(), &longer).unwrap_err();
+    assert_eq!(refused, FormatError::WrongDataKey { manifest: id });
+}

@@ -20,6 +20,10 @@ fn a_data_key_is_unwrapped_for_the_name_it_was_wrapped_for_and_for_no_other() {
 fn no_two_pairs_of_names_have_one_context() {
     assert_ne!(wrap_context("a", "bc"), wrap_context("ab", "c"));
     assert_ne!(wrap_context("", "abc"), wrap_context("abc", ""));
+    // Nor has a scope that of an image, whatever either is called.
+    assert_ne!(scope_wrap_context("a", "b").as_bytes(), wrap_context("a", "b").as_bytes());
+    let image = wrap_context("a", "b\u{5}\0\0\0\0\0\0\0scope");
+    assert_ne!(scope_wrap_context("a", "b").as_bytes(), image.as_bytes());
 }
 
 #[test]

@@ -131,7 +131,8 @@ async fn what_another_key_wrapped_is_refused_with_the_names_of_both() {
 async fn unwrapping_and_opening_make_no_keys() {
     let (_directory, keyring) = new_keyring();
     let wrapped = WrappedKey { provider: "keyring".into(), key_id: "t/1".into(), bytes: vec![0; 81] };
-    let error = keyring.unwrap("default", &wrapped, b"").await.unwrap_err();
+    let error =
+        keyring.unwrap("default", &wrapped, &frazil_format::wrap_context("default", "")).await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::NotFound, "{error}");
     let opened = Keyring::open(keyring.directory()).unwrap();
     let error = opened.scope("default").unwrap_err();

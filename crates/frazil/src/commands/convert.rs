@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use frazil_convert::source::{self, CredentialFiles, Platform, RegistryAccess, SourceOptions, SourceSpec};
-use frazil_convert::{Conversion, ConvertOptions, Keys};
+use frazil_convert::{Conversion, ConvertOptions, Standing};
 use frazil_format::Compression;
-use frazil_store::{ImageName, Keyring, Store};
+use frazil_store::{ImageName, Store};
 use serde::Serialize;
 
 use crate::cli::Global;
@@ -13,7 +13,7 @@ use crate::exit::Exit;
 use crate::output::{self, bytes, duration, note};
 use crate::progress::Bars;
 use crate::size::Size;
-use crate::wiring::{self, Absent, SCOPE, TENANT};
+use crate::wiring::{self, Absent, Keys};
 
 /// The transports of a source, as skopeo writes them.
 const TRANSPORTS: [&str; 4] = ["docker://", "oci:", "oci-archive:", "docker-archive:"];
@@ -63,15 +63,19 @@ pub(crate) struct ConversionArgs {
     #[arg(long, value_name = "SIZE")]
     max_image_size: Option<Size>,
 
-    /// How chunks are compressed: none, or zstd with a level [default: zstd:3]
+    /// How the tenant's own chunks are compressed: none, or zstd with a level [default: as its scope says]
     #[arg(long, value_name = "none|zstd[:LEVEL]", value_parser = Compression::parse)]
     compression: Option<Compression>,
+
+    /// Replace an image of the same name that was sealed with other keys
+    #[arg(long)]
+    replace: bool,
 }
 
 impl ConversionArgs {
     fn options(&self, config: &Config) -> Result<ConvertOptions> {
         let mut options = ConvertOptions::new(self.platform());
-        options.compression = config.value(&keys::COMPRESSION)?;
+        options.compression = config.get(&keys::COMPRESSION)?;
         options.max_image_bytes = max_image_bytes(config)?;
         if let Some(threads) = config.get(&keys::THREADS)? {
             options.threads = threads.into();
@@ -100,14 +104,7 @@ impl Value for Compression {
     const FORM: &'static str = "none or zstd[:LEVEL]";
 
     fn parse(text: &str) -> Result<Self, String> {
-        let level = match text.split_once(':') {
-            None if text == "none" => return Ok(Self::None),
-            None if text == "zstd" => return Ok(Self::default()),
-            Some(("zstd", level)) => level.parse().ok().filter(|level| (-7..=22).contains(level)),
-            _ => None,
-        };
-        let level = level.ok_or("expected none, zstd, or zstd:LEVEL with a level from -7 to 22")?;
-        Ok(Self::Zstd { level })
+        text.parse().map_err(|error: frazil_format::FormatError| error.to_string())
     }
 }
 
@@ -125,7 +122,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
             None => args.source.default_name().parse()?,
         };
         let store = wiring::store(global, Absent::Create).await?;
-        let keys = wiring::keyring(global, Absent::Create)?;
+        let keys = wiring::keys(global, Absent::Create)?;
         let conversion = convert(&args.source, &name, &store, &keys, &args.conversion, global).await?;
         if args.json {
             output::json(&Document::new(&name, &conversion))?;
@@ -141,15 +138,20 @@ pub(crate) async fn convert(
     spec: &SourceSpec,
     name: &ImageName,
     store: &Store,
-    keys: &Keyring,
+    keys: &Keys,
     args: &ConversionArgs,
     global: &Global,
 ) -> Result<Conversion> {
     let source = source::open(spec, &args.source_options()).await?;
     let options = args.options(global.config()?)?;
-    let scope = keys.scope(SCOPE)?;
+    let own = wiring::own_scope(store, keys).await?;
     let bars = Bars::on_stderr(global.quiet);
-    let keys = Keys { tenant: TENANT, scope: &scope, provider: keys };
+    let keys = frazil_convert::Keys {
+        tenant: &keys.tenant,
+        own: &own,
+        provider: keys.provider.as_ref(),
+        standing: if args.replace { Standing::ReplaceAny } else { Standing::ReplaceOwn },
+    };
     let converted = frazil_convert::convert(source.as_ref(), name, store, keys, &options, &bars).await;
     bars.clear();
     let conversion = converted?;
@@ -169,6 +171,7 @@ struct Document {
     unchanged: bool,
     layers_reused: usize,
     layers_ingested: usize,
+    layers_public: usize,
     source_bytes: u64,
     tar_bytes: u64,
     chunks_new: u64,
@@ -191,6 +194,7 @@ impl Document {
             unchanged: conversion.unchanged,
             layers_reused: conversion.layers_reused,
             layers_ingested: conversion.layers_ingested,
+            layers_public: conversion.layers_public,
             source_bytes: conversion.source_bytes,
             tar_bytes: conversion.tar_bytes,
             chunks_new: conversion.chunks_new,
@@ -211,10 +215,14 @@ fn summary(name: &ImageName, conversion: &Conversion) -> String {
     let Conversion { chunks_new, chunks_shared, bytes_written, image_chunks, image_bytes, inodes, .. } =
         conversion;
     let state = if conversion.unchanged { "unchanged" } else { "published" };
+    let layers = match conversion.layers_public {
+        0 => format!("{layers_ingested} read, {layers_reused} reused"),
+        public => format!("{layers_ingested} read, {layers_reused} reused, {public} public"),
+    };
     let rows = [
         ("image", format!("{name} ({state})")),
         ("manifest", manifest.to_string()),
-        ("layers", format!("{layers_ingested} read, {layers_reused} reused")),
+        ("layers", layers),
         ("read", format!("{} of blobs, {} unpacked", bytes(*source_bytes), bytes(*tar_bytes))),
         ("chunks", format!("{chunks_new} new, {chunks_shared} shared, {image_chunks} in the image")),
         ("written", bytes(*bytes_written)),
@@ -227,16 +235,6 @@ fn summary(name: &ImageName, conversion: &Conversion) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_compression_is_a_codec_and_a_level() {
-        assert_eq!(Compression::parse("none").unwrap(), Compression::None);
-        assert_eq!(Compression::parse("zstd").unwrap(), Compression::Zstd { level: 3 });
-        assert_eq!(Compression::parse("zstd:-1").unwrap(), Compression::Zstd { level: -1 });
-        for text in ["", "lz4", "zstd:", "zstd:23", "none:1"] {
-            assert!(Compression::parse(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn only_a_transport_makes_a_source() {

@@ -33,7 +33,7 @@ pub(crate) struct Args {
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
     wiring::runtime()?.block_on(async {
         let store = wiring::store(global, Absent::Refuse).await?;
-        let keys = wiring::keyring(global, Absent::Refuse)?;
+        let keys = wiring::keys(global, Absent::Refuse)?;
         let image = wiring::image(global, &Supply::of_store(global, store)?, &keys, &args.name).await?;
         let path = &args.file;
         let unnamed = unnamed_beside(path).with_context(|| format!("cannot make {}", path.display()))?;

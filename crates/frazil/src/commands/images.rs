@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::cli::Global;
 use crate::exit::Exit;
 use crate::output::{self, Table, bytes};
-use crate::wiring::{self, Absent, TENANT};
+use crate::wiring::{self, Absent};
 
 /// List the images in the store
 #[derive(clap::Args, Debug)]
@@ -54,7 +54,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
     wiring::runtime()?.block_on(async {
         let store = wiring::store(global, Absent::Refuse).await?;
         let mut rows = Vec::new();
-        for (name, reference) in store.names(TENANT).await? {
+        for (name, reference) in store.names(&global.tenant()?).await? {
             let manifest = wiring::sealed_manifest(&store, &reference).await?;
             rows.push(Row::new(&name, &reference, &manifest));
         }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::cli::Global;
 use crate::exit::Exit;
 use crate::output;
-use crate::wiring::{self, Absent, SCOPE, TENANT};
+use crate::wiring::{self, Absent};
 
 /// Make a store and a keyring
 ///
@@ -34,14 +34,14 @@ struct Document {
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
     wiring::runtime()?.block_on(async {
         let store = wiring::store(global, Absent::Create).await?;
-        let keys = wiring::keyring(global, Absent::Create)?;
+        let keys = wiring::keys(global, Absent::Create)?;
         let document = Document {
             store: store.location().to_string(),
             store_id: store.id().to_string(),
             root: store.active_root().await?.to_string(),
-            keys: keys.directory().display().to_string(),
-            scope: keys.scope(SCOPE)?.id().to_string(),
-            tenant_key: keys.tenant(TENANT)?,
+            keys: keys.to_string(),
+            scope: wiring::own_scope(&store, &keys).await?.secret.id().to_string(),
+            tenant_key: keys.provider.current_key(&keys.tenant).await?,
         };
         if args.json {
             output::json(&document)?;

@@ -1,9 +1,7 @@
 //! `frazil inspect`: everything that is known of one image.
 
-use std::collections::HashSet;
-
 use anyhow::{Context, Result};
-use frazil_format::{Chunk, ChunkId, Geometry, SealedManifest};
+use frazil_format::{Geometry, ScopeId, SealedManifest};
 use frazil_store::{ImageName, Reference, Store};
 use serde::Serialize;
 use serde_json::Value;
@@ -12,7 +10,8 @@ use crate::cli::Global;
 use crate::exit::Exit;
 use crate::failure::chain;
 use crate::output::{self, Table, bytes, percent};
-use crate::wiring::{self, Absent, Supply, TENANT};
+use crate::sharing::{Figures, Others, ScopeNames};
+use crate::wiring::{self, Absent, Supply};
 
 /// The part of an image that is read for its EROFS superblock, in bytes: a block.
 const SUPERBLOCK_BYTES: usize = frazil_erofs::BLOCK_SIZE;
@@ -53,19 +52,12 @@ struct Part {
     #[serde(skip_serializing_if = "Option::is_none")]
     diff_id: Option<String>,
     scope: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope_name: Option<String>,
     offset: u64,
     bytes: u64,
     #[serde(flatten)]
     figures: Figures,
-}
-
-/// Chunks and their sealed bytes; shared are those that another image of the store has too.
-#[derive(Serialize, Default, Clone, Copy)]
-struct Figures {
-    chunks: u64,
-    sealed_bytes: u64,
-    shared_chunks: u64,
-    shared_bytes: u64,
 }
 
 /// What only the image's key shows.
@@ -89,11 +81,13 @@ struct Erofs {
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
     wiring::runtime()?.block_on(async {
         let store = wiring::store(global, Absent::Refuse).await?;
-        let (name, reference) = wiring::find(&store, &args.name).await?;
+        let (name, reference) = wiring::find(&store, &global.tenant()?, &args.name).await?;
         let manifest = wiring::sealed_manifest(&store, &reference).await?;
-        let others = chunks_of_others(&store, &name).await?;
+        let others = Others::than(&store, &global.tenant()?, &name).await?;
+        let scopes = ScopeNames::of(&store).await?;
         let secrets = secrets(&store, &name, global).await;
-        let document = Document::new(&name, &reference, &manifest, &others, secrets);
+        let parts = Parts { manifest: &manifest, others: &others, scopes: &scopes };
+        let document = Document::new(&name, &reference, &parts, secrets);
         if args.json {
             output::json(&document)?
         } else {
@@ -103,20 +97,8 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
     })
 }
 
-/// The chunks of all images with other names; a second name of the same image shares everything.
-async fn chunks_of_others(store: &Store, name: &ImageName) -> Result<HashSet<ChunkId>> {
-    let mut chunks = HashSet::new();
-    for (other, reference) in store.names(TENANT).await? {
-        if other != *name {
-            let manifest = wiring::sealed_manifest(store, &reference).await?;
-            chunks.extend(manifest.chunks().iter().map(|chunk| chunk.id));
-        }
-    }
-    Ok(chunks)
-}
-
 async fn secrets(store: &Store, name: &ImageName, global: &Global) -> Result<Secrets> {
-    let keys = wiring::keyring(global, Absent::Refuse)?;
+    let keys = wiring::keys(global, Absent::Refuse)?;
     let open = wiring::image(global, &Supply::of_store(global, store.clone())?, &keys, name.as_str()).await?;
     let block = open.image.read(0, SUPERBLOCK_BYTES).await?;
     let erofs = frazil_erofs::Image::open(block.as_ref()).context("cannot read the superblock")?;
@@ -140,29 +122,9 @@ fn uuid(bytes: &[u8; 16]) -> String {
     groups.map(|group| digits.get(group).unwrap_or_default()).join("-")
 }
 
-impl Figures {
-    fn of<'a>(chunks: impl Iterator<Item = &'a Chunk>, others: &HashSet<ChunkId>) -> Self {
-        chunks.fold(Self::default(), |mut figures, chunk| {
-            let sealed_len = u64::from(chunk.sealed_len);
-            figures.chunks += 1;
-            figures.sealed_bytes += sealed_len;
-            if others.contains(&chunk.id) {
-                figures.shared_chunks += 1;
-                figures.shared_bytes += sealed_len;
-            }
-            figures
-        })
-    }
-}
-
 impl Document {
-    fn new(
-        name: &ImageName,
-        reference: &Reference,
-        manifest: &SealedManifest,
-        others: &HashSet<ChunkId>,
-        secrets: Result<Secrets>,
-    ) -> Self {
+    fn new(name: &ImageName, reference: &Reference, parts: &Parts<'_>, secrets: Result<Secrets>) -> Self {
+        let manifest = parts.manifest;
         let geometry = manifest.geometry();
         let (secrets, locked) = match secrets {
             Ok(secrets) => (Some(secrets), None),
@@ -176,15 +138,9 @@ impl Document {
             created_seconds: geometry.created_seconds,
             key: manifest.wrapped_key().key_id.clone(),
             image_bytes: geometry.image_len,
-            metadata: Part {
-                diff_id: None,
-                scope: geometry.metadata_scope.to_string(),
-                offset: 0,
-                bytes: geometry.metadata_len,
-                figures: figures_between(manifest, 0, geometry.metadata_len, others),
-            },
-            layers: layers(geometry, manifest, others),
-            total: Figures::of(manifest.chunks().iter(), others),
+            metadata: parts.part(None, &geometry.metadata_scope, 0, geometry.metadata_len),
+            layers: parts.layers(geometry),
+            total: Figures::of(manifest.chunks().iter(), parts.others),
             secrets,
             locked,
         }
@@ -193,7 +149,7 @@ impl Document {
     fn in_words(&self) -> String {
         let total = &self.total;
         let mut text = format!(
-            "name      {}\nmanifest  {}\nroot      {}\nkey       {}\nsize      {}, {} chunks, {} sealed\nshared    {} of {} chunks, {} ({}) with other images\n",
+            "name      {}\nmanifest  {}\nroot      {}\nkey       {}\nsize      {}, {} chunks, {} sealed\nshared    {} of {} chunks, {} ({}) with other images, {} of it with other tenants\n",
             self.name,
             self.manifest,
             self.root,
@@ -205,6 +161,7 @@ impl Document {
             total.chunks,
             bytes(total.shared_bytes),
             percent(total.shared_bytes, total.sealed_bytes),
+            bytes(total.tenants_bytes),
         );
         text.push('\n');
         text.push_str(&self.parts());
@@ -226,7 +183,8 @@ impl Document {
     }
 
     fn parts(&self) -> String {
-        let mut table = Table::new(&["OFFSET", "SIZE", "CHUNKS", "SEALED", "SHARED", "PART"]);
+        let mut table =
+            Table::new(&["OFFSET", "SIZE", "CHUNKS", "SEALED", "SHARED", "WITH TENANTS", "SCOPE", "PART"]);
         for part in std::iter::once(&self.metadata).chain(&self.layers) {
             let name = part.diff_id.as_ref().map_or("metadata".to_owned(), |id| format!("layer sha256:{id}"));
             table.row(vec![
@@ -235,6 +193,8 @@ impl Document {
                 part.figures.chunks.to_string(),
                 bytes(part.figures.sealed_bytes),
                 bytes(part.figures.shared_bytes),
+                bytes(part.figures.tenants_bytes),
+                part.scope_name.clone().unwrap_or_else(|| part.scope.clone()),
                 name,
             ]);
         }
@@ -242,25 +202,41 @@ impl Document {
     }
 }
 
-fn layers(geometry: &Geometry, manifest: &SealedManifest, others: &HashSet<ChunkId>) -> Vec<Part> {
-    let part = |layer: &frazil_format::LayerExtent| Part {
-        diff_id: Some(layer.diff_id.to_string()),
-        scope: layer.scope.to_string(),
-        offset: layer.offset,
-        bytes: layer.len,
-        figures: figures_between(manifest, layer.offset, layer.len, others),
-    };
-    geometry.layers.iter().map(part).collect()
+/// What the parts of an image are described from.
+struct Parts<'a> {
+    manifest: &'a SealedManifest,
+    others: &'a Others,
+    scopes: &'a ScopeNames,
 }
 
-/// The figures of the chunks that start within `len` bytes from `offset` on.
-fn figures_between(manifest: &SealedManifest, offset: u64, len: u64, others: &HashSet<ChunkId>) -> Figures {
-    let end = offset.saturating_add(len);
-    let chunks = manifest.chunks();
-    // Chunks are sorted by offset.
-    let (first, last) = (
-        chunks.partition_point(|chunk| chunk.offset < offset),
-        chunks.partition_point(|chunk| chunk.offset < end),
-    );
-    Figures::of(chunks.get(first..last).unwrap_or_default().iter(), others)
+impl Parts<'_> {
+    fn layers(&self, geometry: &Geometry) -> Vec<Part> {
+        let part = |layer: &frazil_format::LayerExtent| {
+            self.part(Some(layer.diff_id.to_string()), &layer.scope, layer.offset, layer.len)
+        };
+        geometry.layers.iter().map(part).collect()
+    }
+
+    fn part(&self, diff_id: Option<String>, scope: &ScopeId, offset: u64, bytes: u64) -> Part {
+        Part {
+            diff_id,
+            scope: scope.to_string(),
+            scope_name: self.scopes.name(scope).map(str::to_owned),
+            offset,
+            bytes,
+            figures: self.figures_between(offset, bytes),
+        }
+    }
+
+    /// The figures of the chunks that start within `len` bytes from `offset` on.
+    fn figures_between(&self, offset: u64, len: u64) -> Figures {
+        let end = offset.saturating_add(len);
+        let chunks = self.manifest.chunks();
+        // Chunks are sorted by offset.
+        let (first, last) = (
+            chunks.partition_point(|chunk| chunk.offset < offset),
+            chunks.partition_point(|chunk| chunk.offset < end),
+        );
+        Figures::of(chunks.get(first..last).unwrap_or_default().iter(), self.others)
+    }
 }

@@ -1,6 +1,7 @@
 //! One file per command.
 
 mod agent;
+mod base;
 mod cached;
 mod completions;
 mod config;
@@ -11,12 +12,14 @@ mod gc;
 mod images;
 mod init;
 mod inspect;
+mod key;
 mod man;
 mod mount;
 mod rm;
 mod root;
 mod run;
 mod sandbox_probe;
+mod scope;
 mod stats;
 mod unmount;
 mod verify;
@@ -42,6 +45,9 @@ pub(crate) enum Command {
     Rm(rm::Args),
     Root(root::Args),
     Gc(gc::Args),
+    Scope(scope::Args),
+    Base(base::Args),
+    Key(key::Args),
     Cached(cached::Args),
     Stats(stats::Args),
     Config(config::Args),
@@ -71,6 +77,9 @@ impl Command {
             Self::Rm(args) => rm::execute(&args, global),
             Self::Root(args) => root::execute(&args, global),
             Self::Gc(args) => gc::execute(&args, global),
+            Self::Scope(args) => scope::execute(&args, global),
+            Self::Base(args) => base::execute(&args, global),
+            Self::Key(args) => key::execute(&args, global),
             Self::Cached(_) => cached::execute(global),
             Self::Stats(args) => stats::execute(&args, global),
             Self::Config(args) => config::execute(&args, global),

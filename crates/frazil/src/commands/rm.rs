@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::cli::Global;
 use crate::exit::Exit;
-use crate::wiring::{self, Absent, TENANT};
+use crate::wiring::{self, Absent};
 
 /// Remove an image's name
 ///
@@ -22,10 +22,10 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
         let store = wiring::store(global, Absent::Refuse).await?;
         let mut found = Vec::new();
         for name in &args.names {
-            found.push(wiring::find(&store, name).await?.0);
+            found.push(wiring::find(&store, &global.tenant()?, name).await?.0);
         }
         for name in &found {
-            store.unpublish(TENANT, name).await?;
+            store.unpublish(&global.tenant()?, name).await?;
         }
         Ok(Exit::SUCCESS)
     })

@@ -162,11 +162,11 @@ fn run(args: Args, global: &Global) -> Result<Exit> {
 async fn image(args: &Args, host_cache: Option<&Path>, global: &Global) -> Result<OpenImage> {
     let Some(source) = source_of(&args.image)? else {
         let supply = Supply::open(global, host_cache).await?;
-        let keys = wiring::keyring(global, Absent::Refuse)?;
+        let keys = wiring::keys(global, Absent::Refuse)?;
         return wiring::image(global, &supply, &keys, &args.image).await;
     };
     let store = wiring::store(global, Absent::Create).await?;
-    let keys = wiring::keyring(global, Absent::Create)?;
+    let keys = wiring::keys(global, Absent::Create)?;
     let name = source.default_name().parse()?;
     super::convert::convert(&source, &name, &store, &keys, &args.conversion, global).await?;
     let supply = match host_cache {

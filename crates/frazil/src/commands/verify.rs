@@ -64,8 +64,8 @@ struct Fault {
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
     wiring::runtime()?.block_on(async {
         let store = wiring::store(global, Absent::Refuse).await?;
-        let keys = wiring::keyring(global, Absent::Refuse)?;
-        let (name, reference) = wiring::find(&store, &args.name).await?;
+        let keys = wiring::keys(global, Absent::Refuse)?;
+        let (name, reference) = wiring::find(&store, &global.tenant()?, &args.name).await?;
         let sealed = wiring::sealed_manifest(&store, &reference).await?;
         let manifest = wiring::open_manifest(&name, &reference, &sealed, &keys).await?;
         let tier = wiring::origin(global, &store).await?;

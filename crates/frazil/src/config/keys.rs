@@ -10,7 +10,7 @@ use frazil_format::Compression;
 
 use super::key::Default::{Derived, Fixed};
 use super::key::{Entry, Key};
-use super::units::{List, Share, Span, Switch};
+use super::units::{List, Share, Span, Switch, Tenant};
 use crate::host_cache::Choice;
 use crate::run::spec::Network;
 use crate::size::Size;
@@ -32,6 +32,7 @@ keys! {
     ACCESS_LOG: PathBuf = "store.access_log", Derived("none"), "FRAZIL_ACCESS_LOG", "access-log";
 
     KEYS: PathBuf = "keys.directory", Derived("$XDG_CONFIG_HOME/frazil/keys"), "FRAZIL_KEYS", "keys";
+    TENANT: Tenant = "keys.tenant", Fixed("default"), "FRAZIL_TENANT", "tenant";
 
     CACHE: Choice = "agent.cache", Fixed("auto"), "FRAZIL_CACHE", "cache";
     VIA: Via = "agent.via", Fixed("auto"), "", "via";
@@ -100,7 +101,7 @@ keys! {
 
     THREADS: u16 = "convert.threads", Derived("one per processor"), "", "threads";
     MAX_IMAGE_SIZE: Size = "convert.max_image_size", Fixed("256 GiB"), "", "max-image-size";
-    COMPRESSION: Compression = "convert.compression", Fixed("zstd:3"), "", "compression";
+    COMPRESSION: Compression = "convert.compression", Derived("as the tenant's scope says"), "", "compression";
 }
 
 #[cfg(test)]

@@ -38,6 +38,18 @@ pub(crate) struct List<T>(pub(crate) Vec<T>);
 const UNITS_MS: [(&str, u64); 5] =
     [("ms", 1), ("s", 1000), ("min", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
+/// The name of a tenant.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Tenant(pub(crate) String);
+
+impl Value for Tenant {
+    const FORM: &'static str = "tenant";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        frazil_store::tenant_name(text).map(Self).map_err(|error| error.to_string())
+    }
+}
+
 impl Value for Span {
     const FORM: &'static str = "duration";
 

@@ -101,8 +101,8 @@ fn another_keyring_opens_nothing_and_the_error_names_the_key() {
     // Without any keyring.
     stranger.refuses(["run", "hello"]).is(125, "there is no key", hint);
     // With another one.
-    stranger.says(["init", "--quiet"]);
-    let error = format!("hello is sealed for key {key}, which this keyring does not have");
+    stranger.says(["init", "--quiet", "--tenant", "stranger"]);
+    let error = format!("hello is sealed for key {key}, which is not among these keys");
     let (mountpoint, file) = (stranger.mountpoint(), stranger.path("exported"));
     for (words, code) in [
         (vec!["run", "hello"], 125),

@@ -16,7 +16,7 @@ use crate::support::refusal::Refusal;
 use crate::support::tool::{output, run, tool};
 
 /// What a person can type; the order is that of a life with an image.
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 20] = [
     "init",
     "convert",
     "run",
@@ -29,6 +29,9 @@ const COMMANDS: [&str; 17] = [
     "rm",
     "root",
     "gc",
+    "scope",
+    "base",
+    "key",
     "cached",
     "stats",
     "config",
@@ -183,13 +186,14 @@ fn keys_that_are_missing_wrong_or_exposed_are_told_apart() {
     let busybox = Busybox::of(Caller::Root);
     let stranger = busybox.home.with_other_keys();
     stranger.refuses(["verify", NAME]).is(1, "there is no key", "--keys");
-    stranger.says(["init"]);
-    stranger.refuses(["verify", NAME]).is(1, "which this keyring does not have", "--keys");
+    stranger.refuses(["init"]).is(1, "whose secret is not among these keys", "scopes/default.key");
+    stranger.says(["init", "--tenant", "stranger"]);
+    stranger.refuses(["verify", NAME]).is(1, "which is not among these keys", "--keys");
     stranger.refuses(["run", NAME]).is(125, "busybox is sealed for key default/", "--keys");
     // What is in the clear can be looked at all the same.
     let inspected = stranger.tells(["inspect", NAME, "--json"]);
     assert!(inspected["secrets"].is_null() && inspected["layers"][0]["diff_id"].is_string(), "{inspected:#}");
-    assert!(inspected["locked"].as_str().unwrap().contains("does not have"), "{inspected:#}");
+    assert!(inspected["locked"].as_str().unwrap().contains("not among these keys"), "{inspected:#}");
 
     fs::set_permissions(busybox.home.keys().join("tenants/default.key"), Permissions::from_mode(0o644))
         .unwrap();

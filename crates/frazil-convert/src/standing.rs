@@ -1,0 +1,61 @@
+//! What a name stands for before an image is converted under it.
+//!
+//! Invariant: an image that these keys cannot open is somebody's, and is replaced only for whoever asked for just
+//! that. One that nobody can read any more is no obstacle.
+
+use frazil_format::{FormatError, Manifest, SealedManifest, wrap_context};
+use frazil_store::{ErrorClass, ImageName, Reference, Store, StoreError};
+
+use crate::{ConvertError, Keys, Standing};
+
+/// The manifest that the name stands for.
+pub(crate) struct Stands {
+    pub(crate) reference: Reference,
+    pub(crate) manifest: Manifest,
+}
+
+/// What the name stands for, opened; `None` if it is nothing, or nothing that can be read.
+pub(crate) async fn look_up(
+    store: &Store,
+    name: &ImageName,
+    keys: &Keys<'_>,
+) -> Result<Option<Stands>, ConvertError> {
+    let Some(reference) = store.reference(keys.tenant, name).await? else { return Ok(None) };
+    let error = match open(store, name, &reference, keys).await {
+        Ok(manifest) => return Ok(Some(Stands { reference, manifest })),
+        Err(error) => error,
+    };
+    match &error {
+        ConvertError::Store(store) if store.class() == ErrorClass::Transient => return Err(error),
+        _ if is_foreign(&error) && keys.standing == Standing::ReplaceOwn => {
+            let (name, source) = (name.to_string(), Box::new(error));
+            return Err(ConvertError::NotOurs { name, source });
+        }
+        _ => {}
+    }
+    tracing::warn!(%name, manifest = %reference.manifest, %error, "replacing a manifest that cannot be read");
+    Ok(None)
+}
+
+/// Whether the manifest may be sound, and only the key is missing.
+fn is_foreign(error: &ConvertError) -> bool {
+    matches!(
+        error,
+        ConvertError::Store(
+            StoreError::KeyNotFound { .. } | StoreError::KeyMismatch { .. } | StoreError::KeyRefused { .. }
+        ) | ConvertError::Format(FormatError::WrongDataKey { .. })
+    )
+}
+
+async fn open(
+    store: &Store,
+    name: &ImageName,
+    reference: &Reference,
+    keys: &Keys<'_>,
+) -> Result<Manifest, ConvertError> {
+    let bytes = store.manifest(reference.root, &reference.manifest).await?;
+    let sealed = SealedManifest::verify(&reference.manifest, bytes)?;
+    let context = wrap_context(keys.tenant, name.as_str());
+    let data_key = keys.provider.unwrap(keys.tenant, sealed.wrapped_key(), &context).await?;
+    Ok(sealed.open(&data_key)?)
+}

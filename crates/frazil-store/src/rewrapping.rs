@@ -1,0 +1,115 @@
+//! Re-wrapping: after a tenant's wrapping key was rotated, its manifests' data keys are wrapped by the new one.
+//!
+//! ```text
+//! for each name: unwrap → the manifest with a new header, put → the name moved from the old to the new
+//! ```
+//!
+//! Invariant: at any moment each name leads to a whole manifest that one of the tenant's keys opens, and no chunk is
+//! read or written. So it can be broken off and taken up at any step; a name that somebody else changes meanwhile is
+//! looked at again. What no name leads to any more is garbage like any other.
+
+use frazil_format::{ManifestId, SealedManifest, wrap_context};
+
+use crate::name::Label;
+use crate::publication::Moved;
+use crate::{ImageName, KeyProvider, Reference, Store, StoreError, layout};
+
+/// How often a name is looked at that others change meanwhile.
+const MAX_SWAPS: usize = 16;
+
+/// What re-wrapping a tenant's manifests came to.
+#[derive(Debug, Default)]
+pub struct Rewrapping {
+    /// Names whose manifests the current key had wrapped already.
+    pub current: usize,
+    /// Names whose manifests were re-wrapped.
+    pub rewrapped: usize,
+    /// Names whose manifests were not, and why: they still need the key that they had.
+    pub failed: Vec<(ImageName, StoreError)>,
+}
+
+enum Outcome {
+    Current,
+    Rewrapped,
+}
+
+impl Store {
+    /// The names of a tenant whose manifests another than its current key wrapped.
+    pub async fn wrapped_by_others(
+        &self,
+        tenant: &str,
+        keys: &dyn KeyProvider,
+    ) -> Result<Vec<ImageName>, StoreError> {
+        let current = keys.current_key(tenant).await?;
+        let mut others = Vec::new();
+        for (name, reference) in self.names(tenant).await? {
+            if self.verified_manifest(&reference).await?.wrapped_key().key_id != current {
+                others.push(name);
+            }
+        }
+        Ok(others)
+    }
+
+    /// Re-wraps every manifest of a tenant that has a name, with its current key.
+    pub async fn rewrap(&self, tenant: &str, keys: &dyn KeyProvider) -> Result<Rewrapping, StoreError> {
+        let current = keys.current_key(tenant).await?;
+        let mut done = Rewrapping::default();
+        for (name, _) in self.names(tenant).await? {
+            match self.rewrap_name(tenant, &name, keys, &current).await {
+                Ok(Outcome::Current) => done.current += 1,
+                Ok(Outcome::Rewrapped) => done.rewrapped += 1,
+                Err(error) => done.failed.push((name, error)),
+            }
+        }
+        Ok(done)
+    }
+
+    async fn rewrap_name(
+        &self,
+        tenant: &str,
+        name: &ImageName,
+        keys: &dyn KeyProvider,
+        current: &str,
+    ) -> Result<Outcome, StoreError> {
+        let path = layout::name(&Label::tenant(tenant)?, name)?;
+        for _ in 0..MAX_SWAPS {
+            // A name that is gone needs no key.
+            let Some(reference) = self.reference(tenant, name).await? else { return Ok(Outcome::Current) };
+            let sealed = self.verified_manifest(&reference).await?;
+            if sealed.wrapped_key().key_id == current {
+                return Ok(Outcome::Current);
+            }
+            let bad = |source| StoreError::BadManifest { id: reference.manifest, source };
+            let context = wrap_context(tenant, name.as_str());
+            let data_key = keys.unwrap(tenant, sealed.wrapped_key(), &context).await?;
+            let wrapped = keys.wrap(tenant, &data_key, &context).await?;
+            let (id, bytes) = sealed.rewrap(&data_key, &wrapped).map_err(bad)?;
+            self.put_manifest(reference.root, &id, bytes.into()).await?;
+            let new = Reference { manifest: id, ..reference };
+            if self.point(&path, Some(reference), new).await? == Moved::Done {
+                self.take_profiles_along(&reference, &id).await;
+                return Ok(Outcome::Rewrapped);
+            }
+        }
+        Err(StoreError::Contended { path: path.to_string() })
+    }
+
+    /// Profiles open with the data key, which stays. Whoever starts without them starts slower, so failing is no
+    /// failure; their bundles are made again.
+    async fn take_profiles_along(&self, old: &Reference, new: &ManifestId) {
+        let copied = match self.profiles(old.root, &old.manifest).await {
+            Ok(Some(profiles)) => self.put_profiles(old.root, new, profiles).await,
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = copied {
+            tracing::warn!(manifest = %new, %error, "its profiles are lost");
+        }
+    }
+
+    async fn verified_manifest(&self, reference: &Reference) -> Result<SealedManifest, StoreError> {
+        let bytes = self.manifest(reference.root, &reference.manifest).await?;
+        SealedManifest::verify(&reference.manifest, bytes)
+            .map_err(|source| StoreError::BadManifest { id: reference.manifest, source })
+    }
+}

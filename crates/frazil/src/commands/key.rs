@@ -1,0 +1,124 @@
+//! `frazil key`: the wrapping keys of a tenant.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, anyhow};
+use frazil_store::Rewrapping;
+use serde::Serialize;
+
+use crate::cli::Global;
+use crate::exit::Exit;
+use crate::failure::{Advise, chain};
+use crate::output::{self, Table, note};
+use crate::wiring::{self, Absent, Keys};
+
+/// Show and rotate the keys that wrap a tenant's images
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: KeyCommand,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum KeyCommand {
+    /// Make a new wrapping key, and wrap the keys of all the tenant's images with it
+    ///
+    /// No chunk is read or written. When it is broken off, or fails for some image, it is to be run again: it goes on
+    /// with the key that it made. The old key is kept.
+    Rotate {
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the tenant's keys and how many images of this store need each
+    List {
+        /// Print the list as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// The stable document of `rotate --json`.
+#[derive(Serialize)]
+struct Rotated {
+    key: String,
+    new: bool,
+    rewrapped: usize,
+    failed: BTreeMap<String, String>,
+}
+
+/// One key of the stable document of `list --json`, an array.
+#[derive(Serialize)]
+struct Row {
+    key: String,
+    state: &'static str,
+    images: usize,
+}
+
+/// Does it.
+pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
+    wiring::runtime()?.block_on(async {
+        match &args.command {
+            KeyCommand::Rotate { json } => rotate(*json, global).await,
+            KeyCommand::List { json } => list(*json, global).await,
+        }
+    })
+}
+
+async fn rotate(json: bool, global: &Global) -> Result<Exit> {
+    let store = wiring::store(global, Absent::Refuse).await?;
+    let Keys { tenant, provider, keyring } = wiring::keys(global, Absent::Refuse)?;
+    let keys = provider.as_ref();
+    // What another key wrapped is what a rotation that did not end has left to do.
+    let is_unfinished = !store.wrapped_by_others(&tenant, keys).await?.is_empty();
+    let key = if is_unfinished { keys.current_key(&tenant).await? } else { keys.rotate(&tenant).await? };
+    let Rewrapping { rewrapped, failed, .. } = store.rewrap(&tenant, keys).await?;
+
+    let failed: BTreeMap<String, String> =
+        failed.into_iter().map(|(name, error)| (name.to_string(), chain(&error.into()))).collect();
+    let done = Rotated { key, new: !is_unfinished, rewrapped, failed };
+    if json {
+        output::json(&done)?;
+    } else if global.quiet == 0 {
+        let verb = if done.new { "made" } else { "went on with" };
+        note(format!("{verb} key {}; {rewrapped} images are wrapped by it now", done.key));
+        if keyring.is_some() && done.failed.is_empty() {
+            note("the old keys are in the keyring's directory retired; other stores may need them still");
+        }
+    }
+    if done.failed.is_empty() {
+        return Ok(Exit::SUCCESS);
+    }
+    let list: Vec<String> = done.failed.iter().map(|(name, error)| format!("{name}: {error}")).collect();
+    Err(anyhow!("{} images could not be re-wrapped: {}", list.len(), list.join("; ")))
+        .hint("keep the old keys, mend or remove these images, then run it again")
+}
+
+async fn list(json: bool, global: &Global) -> Result<Exit> {
+    let store = wiring::store(global, Absent::Refuse).await?;
+    let Keys { tenant, provider, keyring } = wiring::keys(global, Absent::Refuse)?;
+    let mut images: BTreeMap<String, usize> = BTreeMap::new();
+    for (_, reference) in store.names(&tenant).await? {
+        let manifest = wiring::sealed_manifest(&store, &reference).await?;
+        *images.entry(manifest.wrapped_key().key_id.clone()).or_default() += 1;
+    }
+    let current = provider.current_key(&tenant).await?;
+    let retired = keyring.map(|keyring| keyring.retired(&tenant)).transpose()?.unwrap_or_default();
+    let states = std::iter::once((current, "current")).chain(retired.into_iter().map(|key| (key, "retired")));
+    let mut rows = Vec::new();
+    for (key, state) in states {
+        let images = images.remove(&key).unwrap_or_default();
+        rows.push(Row { key, state, images });
+    }
+    rows.extend(images.into_iter().map(|(key, images)| Row { key, state: "elsewhere", images }));
+    if json {
+        output::json(&rows)?;
+        return Ok(Exit::SUCCESS);
+    }
+    let mut table = Table::new(&["KEY", "STATE", "IMAGES"]);
+    for Row { key, state, images } in rows {
+        table.row(vec![key, state.to_owned(), images.to_string()]);
+    }
+    output::print(&table.render())?;
+    Ok(Exit::SUCCESS)
+}
