@@ -171,8 +171,9 @@ fn a_store_that_a_web_server_publishes_mounts_as_it_is() {
         mount.unmount();
     }
     let source = image.source();
-    let written =
-        home.frazil(["--allow-http", "--keys", keys, "convert", "--name", "other", source.as_str()]).output();
+    let written = home
+        .frazil(["--allow-http", "--tenant", "other", "convert", "--name", "other", source.as_str()])
+        .output();
     let written = written.unwrap();
     let said = String::from_utf8_lossy(&written.stderr);
     assert!(!written.status.success() && said.contains("read-only"), "{said}");
