@@ -6,7 +6,7 @@
 //! latency runs from the moment of asking to verified bytes. Misses are counted, and there should be none.
 
 mod copies;
-mod memcached;
+pub(crate) mod memcached;
 mod pace;
 
 use std::fmt;

@@ -6,12 +6,14 @@
 //! frazil-bench disk-tier                 the disk tier beside foyer (build with --features foyer)
 //! frazil-bench policies --trace FILE      eviction policies, replayed over real cold starts
 //! frazil-bench fleet                      hits of the remote tier, healthy, with a slow and a stopped node
+//! frazil-bench cold-start                 from an image's name to its workload's line, over a link
 //! frazil-bench link --link 5ms/1Gbit --to ADDRESS:PORT   a link with a round trip and a bandwidth
 //! ```
 //!
 //! `benches/images` builds the images, `benches/peers` installs the peers. What is missing is said, not skipped in
 //! silence. Results are printed as Markdown, medians with minimum and maximum.
 
+mod cold_start;
 mod conversion;
 mod disk_tier;
 mod fleet;
@@ -47,6 +49,11 @@ enum Benchmark {
     Policies(policies::Setup),
     /// The remote tier: latency of hits over five memcached nodes, healthy and not
     Fleet(fleet::Setup),
+    /// The cold start, beside everybody, over a link
+    ColdStart(cold_start::Setup),
+    /// Runs a program in a tree; the benchmarks use it
+    #[command(hide = true)]
+    Launch(cold_start::launch::Launch),
     /// A link with a round trip and a bandwidth to a server, until standard input ends
     Link(link::standalone::Setup),
 }
@@ -78,6 +85,8 @@ fn main() -> anyhow::Result<()> {
         Benchmark::DiskTier(setup) => disk_tier::run(&setup),
         Benchmark::Policies(setup) => policies::run(&setup),
         Benchmark::Fleet(setup) => fleet::run(&setup),
+        Benchmark::ColdStart(setup) => cold_start::run(&setup),
+        Benchmark::Launch(launch) => cold_start::launch::run(&launch),
         Benchmark::Link(setup) => link::standalone::run(&setup),
     }
 }

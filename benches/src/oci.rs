@@ -14,6 +14,8 @@ pub(crate) struct Layout {
     pub(crate) dir: PathBuf,
     /// The image's tag.
     pub(crate) tag: String,
+    /// The digest of the image's manifest.
+    pub(crate) manifest: String,
     /// The blobs of the layers, lowest first.
     pub(crate) layers: Vec<PathBuf>,
 }
@@ -30,6 +32,7 @@ impl Layout {
             .flatten()
             .find(|entry| entry["annotations"]["org.opencontainers.image.ref.name"] == tag)
             .with_context(|| format!("no tag {tag} in {}", dir.display()))?;
+        let digest = manifest["digest"].as_str().unwrap_or_default().to_owned();
         let manifest = json(&blob(&dir, &manifest["digest"])?)?;
         let layers = manifest["layers"]
             .as_array()
@@ -37,7 +40,7 @@ impl Layout {
             .flatten()
             .map(|layer| blob(&dir, &layer["digest"]))
             .collect::<anyhow::Result<_>>()?;
-        Ok(Self { dir, tag: tag.to_owned(), layers })
+        Ok(Self { dir, tag: tag.to_owned(), manifest: digest, layers })
     }
 
     /// The bytes of all layers, uncompressed.

@@ -22,13 +22,18 @@ impl Series {
         }
     }
 
+    /// Minimum and maximum, or none of an empty series.
+    pub(crate) fn range(&self) -> Option<(f64, f64)> {
+        let low = self.0.iter().copied().reduce(f64::min)?;
+        let high = self.0.iter().copied().reduce(f64::max)?;
+        Some((low, high))
+    }
+
     /// `median (minimum–maximum)`.
     pub(crate) fn cell(&self) -> String {
-        let low = self.0.iter().copied().fold(f64::INFINITY, f64::min);
-        let high = self.0.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        self.median().map_or_else(
+        self.median().zip(self.range()).map_or_else(
             || "–".to_owned(),
-            |median| format!("{} ({}–{})", number(median), number(low), number(high)),
+            |(median, (low, high))| format!("{} ({}–{})", number(median), number(low), number(high)),
         )
     }
 }
@@ -39,7 +44,8 @@ fn number(value: f64) -> String {
         v if v >= 10_000.0 => format!("{:.1} k", v / 1000.0),
         v if v >= 100.0 => format!("{v:.0}"),
         v if v >= 10.0 => format!("{v:.1}"),
-        v => format!("{v:.2}"),
+        v if v >= 1.0 => format!("{v:.2}"),
+        v => format!("{v:.3}"),
     }
 }
 

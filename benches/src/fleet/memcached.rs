@@ -12,13 +12,13 @@ use rustix::process::{Pid, Signal, kill_process};
 const MAX_POLLS: usize = 1000;
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-pub(super) struct Memcached {
+pub(crate) struct Memcached {
     process: Child,
-    pub(super) address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Memcached {
-    pub(super) fn start() -> anyhow::Result<Self> {
+    pub(crate) fn start() -> anyhow::Result<Self> {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let process = Command::new("setpriv")
             // It must not outlive this process, however that ends.
@@ -39,11 +39,11 @@ impl Memcached {
     }
 
     /// Stops the process, which keeps its connections and answers nothing.
-    pub(super) fn stop(&self) -> anyhow::Result<()> {
+    pub(crate) fn stop(&self) -> anyhow::Result<()> {
         Ok(kill_process(Pid::from_child(&self.process), Signal::STOP)?)
     }
 
-    pub(super) fn connect(&self) -> anyhow::Result<Raw> {
+    pub(crate) fn connect(&self) -> anyhow::Result<Raw> {
         let stream = TcpStream::connect(self.address)?;
         stream.set_nodelay(true)?;
         Ok(Raw(BufReader::new(stream)))
@@ -58,10 +58,10 @@ impl Drop for Memcached {
 }
 
 /// One blocking connection: the least that a client can do.
-pub(super) struct Raw(BufReader<TcpStream>);
+pub(crate) struct Raw(BufReader<TcpStream>);
 
 impl Raw {
-    pub(super) fn set(&mut self, key: &str, value: &[u8]) -> anyhow::Result<()> {
+    pub(crate) fn set(&mut self, key: &str, value: &[u8]) -> anyhow::Result<()> {
         let stream = self.0.get_mut();
         write!(stream, "ms {key} {}\r\n", value.len())?;
         stream.write_all(value)?;
@@ -71,7 +71,7 @@ impl Raw {
         Ok(())
     }
 
-    pub(super) fn get(&mut self, key: &str) -> anyhow::Result<Vec<u8>> {
+    pub(crate) fn get(&mut self, key: &str) -> anyhow::Result<Vec<u8>> {
         write!(self.0.get_mut(), "mg {key} v\r\n")?;
         let line = self.line()?;
         let len: usize = line.strip_prefix("VA ").with_context(|| line.clone())?.parse()?;

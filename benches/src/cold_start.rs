@@ -1,0 +1,205 @@
+//! The cold start: from knowing an image's name to its workload's line of output, over one link, everybody in one
+//! interleaved run.
+//!
+//! Before every start all caches of this machine are dropped, the contender's own caches are empty (but for those
+//! that its name says are warm), and the servers behind the link have what they serve in memory. The programs
+//! themselves are warm for everybody, as they are on a host that started something before.
+
+mod catalog;
+mod cells;
+mod containerd;
+mod contender;
+mod erofs;
+mod floor;
+mod frazil;
+pub(crate) mod launch;
+mod nydus;
+mod plot;
+mod process;
+mod scene;
+mod servers;
+mod tables;
+mod trace;
+mod unpacked;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::link::LinkSpec;
+use crate::measure::measure;
+use crate::oci::Layout;
+use catalog::Workload;
+use cells::{Cell, Cells};
+use contender::Contender;
+use scene::{Scene, Tools};
+use servers::Servers;
+
+/// What the benchmark needs to know.
+#[derive(Args)]
+pub(crate) struct Setup {
+    /// Which images: hello, python, pandas, node, java, torch, reader
+    #[arg(long, value_delimiter = ',', default_value = "python,pandas,node,java")]
+    images: Vec<String>,
+    /// Which contenders, by their words [default: all]
+    #[arg(long, value_delimiter = ',')]
+    contenders: Vec<String>,
+    /// Round trip and bandwidth
+    #[arg(long, default_value = "5ms/1Gbit")]
+    link: LinkSpec,
+    /// How often each contender starts each image
+    #[arg(long, default_value_t = 5)]
+    repeats: usize,
+    /// No start begins later than this many minutes after the first; the same command goes on where it ended
+    #[arg(long, default_value_t = 15.0)]
+    minutes: f64,
+    /// The most seconds that one start may take
+    #[arg(long, default_value_t = 120)]
+    limit_s: u64,
+    /// Where results go [default: target/bench/cold-start/LINK]
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// The OCI layout that `benches/images` made
+    #[arg(long, default_value = "target/bench-images")]
+    layout: PathBuf,
+    /// The frazil binary
+    #[arg(long, default_value = "target/release/frazil")]
+    frazil: PathBuf,
+    /// Where the peers were installed by `benches/peers`
+    #[arg(long, default_value = "target/peers/bin")]
+    peers: PathBuf,
+    /// Where servers, stores and unpacked trees are kept from run to run; a directory on a real disk
+    #[arg(long, default_value = "target/bench/cold-start-images")]
+    work_dir: PathBuf,
+}
+
+/// Runs what has not been run yet, and reports on all that has.
+pub(crate) fn run(setup: &Setup) -> anyhow::Result<()> {
+    std::fs::create_dir_all(&setup.work_dir)?;
+    let work = setup.work_dir.canonicalize()?;
+    let tools = Tools {
+        frazil: setup.frazil.canonicalize().with_context(|| {
+            format!("there is no {}: cargo build --release -p frazil", setup.frazil.display())
+        })?,
+        peers: std::path::absolute(&setup.peers)?,
+    };
+    let named = format!("target/bench/cold-start/{}", setup.link.to_string().replace('/', "-"));
+    let out = setup.out.clone().unwrap_or_else(|| PathBuf::from(named));
+    let cells = Cells::open(&out, &describe(setup, &tools)?)?;
+    let servers = Servers::start(&work, setup.link)?;
+    let contenders = chosen(&setup.contenders)?;
+    let mut skipped = Vec::new();
+    let started = Instant::now();
+    for name in &setup.images {
+        let workload = catalog::workload(name)?;
+        let scene = layout(setup, workload, &work)
+            .and_then(|layout| Scene::of(workload, layout, &servers, &tools, &work));
+        match scene {
+            Ok(scene) => start_all(setup, &scene, &contenders, &cells, started, &mut skipped)?,
+            Err(error) => skipped.push(format!("{name}: {error:#}")),
+        }
+    }
+    report(setup, &out, &cells, &skipped)
+}
+
+/// Every contender once, then every contender again, so that whatever else the machine does meets all of them.
+fn start_all(
+    setup: &Setup,
+    scene: &Scene<'_>,
+    contenders: &[Contender],
+    cells: &Cells,
+    started: Instant,
+    skipped: &mut Vec<String>,
+) -> anyhow::Result<()> {
+    let name = scene.workload.name;
+    let mut contenders = contenders.to_vec();
+    for repeat in 0..setup.repeats {
+        contenders.retain(|&contender| {
+            if cells.has(name, contender, repeat) {
+                return true;
+            }
+            if started.elapsed().as_secs_f64() > setup.minutes * 60.0 {
+                skipped.push(format!("{name}, {}, run {repeat}: the time is over", contender.title()));
+                return true;
+            }
+            let begun = Instant::now();
+            match contender.start(scene, Duration::from_secs(setup.limit_s)) {
+                Ok(start) => {
+                    eprintln!(
+                        "{name:8} {repeat} {:16} line {:.3} s, {:.1} MB, {} requests ({:.1} s in all)",
+                        contender.word(),
+                        start.line.as_secs_f64(),
+                        start.traffic.down_bytes as f64 / 1e6,
+                        start.traffic.exchanges,
+                        begun.elapsed().as_secs_f64()
+                    );
+                    if let Err(error) = cells.keep(&Cell::new(name, contender, repeat, &start)) {
+                        eprintln!("cannot keep it: {error:#}");
+                    }
+                    true
+                }
+                Err(error) => {
+                    eprintln!("{name:8} {repeat} {:16} left out: {error:#}", contender.word());
+                    skipped.push(format!("{name}, {}: {error:#}", contender.title()));
+                    false
+                }
+            }
+        });
+    }
+    Ok(())
+}
+
+fn chosen(words: &[String]) -> anyhow::Result<Vec<Contender>> {
+    if words.is_empty() {
+        return Ok(Contender::ALL.to_vec());
+    }
+    words
+        .iter()
+        .map(|word| {
+            let known = || Contender::ALL.map(Contender::word).join(", ");
+            Contender::ALL
+                .into_iter()
+                .find(|contender| contender.word() == word)
+                .with_context(|| format!("no contender is called {word}; there are {}", known()))
+        })
+        .collect()
+}
+
+/// The layout that holds a workload's image; the fixture becomes one on the way.
+fn layout(setup: &Setup, workload: &Workload, work: &Path) -> anyhow::Result<Layout> {
+    if workload.name != "hello" {
+        return Layout::open(&format!("{}:{}", setup.layout.display(), workload.tag)).with_context(|| {
+            format!("no image: benches/images {} {}", setup.layout.display(), workload.tag)
+        });
+    }
+    let layout = work.join("fixture");
+    if !layout.join("index.json").exists() {
+        let to = format!("oci:{}:{}", layout.display(), workload.tag);
+        let fixture = concat!("oci-archive:", env!("CARGO_MANIFEST_DIR"), "/../fixtures/hello.oci.tar");
+        measure(Command::new("skopeo").args(["copy", "--quiet", fixture, &to]))
+            .context("skopeo runs: install the package skopeo")?;
+    }
+    Layout::open(&format!("{}:{}", layout.display(), workload.tag))
+}
+
+/// What cells of one directory have in common.
+fn describe(setup: &Setup, tools: &Tools) -> anyhow::Result<String> {
+    let binary = std::fs::read(&tools.frazil)?;
+    let digest = <sha2::Sha256 as sha2::Digest>::digest(binary);
+    let digest: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!("link {}, frazil {digest}\n", setup.link))
+}
+
+fn report(setup: &Setup, out: &Path, cells: &Cells, skipped: &[String]) -> anyhow::Result<()> {
+    let all = cells.all()?;
+    let tables = tables::markdown(&all, setup.link, skipped);
+    println!("{tables}");
+    std::fs::write(out.join("tables.md"), &tables)?;
+    std::fs::write(out.join("cells.json"), serde_json::to_vec_pretty(&all)?)?;
+    std::fs::write(out.join("plot.svg"), plot::svg(&all, setup.link))?;
+    println!("cells.json, tables.md and plot.svg are in {}", out.display());
+    Ok(())
+}
