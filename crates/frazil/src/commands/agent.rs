@@ -21,6 +21,7 @@ use crate::mount_record::{Mount, MountRecord};
 use crate::places;
 use crate::run::spec;
 use crate::sandbox::{Sandbox, Unmounter};
+use crate::service;
 use crate::tiers::TierArgs;
 use crate::via::Via;
 use crate::wiring::{self, Absent, Supply};
@@ -133,7 +134,10 @@ pub(crate) fn serve(name: &str, directory: &Path, global: &Global, ready: Readin
             reason: probe.reason,
         };
         match ready {
-            Readiness::Terminal => mount::say(&announcement),
+            Readiness::Terminal => {
+                mount::say(&announcement);
+                service::notify("READY=1");
+            }
             // A parent that is gone will not say that there is a mount; so there must be none.
             Readiness::Parent(socket) => {
                 spec::send(&socket, &Ok::<_, Refusal>(announcement))
@@ -149,7 +153,9 @@ pub(crate) fn serve(name: &str, directory: &Path, global: &Global, ready: Readin
 async fn until_the_end(mut mounted: Mounted, unmounter: Option<Unmounter>, end: &mut End) -> Result<Exit> {
     let unmounted = tokio::select! {
         ended = mounted.wait() => ended,
-        () = end.asked() => match unmounter {
+        () = end.asked() => {
+            service::notify("STOPPING=1");
+            match unmounter {
             None => mounted.try_unmount().await,
             Some(unmounter) => {
                 let directory = mounted.dir().to_owned();
@@ -159,7 +165,7 @@ async fn until_the_end(mut mounted: Mounted, unmounter: Option<Unmounter>, end: 
                     .context("cannot unmount")?;
                 mounted.wait().await
             }
-        },
+        }}
     };
     match unmounted {
         Err(error @ MountError::Busy { .. }) => {

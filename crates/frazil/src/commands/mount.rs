@@ -77,6 +77,8 @@ fn start_agent(args: &Args, directory: &Path, global: &Global) -> Result<Announc
         .arg("--")
         .arg(&args.name)
         .arg(directory)
+        // The word to a service manager is that of who it started.
+        .env_remove("NOTIFY_SOCKET")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log)

@@ -16,6 +16,7 @@ mod laziness;
 mod real_images;
 mod registries;
 mod run;
+mod services;
 mod sharing;
 mod size;
 mod specification;
