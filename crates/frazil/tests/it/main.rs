@@ -13,6 +13,7 @@ mod durability;
 mod fidelity;
 mod host_cache;
 mod laziness;
+mod operations;
 mod real_images;
 mod registries;
 mod run;
