@@ -41,6 +41,8 @@ mod requests;
 mod rewrapping;
 mod roots;
 mod scopes;
+#[cfg(test)]
+mod simulation;
 mod store;
 #[cfg(feature = "cloud")]
 mod throttled;

@@ -12,8 +12,6 @@ pub(crate) enum Mutation {
     NoCensus,
     /// A manifest is copied before its chunks.
     ManifestFirst,
-    /// What a listing says to be in the target is not copied, whatever its length.
-    AnyLength,
     /// Deletion does not look at the alarm.
     NoAlarm,
     /// Readers never look at their root's state.

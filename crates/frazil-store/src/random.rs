@@ -6,6 +6,10 @@ use crate::StoreError;
 /// `N` random bytes.
 pub(crate) fn bytes<const N: usize>() -> Result<[u8; N], StoreError> {
     let mut bytes = [0; N];
+    #[cfg(test)]
+    if crate::simulation::dice::fill(&mut bytes) {
+        return Ok(bytes);
+    }
     let mut filled = 0;
     while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         match rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty()) {

@@ -24,6 +24,20 @@ impl Manifest {
         self.seal_with_salt(data_key, &wrapped, secret::random()?)
     }
 
+    /// [`Manifest::seal`] with a salt that is chosen: only for tests, which need the same bytes every time.
+    ///
+    /// # Errors
+    /// As for [`Manifest::seal`].
+    #[cfg(feature = "testing")]
+    pub fn seal_again(
+        &self,
+        data_key: &DataKey,
+        wrapped: &WrappedKey,
+        salt: [u8; 32],
+    ) -> Result<(ManifestId, Vec<u8>), FormatError> {
+        self.seal_with_salt(data_key, wrapped, salt)
+    }
+
     pub(crate) fn seal_with_salt(
         &self,
         data_key: &DataKey,

@@ -35,8 +35,8 @@ impl Entry {
         self.reference.is_some_and(|reference| reference.root == root)
     }
 
-    pub(super) fn claims(&self, root: RootId) -> bool {
-        self.claim == Some(root)
+    fn claims_any(&self, roots: &[RootId]) -> bool {
+        self.claim.is_some_and(|claim| roots.contains(&claim))
     }
 
     /// The name with its tenant, for people.
@@ -85,18 +85,20 @@ impl Census {
         Ok(census)
     }
 
-    /// Breaks every claim on a root that is not active, and takes in what came of those that were faster.
-    pub(super) async fn break_claims(&mut self, store: &Store, root: RootId) -> Result<(), StoreError> {
+    /// Breaks every claim on one of these roots, none of which is active, and takes in what came of those that were
+    /// faster.
+    pub(super) async fn break_claims(&mut self, store: &Store, roots: &[RootId]) -> Result<(), StoreError> {
         if mutation::is(Mutation::ClaimsStay) {
+            self.forget_claims(roots);
             return Ok(());
         }
-        for entry in self.entries.iter_mut().filter(|entry| entry.claims(root)) {
+        for entry in &mut self.entries {
             for _ in 0..MAX_ATTEMPTS {
-                if !entry.claims(root) {
+                if !entry.claims_any(roots) {
                     break;
                 }
                 if store.break_claim(&entry.path, entry.reference, &entry.version).await? {
-                    tracing::info!(path = %entry.path, %root, "broke a claim");
+                    tracing::info!(path = %entry.path, "broke a claim");
                 }
                 let (path, tenant, name) = (entry.path.clone(), entry.tenant.clone(), entry.name.clone());
                 match read(store, path, tenant, name).await? {
@@ -108,9 +110,17 @@ impl Census {
         Ok(())
     }
 
+    /// As if the claims on these roots had been broken.
+    pub(super) fn forget_claims(&mut self, roots: &[RootId]) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.claims_any(roots)) {
+            entry.claim = None;
+        }
+    }
+
     /// How many names refer to a root or claim it, and one of them.
     pub(super) fn users(&self, root: RootId) -> Option<(usize, String)> {
-        let mut users = self.entries.iter().filter(|entry| entry.refers_to(root) || entry.claims(root));
+        let mut users =
+            self.entries.iter().filter(|entry| entry.refers_to(root) || entry.claims_any(&[root]));
         let first = users.next()?;
         Some((1 + users.count(), first.title()))
     }

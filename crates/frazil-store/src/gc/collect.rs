@@ -44,7 +44,19 @@ pub async fn collect(store: &Store, policy: &Policy, intent: Intent) -> Result<R
     let mut census = Census::take(store).await?;
     collection.report.problems.extend(census.damaged.iter().cloned());
 
-    // What is retired: claims broken, what names refer to copied forward, and then expired when it is time.
+    // No claim on a root that is not active ever becomes a reference.
+    let inactive: Vec<RootId> = collection
+        .roots
+        .iter()
+        .filter(|status| status.state != RootState::Active)
+        .map(|status| status.root)
+        .collect();
+    match intent {
+        Intent::Plan => census.forget_claims(&inactive),
+        Intent::Run => census.break_claims(store, &inactive).await?,
+    }
+
+    // What is retired: what names refer to copied forward, and then expired when it is time.
     collection.migrate(&mut census, young).await?;
     collection.expire(&census).await?;
 
@@ -121,9 +133,6 @@ impl Collection<'_> {
         }
         let mut target = None;
         for RootStatus { root, .. } in retired {
-            if self.intent == Intent::Run {
-                census.break_claims(self.store, root).await?;
-            }
             if !census.entries.iter().any(|entry| entry.refers_to(root)) {
                 continue;
             }
@@ -278,7 +287,7 @@ pub async fn expire_root(store: &Store, root: RootId, after: Duration) -> Result
     let status = status_of(store, root, RootState::Retired, RootState::Expired).await?;
     let mut census = Census::take(store).await?;
     old_enough(status, census.taken, after)?;
-    census.break_claims(store, root).await?;
+    census.break_claims(store, &[root]).await?;
     unused(&census, root)?;
     store.advance(root, &[RootState::Retired], RootState::Expired).await
 }

@@ -20,7 +20,7 @@ use crate::objects::Listed;
 use crate::{ErrorClass, RootState, Store, StoreError, layout};
 
 /// Objects that are deleted between two looks at the alarm.
-const BATCH: usize = 256;
+const BATCH: usize = if cfg!(test) { 4 } else { 256 };
 
 /// Manifests that are read at once for a plan.
 const CONCURRENT_MANIFESTS: usize = 16;

@@ -48,10 +48,7 @@ impl Target {
     }
 
     pub(super) fn has(&self, id: &ChunkId, len: u64) -> bool {
-        match self.present.get(id) {
-            Some(present) => *present == len || mutation::is(Mutation::AnyLength),
-            None => false,
-        }
+        self.present.get(id) == Some(&len)
     }
 
     pub(super) fn has_any(&self, id: &ChunkId) -> bool {
