@@ -13,6 +13,8 @@ use crate::objects::Objects;
 use crate::observed::{Observed, Record};
 #[cfg(feature = "cloud")]
 use crate::patience::{Patience, STALL};
+#[cfg(feature = "cloud")]
+use crate::throttled::Connector;
 use crate::{StoreError, StoreLocation, StoreOptions};
 
 /// Opens what is at the location, whether it is a store or not.
@@ -24,10 +26,12 @@ pub(crate) fn open(
     match location {
         StoreLocation::Directory(path) => open_directory(path, record),
         #[cfg(feature = "cloud")]
-        StoreLocation::Bucket(url) => open_remote(|patience| url.open(patience), record),
+        StoreLocation::Bucket(url) => {
+            open_remote(|patience, connector| url.open(patience, connector), record)
+        }
         #[cfg(feature = "cloud")]
         StoreLocation::Published(url) => {
-            open_remote(|patience| url.open(options.plain_http, patience), record)
+            open_remote(|patience, connector| url.open(options.plain_http, patience, connector), record)
         }
     }
 }
@@ -65,15 +69,16 @@ fn open_directory(path: &Path, record: &Record) -> Result<Objects, StoreError> {
 
 #[cfg(feature = "cloud")]
 fn open_remote(
-    open: impl Fn(Patience) -> Result<Arc<dyn ObjectStore>, StoreError>,
+    open: impl Fn(Patience, &Connector) -> Result<Arc<dyn ObjectStore>, StoreError>,
     record: &Record,
 ) -> Result<Objects, StoreError> {
     let observe = |objects| Arc::new(Observed::new(objects, record.clone())) as Arc<dyn ObjectStore>;
-    let retrying = observe(open(Patience::Retrying)?);
+    let connector = Connector::default();
+    let retrying = observe(open(Patience::Retrying, &connector)?);
     Ok(Objects {
         plain: Arc::clone(&retrying),
         durable: retrying,
-        once: observe(open(Patience::Once)?),
+        once: observe(open(Patience::Once, &connector)?),
         stall: Some(STALL),
         barrier: Barrier::not_needed(),
         leftovers: None,

@@ -19,7 +19,7 @@ use object_store::prefix::PrefixStore;
 
 use crate::StoreError;
 use crate::aws_profile::{Profile, ProfileCredentials};
-use crate::patience::Patience;
+use crate::patience::{self, Patience};
 use crate::throttled::Connector;
 
 /// Whose protocol a bucket speaks.
@@ -67,21 +67,29 @@ impl BucketUrl {
         Ok(Self { provider, bucket: bucket.to_owned(), prefix })
     }
 
-    pub(crate) fn open(&self, patience: Patience) -> Result<Arc<dyn ObjectStore>, StoreError> {
+    pub(crate) fn open(
+        &self,
+        patience: Patience,
+        connector: &Connector,
+    ) -> Result<Arc<dyn ObjectStore>, StoreError> {
         let opened = match self.provider {
-            Provider::S3 => self.s3(patience).build().map(|bucket| self.below_prefix(bucket)),
-            Provider::Google => self.google(patience).build().map(|bucket| self.below_prefix(bucket)),
-            Provider::Azure => self.azure(patience).build().map(|bucket| self.below_prefix(bucket)),
+            Provider::S3 => self.s3(patience, connector).build().map(|bucket| self.below_prefix(bucket)),
+            Provider::Google => {
+                self.google(patience, connector).build().map(|bucket| self.below_prefix(bucket))
+            }
+            Provider::Azure => {
+                self.azure(patience, connector).build().map(|bucket| self.below_prefix(bucket))
+            }
         };
         opened.map_err(|error| StoreError::backend("open", self, error))
     }
 
-    fn s3(&self, patience: Patience) -> AmazonS3Builder {
+    fn s3(&self, patience: Patience, connector: &Connector) -> AmazonS3Builder {
         let mut builder = AmazonS3Builder::from_env()
             .with_bucket_name(&self.bucket)
             .with_retry(patience.retries())
-            .with_http_connector(Connector);
-        for (key, value) in client_settings("AWS", patience) {
+            .with_http_connector(connector.clone());
+        for (key, value) in client_settings("AWS") {
             builder = builder.with_config(AmazonS3ConfigKey::Client(key), value);
         }
         match Profile::of_environment(|name| std::env::var(name).ok()) {
@@ -90,23 +98,23 @@ impl BucketUrl {
         }
     }
 
-    fn google(&self, patience: Patience) -> GoogleCloudStorageBuilder {
+    fn google(&self, patience: Patience, connector: &Connector) -> GoogleCloudStorageBuilder {
         let mut builder = GoogleCloudStorageBuilder::from_env()
             .with_bucket_name(&self.bucket)
             .with_retry(patience.retries())
-            .with_http_connector(Connector);
-        for (key, value) in client_settings("GOOGLE", patience) {
+            .with_http_connector(connector.clone());
+        for (key, value) in client_settings("GOOGLE") {
             builder = builder.with_config(GoogleConfigKey::Client(key), value);
         }
         builder
     }
 
-    fn azure(&self, patience: Patience) -> MicrosoftAzureBuilder {
+    fn azure(&self, patience: Patience, connector: &Connector) -> MicrosoftAzureBuilder {
         let mut builder = MicrosoftAzureBuilder::from_env()
             .with_container_name(&self.bucket)
             .with_retry(patience.retries())
-            .with_http_connector(Connector);
-        for (key, value) in client_settings("AZURE", patience) {
+            .with_http_connector(connector.clone());
+        for (key, value) in client_settings("AZURE") {
             builder = builder.with_config(AzureConfigKey::Client(key), value);
         }
         builder
@@ -118,11 +126,8 @@ impl BucketUrl {
 }
 
 /// The settings that the environment leaves to us.
-fn client_settings(
-    prefix: &str,
-    patience: Patience,
-) -> impl Iterator<Item = (ClientConfigKey, &'static str)> {
-    patience.client().into_iter().filter(move |(key, _)| {
+fn client_settings(prefix: &str) -> impl Iterator<Item = (ClientConfigKey, &'static str)> {
+    patience::client_settings().into_iter().filter(move |(key, _)| {
         std::env::var_os(format!("{prefix}_{}", key.as_ref().to_ascii_uppercase())).is_none()
     })
 }

@@ -24,6 +24,15 @@ pub const MAX_MANIFEST_BYTES: u64 = 256 << 20;
 /// How many references are read at once.
 const CONCURRENT_READS: usize = 16;
 
+/// What is known of an image by its name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Published {
+    /// What the name stands for.
+    pub reference: Reference,
+    /// The manifest, as it was put.
+    pub manifest: Bytes,
+}
+
 impl Store {
     /// Writes a layer index, replacing one that is there: it may be damaged. Its chunks must have been put; they are
     /// durable before it is. The root must be active.
@@ -99,6 +108,15 @@ impl Store {
             self.noticed(reference.root, Access::Name, std::future::ready(())).await;
         }
         Ok(reference)
+    }
+
+    /// What a name stands for, and its manifest as it was put, not verified; `None` if it is nobody's name. The look
+    /// at the root goes beside the manifest.
+    pub async fn published(&self, tenant: &str, name: &ImageName) -> Result<Option<Published>, StoreError> {
+        let path = layout::name(&Label::tenant(tenant)?, name)?;
+        let Some(reference) = self.read_name(&path).await? else { return Ok(None) };
+        let manifest = self.manifest(reference.root, &reference.manifest).await?;
+        Ok(Some(Published { reference, manifest }))
     }
 
     async fn read_name(&self, path: &Path) -> Result<Option<Reference>, StoreError> {

@@ -46,12 +46,13 @@ mod simulation;
 mod store;
 #[cfg(feature = "cloud")]
 mod throttled;
+mod unchecked;
 
 pub use bases::Base;
 #[cfg(feature = "cloud")]
 pub use bucket::{BucketUrl, Provider};
 pub use error::{ErrorClass, StoreError};
-pub use images::{MAX_LAYER_INDEX_BYTES, MAX_MANIFEST_BYTES};
+pub use images::{MAX_LAYER_INDEX_BYTES, MAX_MANIFEST_BYTES, Published};
 pub use key_provider::KeyProvider;
 pub use keyring::Keyring;
 pub use location::StoreLocation;

@@ -38,14 +38,11 @@ impl Patience {
         };
         RetryConfig { backoff, max_retries, retry_timeout }
     }
+}
 
-    /// What its HTTP client must know. A whole request may take long: a layer index of a gigabyte is one, at 30 Mbit/s
-    /// five minutes of it. A chunk is short, and the deadline of whoever wants it is shorter still.
-    pub(crate) fn client(self) -> [(ClientConfigKey, &'static str); 2] {
-        let whole_request = match self {
-            Self::Once => "60 seconds",
-            Self::Retrying => "300 seconds",
-        };
-        [(ClientConfigKey::ConnectTimeout, CONNECT), (ClientConfigKey::Timeout, whole_request)]
-    }
+/// What an HTTP client must know, whoever uses it: all share one, and its connections. A whole request may take long:
+/// a layer index of a gigabyte is one, at 30 Mbit/s five minutes of it. A chunk is short, and the deadline of whoever
+/// wants it is shorter still.
+pub(crate) fn client_settings() -> [(ClientConfigKey, &'static str); 2] {
+    [(ClientConfigKey::ConnectTimeout, CONNECT), (ClientConfigKey::Timeout, "300 seconds")]
 }

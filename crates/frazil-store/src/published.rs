@@ -18,7 +18,7 @@ use object_store::{
 };
 
 use crate::StoreError;
-use crate::patience::Patience;
+use crate::patience::{self, Patience};
 use crate::store::PlainHttp;
 use crate::throttled::Connector;
 
@@ -70,6 +70,7 @@ impl PublishedUrl {
         &self,
         plain_http: PlainHttp,
         patience: Patience,
+        connector: &Connector,
     ) -> Result<Arc<dyn ObjectStore>, StoreError> {
         if self.scheme == Scheme::Http && plain_http == PlainHttp::Refused {
             return Err(StoreError::PlainHttp { location: self.to_string() });
@@ -80,8 +81,8 @@ impl PublishedUrl {
             .with_url(self.to_string())
             .with_client_options(options)
             .with_retry(patience.retries())
-            .with_http_connector(Connector);
-        for (key, value) in patience.client() {
+            .with_http_connector(connector.clone());
+        for (key, value) in patience::client_settings() {
             builder = builder.with_config(key, value);
         }
         let server = builder.build().map_err(|error| StoreError::backend("open", self, error))?;

@@ -27,6 +27,11 @@ impl StoreId {
         crate::random::bytes::<16>().map(|bytes| Self(hex::encode(bytes)))
     }
 
+    /// That of a store whose marker has not been read.
+    pub(crate) fn not_yet_known() -> Self {
+        Self(String::new())
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use frazil_format::RootId;
 
-use crate::access_log::AccessLog;
 use crate::objects::{Objects, Put};
 use crate::observed::Record;
 use crate::record::{self, Marker, RootRecord};
 use crate::requests::Requests;
 use crate::roots::watch::RootWatch;
-use crate::{RequestCounts, RootState, StoreError, StoreId, StoreLocation, backend, layout};
+use crate::unchecked::Unchecked;
+use crate::{
+    ImageName, Published, RequestCounts, RootState, StoreError, StoreId, StoreLocation, backend, layout,
+};
 
 /// How to open a store.
 #[derive(Clone, Default, Debug)]
@@ -45,29 +47,45 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     location: StoreLocation,
     id: StoreId,
-    objects: Objects,
+    objects: Arc<Objects>,
     requests: Arc<Requests>,
-    watch: RootWatch,
+    watch: Arc<RootWatch>,
 }
 
 impl Store {
+    pub(crate) fn of(
+        location: StoreLocation,
+        id: StoreId,
+        objects: Arc<Objects>,
+        requests: Arc<Requests>,
+        watch: Arc<RootWatch>,
+    ) -> Self {
+        Self(Arc::new(Inner { location, id, objects, requests, watch }))
+    }
+
     /// Opens the store at the location.
     pub async fn open(location: &StoreLocation, options: &StoreOptions) -> Result<Self, StoreError> {
-        let not_a_store = || StoreError::NotAStore { location: location.to_string() };
-        let requests = Arc::<Requests>::default();
-        let log = options.access_log.as_deref().map(AccessLog::open).transpose()?.map(Arc::new);
-        let observe = Record { requests: Arc::clone(&requests), log };
-        let objects =
-            backend::open(location, options, &observe).map_err(|error| or_not_found(error, not_a_store))?;
-        let marker: Marker = record::read(&objects, &layout::marker())
-            .await
-            .map_err(|error| or_not_found(error, not_a_store))?;
-        if !marker.store_id.is_well_formed() {
-            let reason = "its store id is not 32 hexadecimal digits".to_owned();
-            return Err(StoreError::Damaged { path: layout::marker().to_string(), reason });
-        }
-        let (location, id) = (location.clone(), marker.store_id);
-        Ok(Self(Arc::new(Inner { location, id, objects, requests, watch: RootWatch::default() })))
+        let unchecked = Unchecked::open(location, options)?;
+        let id = unchecked.id().await?;
+        Ok(unchecked.checked(id))
+    }
+
+    /// Opens the store at the location and, at the same time, reads what a name there stands for and its manifest:
+    /// two round trips, where one after the other takes four. `None` if the name is nobody's.
+    ///
+    /// # Errors
+    /// Those of [`Store::open`]; what goes wrong with the name or the manifest is the outcome beside the store.
+    pub async fn open_with(
+        location: &StoreLocation,
+        options: &StoreOptions,
+        tenant: &str,
+        name: &ImageName,
+    ) -> Result<(Self, Result<Option<Published>, StoreError>), StoreError> {
+        let unchecked = Unchecked::open(location, options)?;
+        // Until it is known that this is a store, nothing that comes from it is looked at.
+        let early = unchecked.clone().checked(StoreId::not_yet_known());
+        let (id, published) = futures::join!(unchecked.id(), early.published(tenant, name));
+        Ok((unchecked.checked(id?), published))
     }
 
     /// Makes a store at the location, with one active root, and opens it. When there is one already, or when
@@ -168,7 +186,7 @@ impl Store {
             create(&objects).await?;
         }
         let id = record::read::<Marker>(&objects, &layout::marker()).await?.store_id;
-        Ok(Self(Arc::new(Inner { location, id, objects, requests, watch: RootWatch::default() })))
+        Ok(Self(Arc::new(Inner { location, id, objects, requests, watch: Arc::default() })))
     }
 }
 
@@ -190,11 +208,4 @@ async fn create(objects: &Objects) -> Result<(), StoreError> {
         tracing::info!(store = %objects.plain, "made a store");
     }
     objects.barrier.pass().await
-}
-
-fn or_not_found(error: StoreError, not_found: impl Fn() -> StoreError) -> StoreError {
-    match error.class() {
-        crate::ErrorClass::NotFound => not_found(),
-        _ => error,
-    }
 }

@@ -3,7 +3,9 @@
 //! Its connector is ours, and turns an answer 429 or 503 that carries the header into an error that carries the time.
 //! Other answers pass as they are.
 
+use std::collections::HashMap;
 use std::error::Error;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -44,13 +46,21 @@ impl Throttled {
     }
 }
 
-/// Makes HTTP clients that notice a store's wish to be left alone.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Connector;
+/// Makes HTTP clients that notice a store's wish to be left alone: one for all who want it to be alike, so that a
+/// chunk is asked for on the connection that a manifest came over.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Connector(Arc<Mutex<HashMap<String, HttpClient>>>);
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        ReqwestConnector::default().connect(options).map(|client| HttpClient::new(Noticing(client)))
+        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let alike = format!("{options:?}");
+        if let Some(client) = clients.get(&alike) {
+            return Ok(client.clone());
+        }
+        let client = HttpClient::new(Noticing(ReqwestConnector::default().connect(options)?));
+        clients.insert(alike, client.clone());
+        Ok(client)
     }
 }
 
