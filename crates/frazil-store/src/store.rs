@@ -186,7 +186,13 @@ impl Store {
             create(&objects).await?;
         }
         let id = record::read::<Marker>(&objects, &layout::marker()).await?.store_id;
-        Ok(Self(Arc::new(Inner { location, id, objects, requests, watch: Arc::default() })))
+        Ok(Self(Arc::new(Inner {
+            location,
+            id,
+            objects: Arc::new(objects),
+            requests,
+            watch: Arc::default(),
+        })))
     }
 }
 

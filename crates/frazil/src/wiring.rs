@@ -8,14 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use bytes::Bytes;
 use frazil_cache::host::{Catalog, Freshness, HostCache, HostCacheOptions};
 use frazil_cache::resilience::stack::OriginOptions;
 use frazil_cache::{Disk, Tier};
 use frazil_format::{Compression, Manifest, SealedManifest, wrap_context};
 use frazil_mount::{Image, ImageOptions};
 use frazil_store::{
-    ImageName, KeyProvider, Keyring, PlainHttp, ROOT_WATCH_WINDOW, Reference, Scope, Store, StoreError,
-    StoreLocation, StoreOptions,
+    ImageName, KeyProvider, Keyring, PlainHttp, Published, ROOT_WATCH_WINDOW, Reference, Scope, Store,
+    StoreError, StoreLocation, StoreOptions,
 };
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::runtime::{Handle, Runtime};
@@ -142,7 +143,10 @@ pub(crate) async fn find(store: &Store, tenant: &str, text: &str) -> Result<(Ima
 
 /// A manifest without its secrets: what anyone with access to the store can read.
 pub(crate) async fn sealed_manifest(store: &Store, reference: &Reference) -> Result<SealedManifest> {
-    let bytes = store.manifest(reference.root, &reference.manifest).await?;
+    verified_manifest(reference, store.manifest(reference.root, &reference.manifest).await?)
+}
+
+fn verified_manifest(reference: &Reference, bytes: Bytes) -> Result<SealedManifest> {
     SealedManifest::verify(&reference.manifest, bytes)
         .with_context(|| format!("manifest {}", reference.manifest))
 }
@@ -218,29 +222,62 @@ pub(crate) struct Embedded {
     store: Store,
     plan: Plan,
     origin: OriginOptions,
+    /// What was read while the store was opened.
+    first: Option<(ImageName, Published)>,
+}
+
+impl Embedded {
+    fn new(global: &Global, store: Store) -> Result<Self> {
+        let config = global.config()?;
+        let (plan, origin) =
+            (Plan::embedded(config, store.location())?, plan::origin(config, store.location())?);
+        Ok(Self { store, plan, origin, first: None })
+    }
+
+    /// What is known already of this name.
+    fn known(&self, name: &str) -> Option<(ImageName, Reference)> {
+        let (known, published) = self.first.as_ref().filter(|(known, _)| known.as_str() == name)?;
+        Some((known.clone(), published.reference))
+    }
+
+    async fn manifest(&self, reference: &Reference) -> Result<SealedManifest> {
+        match &self.first {
+            Some((_, published)) if published.reference == *reference => {
+                verified_manifest(reference, published.manifest.clone())
+            }
+            _ => sealed_manifest(&self.store, reference).await,
+        }
+    }
 }
 
 impl Supply {
-    /// The host cache at this socket, or the store if there is none.
-    pub(crate) async fn open(global: &Global, host_cache: Option<&Path>) -> Result<Self> {
-        let Some(socket) = host_cache else {
-            return Self::of_store(global, store(global, Absent::Refuse).await?);
-        };
+    /// The host cache at this socket, or the store if there is none, of which this image will be wanted.
+    pub(crate) async fn open(global: &Global, host_cache: Option<&Path>, name: &str) -> Result<Self> {
+        let Some(socket) = host_cache else { return Self::open_store(global, name).await };
         let options = HostCacheOptions { patience: global.config()?.value(&keys::PATIENCE)?.0 };
         Ok(Self::HostCache(Arc::new(HostCache::new(socket, options))))
     }
 
+    /// The store, opened while the image's manifest is on its way.
+    async fn open_store(global: &Global, name: &str) -> Result<Self> {
+        let (location, options) = (location(global)?, store_options(global)?);
+        let name: ImageName = name.parse()?;
+        let (store, published) = Store::open_with(&location, &options, &global.tenant()?, &name).await?;
+        let first = published?.map(|published| (name, published));
+        Ok(Self::Store(Box::new(Embedded { first, ..Embedded::new(global, store)? })))
+    }
+
     /// This store.
     pub(crate) fn of_store(global: &Global, store: Store) -> Result<Self> {
-        let config = global.config()?;
-        let (plan, origin) =
-            (Plan::embedded(config, store.location())?, plan::origin(config, store.location())?);
-        Ok(Self::Store(Box::new(Embedded { store, plan, origin })))
+        Ok(Self::Store(Box::new(Embedded::new(global, store)?)))
     }
 
     async fn find(&self, tenant: &str, name: &str) -> Result<(ImageName, Reference)> {
         let cache = match self {
-            Self::Store(embedded) => return find(&embedded.store, tenant, name).await,
+            Self::Store(embedded) => match embedded.known(name) {
+                Some(known) => return Ok(known),
+                None => return find(&embedded.store, tenant, name).await,
+            },
             Self::HostCache(cache) => cache,
         };
         let name: ImageName = name.parse()?;
@@ -256,7 +293,7 @@ impl Supply {
 
     async fn manifest(&self, reference: &Reference) -> Result<SealedManifest> {
         match self {
-            Self::Store(embedded) => sealed_manifest(&embedded.store, reference).await,
+            Self::Store(embedded) => embedded.manifest(reference).await,
             Self::HostCache(cache) => {
                 let bytes = cache.manifest(reference.root, &reference.manifest).await?;
                 Ok(SealedManifest::verify(&reference.manifest, bytes)?)
@@ -303,6 +340,8 @@ pub(crate) fn image_options(global: &Global) -> Result<ImageOptions> {
     let config = global.config()?;
     Ok(ImageOptions {
         decoded_budget_bytes: config.value(&keys::DECODED_BUDGET)?.0,
+        sealed_budget_bytes: config.value(&keys::SEALED_BUDGET)?.0,
+        read_ahead_bytes: config.value(&keys::READ_AHEAD)?.0,
         deadline: config.value(&keys::READ_DEADLINE)?.0,
         ..ImageOptions::default()
     })
@@ -318,6 +357,8 @@ pub(crate) async fn image(global: &Global, supply: &Supply, keys: &Keys, name: &
     let options = ImageOptions { root: Some(reference.root), ..image_options(global)? };
     let (tier, disk) = supply.tier().await;
     let image = Image::new(manifest, tier, Handle::current(), options)?;
+    // On its way while the rest of the mount is prepared.
+    image.prefetch_metadata();
     tokio::spawn(in_use(supply.catalog(), reference));
     Ok(OpenImage { name, reference, config, sealed_bytes, image, disk })
 }

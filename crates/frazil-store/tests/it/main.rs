@@ -10,6 +10,7 @@ mod full_disk;
 mod images;
 mod keyring;
 mod namespace;
+mod open_with;
 mod opening;
 mod order_of_writes;
 mod profiles;

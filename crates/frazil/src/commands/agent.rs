@@ -116,7 +116,7 @@ pub(crate) fn serve(name: &str, directory: &Path, global: &Global, ready: Readin
     let sandbox = host_cache.as_ref().map(|_| Sandbox::prepare()).transpose()?;
     wiring::runtime()?.block_on(async {
         let mut end = End::new()?;
-        let supply = Supply::open(global, host_cache.as_deref()).await?;
+        let supply = Supply::open(global, host_cache.as_deref(), name).await?;
         let keys = wiring::keys(global, Absent::Refuse)?;
         let open = wiring::image(global, &supply, &keys, name).await?;
         let mut record = MountRecord::take(directory)?;

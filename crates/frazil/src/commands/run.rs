@@ -161,7 +161,7 @@ fn run(args: Args, global: &Global) -> Result<Exit> {
 /// Opens the image by its name, or converts the source first.
 async fn image(args: &Args, host_cache: Option<&Path>, global: &Global) -> Result<OpenImage> {
     let Some(source) = source_of(&args.image)? else {
-        let supply = Supply::open(global, host_cache).await?;
+        let supply = Supply::open(global, host_cache, &args.image).await?;
         let keys = wiring::keys(global, Absent::Refuse)?;
         return wiring::image(global, &supply, &keys, &args.image).await;
     };
@@ -170,7 +170,7 @@ async fn image(args: &Args, host_cache: Option<&Path>, global: &Global) -> Resul
     let name = source.default_name().parse()?;
     super::convert::convert(&source, &name, &store, &keys, &args.conversion, global).await?;
     let supply = match host_cache {
-        Some(_) => Supply::open(global, host_cache).await?,
+        Some(_) => Supply::open(global, host_cache, name.as_str()).await?,
         None => Supply::of_store(global, store)?,
     };
     wiring::image(global, &supply, &keys, name.as_str()).await

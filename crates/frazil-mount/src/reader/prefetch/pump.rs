@@ -151,7 +151,7 @@ impl Image {
 
     /// Prefetches what the tree cannot be shown without: the metadata area, or its beginning where it is huge. What
     /// is behind that follows when something walks there.
-    pub(crate) fn prefetch_metadata(&self) {
+    pub fn prefetch_metadata(&self) {
         let mut bytes = 0;
         let beginning: Vec<_> = self
             .table
