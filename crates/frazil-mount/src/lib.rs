@@ -11,6 +11,7 @@
 
 mod block;
 mod error;
+mod explain;
 mod export;
 mod mount;
 #[cfg(feature = "bench")]
@@ -21,11 +22,12 @@ mod tree;
 mod whereabouts;
 
 pub use error::MountError;
+pub use explain::{Explanation, FileRead, PartRead};
 pub use export::{Exported, export};
 pub use mount::{Face, MountOptions, Mounted, Probe, mount, probe, unmount};
 pub use reader::{
     AddressSpace, ChunkIndex, Counters, Image, ImageError, ImageOptions, Place, PrefetchCounts,
-    PrefetchHandle, ReadError, RunCounts, Source, Supplied, TouchListener,
+    PrefetchHandle, ReadError, RunCounts, Source, Supplied, TouchListener, Wait,
 };
 
 /// What the integration tests build images with, for the tests of what is not public.

@@ -1,12 +1,14 @@
-//! Which file lies at an offset of the image: for a log line that says more than a number.
+//! Which file lies at an offset of the image: for a log line that says more than a number, and for who asks what was
+//! read.
 //!
-//! Asked only when something broke, so it may walk the tree; bounded, since what broke may be the tree.
+//! Asked seldom, so it may walk the tree; bounded, since what broke may be the tree.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use frazil_erofs::{FileType, ReadError as AttemptError, WalkEntry, WalkLimits};
 
+use crate::ReadError;
 use crate::reader::Image;
 use crate::tree::Files;
 
@@ -27,19 +29,38 @@ pub(crate) async fn file_at(image: &Arc<Image>, offset: u64) -> Option<String> {
 }
 
 async fn search(image: &Arc<Image>, offset: u64) -> Option<String> {
-    let files = Files::open(image).await.ok()?;
+    let mut found = None;
+    let searched = each_entry(image, |entry| {
+        if covers(entry, offset) {
+            found = Some(format!("/{}", String::from_utf8_lossy(&entry.path)));
+        }
+        found.is_none()
+    });
+    searched.await.ok()?;
+    found
+}
+
+/// Shows every entry of the tree to `visit`, until it has seen enough and says false. Metadata that is not at hand
+/// is fetched.
+pub(crate) async fn each_entry(
+    image: &Arc<Image>,
+    mut visit: impl FnMut(&WalkEntry) -> bool + Send,
+) -> Result<(), ReadError> {
+    let files = Files::open(image).await?;
     let mut walk = files.erofs().walk(LIMITS);
     loop {
         for _ in 0..ENTRIES_AT_ONCE {
-            match walk.next()? {
-                Ok(entry) if covers(&entry, offset) => {
-                    return Some(format!("/{}", String::from_utf8_lossy(&entry.path)));
+            match walk.next() {
+                None => return Ok(()),
+                Some(Ok(entry)) => {
+                    if !visit(&entry) {
+                        return Ok(());
+                    }
                 }
-                Ok(_) => {}
-                Err(AttemptError::Source(missing)) => {
-                    image.read(missing.offset, missing.len).await.ok()?;
+                Some(Err(AttemptError::Source(missing))) => {
+                    image.read(missing.offset, missing.len).await?;
                 }
-                Err(AttemptError::Image(_)) => return None,
+                Some(Err(AttemptError::Image(error))) => return Err(error.into()),
             }
         }
         tokio::task::yield_now().await;

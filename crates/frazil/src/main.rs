@@ -4,6 +4,7 @@ mod age;
 mod cli;
 mod commands;
 mod config;
+mod control;
 mod counters;
 mod exit;
 mod failure;

@@ -1,7 +1,9 @@
-//! A host cache's metrics, in the text format of Prometheus, at one address.
+//! Metrics in the text format of Prometheus: a host cache's, at one address, and an agent's, as one page.
 
+mod agent;
 mod families;
 mod http;
+mod page;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,6 +14,7 @@ use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
+use crate::control::AgentStats;
 use families::Families;
 
 /// Serves the metrics until the process ends; returns where.
@@ -27,4 +30,13 @@ pub(crate) async fn serve(address: SocketAddr, server: HostServer) -> Result<Soc
         text::encode(&mut page, &registry).map(|()| page)
     }));
     Ok(address)
+}
+
+/// An agent's metrics as they are now.
+pub(crate) fn of_agent(stats: AgentStats) -> Result<String> {
+    let mut registry = Registry::with_prefix("frazil");
+    registry.register_collector(Box::new(agent::Families(stats)));
+    let mut page = String::new();
+    text::encode(&mut page, &registry).context("cannot write the metrics")?;
+    Ok(page)
 }

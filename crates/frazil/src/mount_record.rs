@@ -74,6 +74,7 @@ impl Drop for MountRecord {
 /// Removes a record. One that stays says nothing: nobody holds its lock.
 fn discard(path: &Path) {
     let _ = fs::remove_file(path);
+    let _ = fs::remove_file(path.with_extension("sock"));
     discard_empty(&path.with_extension("log"));
 }
 
@@ -137,6 +138,11 @@ impl Agent {
             |found: std::io::Result<fs::Metadata>| found.ok().map(|found| (found.dev(), found.ino()));
         number(fs::symlink_metadata(&self.path)) == number(self.file.metadata())
     }
+}
+
+/// Where the agent of a directory listens for questions.
+pub(crate) fn socket(directory: &Path) -> Result<PathBuf> {
+    path(directory, "sock")
 }
 
 /// The log of a directory's agent, empty.

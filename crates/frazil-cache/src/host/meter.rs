@@ -111,6 +111,11 @@ impl Meter {
         }
     }
 
+    /// Counts a question that was answered with so many sealed bytes.
+    pub fn answered(&self, len: usize, after: Duration) {
+        self.asked().answered(len, after);
+    }
+
     pub(super) fn asked(&self) -> Asked<'_> {
         self.requests.fetch_add(1, Relaxed);
         self.in_flight.fetch_add(1, Relaxed);

@@ -74,6 +74,11 @@ impl ChunkTable {
         self.chunks.len()
     }
 
+    /// The length of each chunk, in bytes, in order.
+    pub(super) fn lens(&self) -> impl Iterator<Item = u32> {
+        self.chunks.iter().map(|chunk| chunk.len)
+    }
+
     /// A chunk and its key.
     pub(super) fn get(&self, index: ChunkIndex) -> Option<(&Chunk, &ChunkKey)> {
         let at = index.as_usize();

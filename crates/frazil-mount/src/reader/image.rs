@@ -1,17 +1,20 @@
 //! One opened image: its chunks and keys, the tier they come from, and what was decoded lately.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use frazil_cache::Tier;
+use frazil_cache::host::MeterCounts;
 use frazil_cache::resilience::Slots;
+use frazil_cache::{Level, Tier};
 use frazil_format::{ChunkId, Geometry, Manifest, RootId, SealedChunk};
 use futures::future::BoxFuture;
 use tokio::runtime::Handle;
 
-use super::chunk_table::ChunkTable;
+use super::account::Account;
+use super::chunk_table::{ChunkTable, Piece};
 use super::complaints::Complaints;
 use super::counters::Tally;
 use super::decoded::{Decoded, Opened};
@@ -20,7 +23,7 @@ use super::prefetch::{Marks, Prefetches};
 use super::sealed::Sealed;
 use super::streams::Streams;
 use super::touches::Touches;
-use super::{AddressSpace, ChunkIndex, Counters, ImageError, ReadError, TouchListener};
+use super::{AddressSpace, ChunkIndex, Counters, ImageError, ReadError, TouchListener, Wait};
 use crate::whereabouts;
 
 /// How an image is read.
@@ -78,6 +81,7 @@ pub struct Image {
     pub(super) fetches: Flights<SealedChunk>,
     pub(super) touches: Touches,
     pub(super) tally: Tally,
+    pub(super) account: Account,
     pub(super) streams: Streams,
     pub(super) metadata_ahead_bytes: u64,
     pub(super) prefetches: Prefetches,
@@ -109,6 +113,7 @@ impl Image {
             geometry,
             touches: Touches::new(table.len(), options.touch_listener),
             marks: Marks::new(table.len()),
+            account: Account::new(&table),
             table,
             tier,
             runtime,
@@ -168,6 +173,35 @@ impl Image {
     /// What was read so far.
     pub fn counters(&self) -> Counters {
         self.tally.snapshot(self.touches.count(), self.table.len() as u64)
+    }
+
+    /// The chunks that each level had, and how long they took.
+    pub fn levels(&self) -> Vec<(Level, MeterCounts)> {
+        self.account.levels()
+    }
+
+    /// How often and how long readers waited.
+    pub fn waits(&self) -> Wait {
+        self.account.waits().sum()
+    }
+
+    /// What programs, or the kernel for them, read of the image so far, in bytes; whole blocks, each once.
+    pub fn read_bytes(&self) -> u64 {
+        self.account.read_bytes()
+    }
+
+    /// What was read, and how.
+    pub(crate) fn account(&self) -> &Account {
+        &self.account
+    }
+
+    /// The chunks of these bytes of the image, and which part of each.
+    pub(crate) fn chunks_of(&self, bytes: Range<u64>) -> impl Iterator<Item = (ChunkIndex, Range<usize>)> {
+        let len = usize::try_from(bytes.end.saturating_sub(bytes.start)).unwrap_or(usize::MAX);
+        self.table.pieces(bytes.start, len).filter_map(|piece| match piece {
+            Piece::Zeros(_) => None,
+            Piece::Chunk(index, within) => Some((index, within)),
+        })
     }
 
     /// Where the image's work runs.

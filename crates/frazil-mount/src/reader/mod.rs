@@ -4,6 +4,7 @@
 //! its chunk id and opened with its own key; what cannot be had is an error of that read alone. [`prefetch`] says how
 //! chunks come before they are read.
 
+mod account;
 mod address_space;
 mod at_hand;
 mod chunk_table;
@@ -21,6 +22,7 @@ mod shelf;
 mod streams;
 mod touches;
 
+pub use account::Wait;
 pub use address_space::AddressSpace;
 pub use counters::Counters;
 pub use error::{ImageError, ReadError};
@@ -28,5 +30,6 @@ pub use image::{Image, ImageOptions, Place};
 pub use prefetch::{PrefetchCounts, PrefetchHandle, RunCounts, Source, Supplied};
 pub use touches::{ChunkIndex, TouchListener};
 
+pub(crate) use account::Waits;
 pub(crate) use address_space::READ_LEN_MAX;
 pub(crate) use at_hand::{AtHand, Missing};

@@ -15,7 +15,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use frazil_cache::Wanted;
@@ -23,6 +23,7 @@ use frazil_cache::resilience::{Priority, Urgency};
 use frazil_format::{Chunk, SealedChunk, open_chunk};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 
+use super::account::Provenance;
 use super::chunk_table::Piece;
 use super::counters::add;
 use super::coverage::Coverage;
@@ -131,8 +132,10 @@ impl Image {
             return Ok(chunk);
         }
         self.touch(index);
-        let _waiting = self.prefetches.reader();
-        let chunk = self.opened_for_reader(index).await?;
+        let (started, _waiting) = (Instant::now(), self.prefetches.reader());
+        let chunk = self.opened_for_reader(index).await;
+        self.waited(index, within, started.elapsed());
+        let chunk = chunk?;
         self.served(index, &chunk, within);
         Ok(chunk.bytes)
     }
@@ -142,8 +145,15 @@ impl Image {
         self.marks.read(index, || self.table.get(index).map_or(0, |(chunk, _)| u64::from(chunk.sealed_len)));
     }
 
+    fn waited(&self, index: ChunkIndex, within: &Range<usize>, waited: Duration) {
+        if let Some((chunk, _)) = self.table.get(index) {
+            self.account.waited(chunk.offset.saturating_add(within.start as u64), waited);
+        }
+    }
+
     /// This part of a chunk is copied out: what was read whole need not be kept, and what comes next may be wanted.
     fn served(&self, index: ChunkIndex, chunk: &Opened, within: &Range<usize>) {
+        self.account.read(index, within);
         let read = chunk.coverage.read(within);
         if read.first {
             self.read_ahead_of(index);
@@ -250,7 +260,7 @@ impl Image {
                 if let Some(sealed) = image.sealed.get(index) {
                     return Ok(sealed);
                 }
-                let sealed = image.fetch(chunk, urgency).await?;
+                let sealed = image.fetch(index, chunk, urgency).await?;
                 // Before the flight is over: a reader who comes then finds one or the other.
                 image.keep_ahead(index, &sealed);
                 Ok(sealed)
@@ -262,14 +272,19 @@ impl Image {
         match self.fetches.land(flight).await {
             // It was begun when nobody waited, and got the patience that nobody needs.
             Err(_) if began == Priority::Prefetch && urgency.priority() == Priority::Demand => {
-                self.fetch(chunk, urgency.clone()).await
+                self.fetch(index, chunk, urgency.clone()).await
             }
             fetched => fetched,
         }
     }
 
     /// The sealed chunk, from the tier, within the deadline.
-    async fn fetch(&self, chunk: Chunk, urgency: Urgency) -> Result<SealedChunk, ReadError> {
+    async fn fetch(
+        &self,
+        index: ChunkIndex,
+        chunk: Chunk,
+        urgency: Urgency,
+    ) -> Result<SealedChunk, ReadError> {
         let wanted = Wanted { root: self.root, id: chunk.id, sealed_len: chunk.sealed_len };
         add(&self.tally.requests, 1);
         let (started, began) = (Instant::now(), urgency.priority());
@@ -286,7 +301,9 @@ impl Image {
         match &fetched {
             Ok(served) => {
                 add(&self.tally.sealed_bytes, served.chunk.len() as u64);
-                self.prefetches.answered(began, served.by, started.elapsed());
+                let (from, after) = (Provenance { level: served.by, priority: began }, started.elapsed());
+                self.account.fetched(index, from, served.chunk.len(), after);
+                self.prefetches.answered(began, served.by, after);
             }
             Err(_) => self.prefetches.failed(),
         }

@@ -4,6 +4,8 @@
 
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use frazil_mount::{MountError, MountOptions, Mounted};
@@ -14,6 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::mount;
 use crate::cli::Global;
 use crate::config::keys;
+use crate::control::{Control, Subject};
 use crate::exit::Exit;
 use crate::host_cache::{CacheArgs, Choice};
 use crate::inherited::inherit;
@@ -125,6 +128,14 @@ pub(crate) fn serve(name: &str, directory: &Path, global: &Global, ready: Readin
         let mounted = frazil_mount::mount(&open.image, directory, &options).await?;
         let face = probe.face.to_string();
         record.write(&Mount { pid: std::process::id(), directory, image: name, face: face.clone() })?;
+        let control = Control::bind(directory)?;
+        let subject = Subject {
+            image: Arc::clone(&open.image),
+            name: open.name.to_string(),
+            directory: directory.to_owned(),
+            face: face.clone(),
+            mounted: Instant::now(),
+        };
         let records = places::runtime()?.join("mounts");
         let unmounter = sandbox.map(|sandbox| sandbox.close(&records)).transpose()?;
         let announcement = Announcement {
@@ -144,7 +155,10 @@ pub(crate) fn serve(name: &str, directory: &Path, global: &Global, ready: Readin
                     .context("the mounting process is gone")?;
             }
         }
-        let ended = until_the_end(mounted, unmounter, &mut end).await;
+        let ended = tokio::select! {
+            ended = until_the_end(mounted, unmounter, &mut end) => ended,
+            Err(error) = control.serve(subject) => Err(error),
+        };
         open.settle().await;
         ended
     })

@@ -7,6 +7,7 @@ mod completions;
 mod config;
 mod container;
 mod convert;
+mod explain;
 mod export;
 mod gc;
 mod images;
@@ -42,6 +43,7 @@ pub(crate) enum Command {
     Inspect(inspect::Args),
     Verify(verify::Args),
     Export(export::Args),
+    Explain(explain::Args),
     Rm(rm::Args),
     Root(root::Args),
     Gc(gc::Args),
@@ -74,6 +76,7 @@ impl Command {
             Self::Inspect(args) => inspect::execute(&args, global),
             Self::Verify(args) => verify::execute(&args, global),
             Self::Export(args) => export::execute(&args, global),
+            Self::Explain(args) => explain::execute(&args),
             Self::Rm(args) => rm::execute(&args, global),
             Self::Root(args) => root::execute(&args, global),
             Self::Gc(args) => gc::execute(&args, global),

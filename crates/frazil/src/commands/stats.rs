@@ -1,23 +1,29 @@
-//! `frazil stats`: what a host cache has done so far.
+//! `frazil stats`: what a host cache, or the agent of a mount, has done so far.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use frazil_cache::host::{HostCache, HostCacheOptions, HostStats, MeterCounts};
 
+use super::explain;
 use crate::cli::Global;
+use crate::control::{self, AgentStats, Question};
 use crate::exit::Exit;
 use crate::failure::Advise;
 use crate::output::{self, Table, bytes, percent};
-use crate::{host_cache, wiring};
+use crate::{host_cache, metrics, mount_record, wiring};
 
 /// How long a host cache may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Show what the host cache has done
+/// Show what the host cache has done, or the agent of a mounted directory
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
+    /// A mounted directory: show what its agent has done
+    #[arg(value_name = "DIR", conflicts_with = "socket")]
+    directory: Option<PathBuf>,
+
     /// The host cache's socket [default: $FRAZIL_CACHED_SOCKET, $XDG_RUNTIME_DIR/frazil/cached.sock,
     /// or /run/frazil/cached.sock]
     #[arg(long, value_name = "PATH")]
@@ -27,10 +33,35 @@ pub(crate) struct Args {
     /// Print everything as JSON
     #[arg(long)]
     json: bool,
+
+    /// Print the agent's metrics in the text format of Prometheus: for a collector of text files, since an agent
+    /// that is closed in serves no network
+    #[arg(long, requires = "directory", conflicts_with = "json")]
+    prometheus: bool,
 }
 
 /// Asks and shows.
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
+    match &args.directory {
+        Some(directory) => of_agent(args, &mount_record::canonical(directory)?),
+        None => of_host_cache(args, global),
+    }
+}
+
+fn of_agent(args: &Args, directory: &Path) -> Result<Exit> {
+    let stats: AgentStats = control::ask(directory, Question::Stats)?;
+    if args.prometheus {
+        output::print(&metrics::of_agent(stats)?)?;
+    } else if args.json {
+        output::json(&stats)?;
+    } else {
+        let levels: Vec<_> = stats.levels.iter().filter(|(_, counts)| counts.answers > 0).cloned().collect();
+        output::print(&format!("{}\n{}", explain::summary(&stats), level_table(&levels)))?;
+    }
+    Ok(Exit::SUCCESS)
+}
+
+fn of_host_cache(args: &Args, global: &Global) -> Result<Exit> {
     let socket = host_cache::socket(global.config()?)?;
     let stats = wiring::runtime()?.block_on(async {
         let cache = HostCache::new(&socket, HostCacheOptions { patience: PATIENCE });
@@ -105,6 +136,21 @@ fn tier_table(tiers: &[(String, MeterCounts)]) -> String {
             at_most(counts.latency.quantile_us(0.99)),
             failed.to_string(),
             counts.in_flight.to_string(),
+        ]);
+    }
+    table.render()
+}
+
+/// What came from where, and how long it took.
+fn level_table(levels: &[(String, MeterCounts)]) -> String {
+    let mut table = Table::new(&["FROM", "CHUNKS", "BYTES", "P50", "P99"]);
+    for (level, counts) in levels {
+        table.row(vec![
+            level.clone(),
+            counts.answers.to_string(),
+            bytes(counts.answer_bytes),
+            at_most(counts.latency.quantile_us(0.5)),
+            at_most(counts.latency.quantile_us(0.99)),
         ]);
     }
     table.render()

@@ -2,15 +2,14 @@
 
 use std::fmt::Error;
 
-use frazil_cache::host::{Counter, HostServer, HostStats, LATENCY_BOUNDS_US, MeterCounts};
+use frazil_cache::host::{Counter, HostServer, HostStats, MeterCounts};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
-use prometheus_client::metrics::MetricType;
+use prometheus_client::encoding::DescriptorEncoder;
+
+use super::page::{Labels, Page};
 
 /// Every metric of a host cache, read when it is scraped.
 pub(super) struct Families(pub(super) HostServer);
-
-type Labels<'a> = [(&'a str, &'a str)];
 
 impl Collector for Families {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), Error> {
@@ -28,8 +27,6 @@ impl std::fmt::Debug for Families {
         f.write_str("Families")
     }
 }
-
-struct Page<'a, 'e>(&'a mut DescriptorEncoder<'e>);
 
 impl Page<'_, '_> {
     fn agents(&mut self, stats: &HostStats) -> Result<(), Error> {
@@ -109,15 +106,7 @@ impl Page<'_, '_> {
             tiers.iter().map(|(tier, counts)| ([("tier", tier.as_str())], counts.in_flight)).collect();
         let rows: Vec<_> = waiting.iter().map(|(labels, count)| (&labels[..], *count)).collect();
         self.gauge("tier_in_flight", "Questions that a tier has not answered yet", &rows)?;
-        let mut family = self.family("tier_latency_seconds", "Time to a chunk", MetricType::Histogram)?;
-        for (tier, counts) in tiers {
-            let bounds = LATENCY_BOUNDS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
-            let buckets: Vec<_> = bounds.zip(counts.latency.buckets.iter().copied()).collect();
-            let (sum, count) = (counts.latency.sum_us as f64 / 1e6, counts.latency.count());
-            let labels = [("tier", tier.as_str())];
-            family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
-        }
-        Ok(())
+        self.latency("tier_latency_seconds", "Time to a chunk", "tier", tiers)
     }
 
     /// What the tiers count themselves: `frazil_disk_evictions_total`, `frazil_memory_kept_bytes`.
@@ -128,50 +117,5 @@ impl Page<'_, '_> {
             if *gauge { self.gauge(&metric, &help, &rows)? } else { self.counter(&metric, &help, &rows)? }
         }
         Ok(())
-    }
-
-    fn by_label<'s>(
-        &mut self,
-        name: &str,
-        help: &str,
-        label: &str,
-        values: impl IntoIterator<Item = (&'s str, u64)>,
-    ) -> Result<(), Error> {
-        let rows: Vec<_> = values.into_iter().map(|(value, count)| ([(label, value)], count)).collect();
-        let rows: Vec<_> = rows.iter().map(|(labels, count)| (&labels[..], *count)).collect();
-        self.counter(name, help, &rows)
-    }
-
-    fn counter(&mut self, name: &str, help: &str, rows: &[(&Labels<'_>, u64)]) -> Result<(), Error> {
-        let mut family = self.family(name, help, MetricType::Counter)?;
-        for (labels, value) in rows {
-            if labels.is_empty() {
-                family.encode_counter::<NoLabelSet, _, f64>(value, None)?;
-            } else {
-                family.encode_family(labels)?.encode_counter::<NoLabelSet, _, f64>(value, None)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn gauge(&mut self, name: &str, help: &str, rows: &[(&Labels<'_>, u64)]) -> Result<(), Error> {
-        let mut family = self.family(name, help, MetricType::Gauge)?;
-        for (labels, value) in rows {
-            if labels.is_empty() {
-                family.encode_gauge(value)?;
-            } else {
-                family.encode_family(labels)?.encode_gauge(value)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn family<'s>(
-        &'s mut self,
-        name: &'s str,
-        help: &str,
-        kind: MetricType,
-    ) -> Result<MetricEncoder<'s>, Error> {
-        self.0.encode_descriptor(name, help, None, kind)
     }
 }

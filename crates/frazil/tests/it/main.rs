@@ -14,6 +14,7 @@ mod fidelity;
 mod host_cache;
 mod laziness;
 mod operations;
+mod looking;
 mod real_images;
 mod registries;
 mod run;

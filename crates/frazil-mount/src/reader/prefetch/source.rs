@@ -14,7 +14,7 @@ pub enum Source {
 }
 
 /// How many sources there are.
-pub(super) const SOURCES: usize = 4;
+pub(super) const SOURCES: usize = Source::ALL.len();
 
 /// Where a chunk waits for its reader.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,7 +28,18 @@ pub(super) enum Keep {
 }
 
 impl Source {
-    pub(super) const ALL: [Self; SOURCES] = [Self::ReadAhead, Self::Metadata, Self::Profile, Self::Hydrate];
+    /// All of them, in the order in which they are served.
+    pub const ALL: [Self; 4] = [Self::ReadAhead, Self::Metadata, Self::Profile, Self::Hydrate];
+
+    /// The word for it, as metrics and `frazil explain` show it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::ReadAhead => "read-ahead",
+            Self::Metadata => "metadata",
+            Self::Profile => "profile",
+            Self::Hydrate => "hydrate",
+        }
+    }
 
     pub(super) fn rank(self) -> usize {
         self as usize

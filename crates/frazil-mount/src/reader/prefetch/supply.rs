@@ -29,6 +29,7 @@ impl Image {
             return Supplied::Full;
         }
         self.marks.begun(index, source);
+        self.account.supplied(index);
         // A part of a bundle would keep all of it in memory.
         self.keep_ahead(index, &sealed.into_compact());
         self.marks.came(source, bytes);

@@ -1,0 +1,177 @@
+//! The account of an image's reads: which blocks were read, which level had each chunk, and how long readers waited.
+//!
+//! Invariants: it costs a read that finds its chunk decoded one load for each 256 KiB, and it is bounded: a bit for
+//! each block of data, a byte for each chunk, and [`WAITS_MAX`] places where readers waited.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use frazil_cache::Level;
+use frazil_cache::host::{Meter, MeterCounts};
+use frazil_cache::resilience::Priority;
+use frazil_erofs::BLOCK_SIZE;
+
+use super::ChunkIndex;
+use super::chunk_table::ChunkTable;
+
+/// Places of the image where readers waited that are told apart; what comes later is only counted.
+const WAITS_MAX: usize = 1 << 16;
+
+/// A chunk that came because it was prefetched, beside its level.
+const AHEAD: u8 = 0x80;
+
+/// What was read so far, and how.
+pub(crate) struct Account {
+    /// The bit of each chunk's first block.
+    first_bits: Box<[u32]>,
+    blocks: Box<[AtomicU64]>,
+    /// Zero, or one more than the level that had the chunk, and [`AHEAD`].
+    origins: Box<[AtomicU8]>,
+    waits: Mutex<Waits>,
+    levels: [Meter; Level::ALL.len()],
+}
+
+/// Where readers waited, by the block of the image.
+#[derive(Clone, Default)]
+pub(crate) struct Waits {
+    pub(crate) by_block: HashMap<u64, Wait>,
+    /// Waits at places beyond those that are told apart.
+    pub(crate) elsewhere: Wait,
+}
+
+impl Waits {
+    /// All of them.
+    pub(crate) fn sum(&self) -> Wait {
+        let mut sum = self.elsewhere;
+        self.by_block.values().for_each(|wait| sum.add(wait));
+        sum
+    }
+}
+
+/// How often and how long readers waited.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Wait {
+    /// Reads that waited.
+    pub count: u64,
+    /// All of it.
+    pub total: Duration,
+    /// The longest.
+    pub longest: Duration,
+}
+
+/// Where a chunk came from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Provenance {
+    pub(crate) level: Level,
+    /// For whom it was fetched.
+    pub(crate) priority: Priority,
+}
+
+impl Wait {
+    /// Adds other waits to these.
+    pub fn add(&mut self, other: &Self) {
+        self.count = self.count.saturating_add(other.count);
+        self.total = self.total.saturating_add(other.total);
+        self.longest = self.longest.max(other.longest);
+    }
+}
+
+impl Account {
+    pub(super) fn new(table: &ChunkTable) -> Self {
+        let mut bits = 0_u32;
+        let first_bits = table.lens().map(|len| {
+            let first = bits;
+            bits = bits.saturating_add(len.div_ceil(BLOCK_SIZE as u32));
+            first
+        });
+        let first_bits = first_bits.collect();
+        Self {
+            first_bits,
+            blocks: (0..bits.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
+            origins: (0..table.len()).map(|_| AtomicU8::new(0)).collect(),
+            waits: Mutex::default(),
+            levels: Default::default(),
+        }
+    }
+
+    /// These bytes of a chunk are read now.
+    pub(super) fn read(&self, index: ChunkIndex, within: &Range<usize>) {
+        let Some((mut bit, end)) = self.bits(index, within) else { return };
+        while bit < end {
+            let Some(word) = self.blocks.get(bit / 64) else { return };
+            let count = ((bit / 64 + 1) * 64).min(end) - bit;
+            let mask = (u64::MAX >> (64 - count)) << (bit % 64);
+            if word.load(Relaxed) & mask != mask {
+                word.fetch_or(mask, Relaxed);
+            }
+            bit += count;
+        }
+    }
+
+    /// How many blocks of these bytes of a chunk were read.
+    pub(crate) fn blocks_read(&self, index: ChunkIndex, within: &Range<usize>) -> u64 {
+        let Some((first, end)) = self.bits(index, within) else { return 0 };
+        let is_read = |bit: &usize| {
+            self.blocks.get(bit / 64).is_some_and(|word| word.load(Relaxed) & (1 << (bit % 64)) != 0)
+        };
+        (first..end).filter(is_read).count() as u64
+    }
+
+    /// What was read of the image's data and metadata, in bytes; whole blocks.
+    pub(crate) fn read_bytes(&self) -> u64 {
+        let blocks: u64 = self.blocks.iter().map(|word| u64::from(word.load(Relaxed).count_ones())).sum();
+        blocks.saturating_mul(BLOCK_SIZE as u64)
+    }
+
+    fn bits(&self, index: ChunkIndex, within: &Range<usize>) -> Option<(usize, usize)> {
+        let first = *self.first_bits.get(index.as_usize())? as usize;
+        Some((first + within.start / BLOCK_SIZE, first + within.end.div_ceil(BLOCK_SIZE)))
+    }
+
+    /// A sealed chunk came.
+    pub(super) fn fetched(&self, index: ChunkIndex, from: Provenance, len: usize, after: Duration) {
+        self.came(index, from);
+        self.levels[from.level as usize].answered(len, after);
+    }
+
+    /// A sealed chunk came ahead of its readers, along with others.
+    pub(super) fn supplied(&self, index: ChunkIndex) {
+        self.came(index, Provenance { level: Level::Origin, priority: Priority::Prefetch });
+    }
+
+    fn came(&self, index: ChunkIndex, from: Provenance) {
+        let ahead = if from.priority == Priority::Prefetch { AHEAD } else { 0 };
+        if let Some(origin) = self.origins.get(index.as_usize()) {
+            origin.store((from.level as u8 + 1) | ahead, Relaxed);
+        }
+    }
+
+    /// Where a chunk came from, the last time that it did.
+    pub(crate) fn provenance(&self, index: ChunkIndex) -> Option<Provenance> {
+        let origin = self.origins.get(index.as_usize())?.load(Relaxed);
+        let level = Level::ALL.get(usize::from(origin & !AHEAD).checked_sub(1)?)?;
+        let priority = if origin & AHEAD == 0 { Priority::Demand } else { Priority::Prefetch };
+        Some(Provenance { level: *level, priority })
+    }
+
+    /// A reader of the byte at `offset` waited.
+    pub(super) fn waited(&self, offset: u64, waited: Duration) {
+        let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        let block = offset / BLOCK_SIZE as u64;
+        let is_full = waits.by_block.len() >= WAITS_MAX && !waits.by_block.contains_key(&block);
+        let place = if is_full { &mut waits.elsewhere } else { waits.by_block.entry(block).or_default() };
+        place.add(&Wait { count: 1, total: waited, longest: waited });
+    }
+
+    pub(crate) fn waits(&self) -> Waits {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The chunks that each level had.
+    pub(crate) fn levels(&self) -> Vec<(Level, MeterCounts)> {
+        Level::ALL.into_iter().map(|level| (level, self.levels[level as usize].counts())).collect()
+    }
+}
