@@ -178,7 +178,7 @@ impl Inner {
         let manifest = SealedManifest::verify(&of.manifest, bytes)
             .map_err(|error| Answer::Error { class: ErrorClass::Corrupt, message: error.to_string() })?;
         let tenant = &manifest.geometry().tenant;
-        if manifest.geometry().root != of.root || !self.options.peers.may_ask(&peer, tenant) {
+        if !self.options.peers.may_ask(&peer, tenant) {
             return Err(refused(&format!("user {} may not ask for images of the tenant {tenant}", peer.uid)));
         }
         Ok((shelf, manifest))

@@ -1,0 +1,187 @@
+//! The tier through which a bundle's chunks reach their readers.
+//!
+//! A reader of a chunk that is on its way in a bundle waits for it instead of fetching it twice, but not for long:
+//! after [`PATIENCE`] it asks the tier below, and from then on nobody waits for this bundle any more. While a start
+//! is recorded for the first time, what comes from below is remembered, so that a bundle can be made of it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use frazil_cache::resilience::{Priority, Urgency};
+use frazil_cache::{Level, Served, Tier, TierError, Wanted};
+use frazil_format::{ChunkId, SealedChunk};
+use tokio::sync::oneshot;
+
+/// How long a reader waits for a bundle: what a full run of it takes at 200 Mbit/s.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// Sealed chunks that are remembered for a bundle, in bytes. The rest is fetched again when it is made.
+const REMEMBERED_MAX: u64 = 32 << 20;
+
+/// A tier with a second way for chunks to come.
+pub(super) struct Handover {
+    below: Arc<dyn Tier>,
+    state: Mutex<State>,
+}
+
+struct State {
+    coming: HashMap<ChunkId, Coming>,
+    /// A reader waited in vain: none is to wait again.
+    is_late: bool,
+    /// None when nothing is remembered any more.
+    remembered: Option<HashMap<ChunkId, SealedChunk>>,
+    remembered_bytes: u64,
+}
+
+/// A chunk of a bundle.
+enum Coming {
+    /// On its way, for these readers.
+    Expected(Vec<oneshot::Sender<SealedChunk>>),
+    /// Here, and there is no room for it at the reader's.
+    InHand(SealedChunk),
+}
+
+/// What a reader finds.
+enum Found {
+    Chunk(SealedChunk),
+    Wait(oneshot::Receiver<SealedChunk>),
+    Nothing,
+}
+
+impl Handover {
+    pub(super) fn over(below: Arc<dyn Tier>) -> Self {
+        let state = State {
+            coming: HashMap::new(),
+            is_late: false,
+            remembered: Some(HashMap::new()),
+            remembered_bytes: 0,
+        };
+        Self { below, state: Mutex::new(state) }
+    }
+
+    /// The tier below.
+    pub(super) fn below(&self) -> &Arc<dyn Tier> {
+        &self.below
+    }
+
+    /// These chunks are on their way.
+    pub(super) fn expect(&self, ids: impl IntoIterator<Item = ChunkId>) {
+        let mut state = self.lock();
+        if state.is_late {
+            return;
+        }
+        for id in ids {
+            state.coming.entry(id).or_insert_with(|| Coming::Expected(Vec::new()));
+        }
+    }
+
+    /// A chunk came; gives it back if no reader waits for it.
+    pub(super) fn came(&self, id: &ChunkId, chunk: SealedChunk) -> Option<SealedChunk> {
+        let Some(Coming::Expected(readers)) = self.lock().coming.remove(id) else { return Some(chunk) };
+        let mut taken = false;
+        for reader in readers {
+            taken |= reader.send(chunk.clone()).is_ok();
+        }
+        (!taken).then_some(chunk)
+    }
+
+    /// Keeps a chunk for which there is no room yet where a reader finds it.
+    pub(super) fn hold(&self, id: ChunkId, chunk: SealedChunk) {
+        self.lock().coming.insert(id, Coming::InHand(chunk));
+    }
+
+    /// Takes it back; none if a reader took it.
+    pub(super) fn take_back(&self, id: &ChunkId) -> Option<SealedChunk> {
+        match self.lock().coming.remove(id) {
+            Some(Coming::InHand(chunk)) => Some(chunk),
+            _ => None,
+        }
+    }
+
+    /// Nothing more comes: who waits asks below.
+    pub(super) fn give_up(&self) {
+        self.lock().coming.clear();
+    }
+
+    /// Nobody is to wait any more; what is in hand stays there.
+    fn is_late(&self) {
+        let mut state = self.lock();
+        state.is_late = true;
+        state.coming.retain(|_, coming| matches!(coming, Coming::InHand(_)));
+    }
+
+    /// Remembers no chunks any more; gives what was.
+    pub(super) fn forget(&self) -> HashMap<ChunkId, SealedChunk> {
+        self.lock().remembered.take().unwrap_or_default()
+    }
+
+    fn find(&self, id: &ChunkId) -> Found {
+        let mut state = self.lock();
+        match state.coming.get_mut(id) {
+            None => Found::Nothing,
+            Some(Coming::Expected(readers)) => {
+                let (reader, chunk) = oneshot::channel();
+                readers.push(reader);
+                Found::Wait(chunk)
+            }
+            Some(Coming::InHand(_)) => match state.coming.remove(id) {
+                Some(Coming::InHand(chunk)) => Found::Chunk(chunk),
+                _ => Found::Nothing,
+            },
+        }
+    }
+
+    fn remember(&self, id: &ChunkId, chunk: &SealedChunk) {
+        let mut state = self.lock();
+        let bytes = state.remembered_bytes.saturating_add(chunk.len() as u64);
+        if bytes <= REMEMBERED_MAX
+            && let Some(remembered) = &mut state.remembered
+            && remembered.insert(*id, chunk.clone()).is_none()
+        {
+            state.remembered_bytes = bytes;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl Tier for Handover {
+    async fn get(&self, wanted: &Wanted) -> Result<Served, TierError> {
+        match self.find(&wanted.id) {
+            Found::Chunk(chunk) => return Ok(Served::by(Level::Origin, chunk)),
+            Found::Wait(chunk) => match tokio::time::timeout(PATIENCE, chunk).await {
+                Ok(Ok(chunk)) => return Ok(Served::by(Level::Origin, chunk)),
+                // Whoever sends the bundle gave it up.
+                Ok(Err(_)) => {}
+                Err(_) if Urgency::current().priority() == Priority::Demand => {
+                    tracing::debug!(chunk = %wanted.id, "a bundle is late: nobody waits for it any more");
+                    self.is_late();
+                }
+                Err(_) => {}
+            },
+            Found::Nothing => {}
+        }
+        let served = self.below.get(wanted).await?;
+        self.remember(&wanted.id, &served.chunk);
+        Ok(served)
+    }
+}
+
+/// Prints as what is below it: it is a way, not a level.
+impl fmt::Display for Handover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.below.fmt(f)
+    }
+}
+
+impl fmt::Debug for Handover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handover").field("below", &self.below).finish_non_exhaustive()
+    }
+}

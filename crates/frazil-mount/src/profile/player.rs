@@ -1,0 +1,201 @@
+//! Playing a profile: its chunks come ahead of their readers, out of its bundle or one by one.
+//!
+//! A bundle is read in a few runs of segments, two at a time, the first of them short: what is needed first comes
+//! first. What the bundle lacks, and all of it when the bundle fails, is prefetched chunk by chunk. Demand reads go
+//! their own way and never wait for more than [`super::handover`] lets them.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use frazil_cache::host::{HostError, ProfileShelf};
+use frazil_cache::resilience::{Priority, Urgency};
+use frazil_cache::{Level, Reference, Wanted};
+use frazil_format::{Bundle, BundleOpener, Chunk, FormatError, ProfileKey, SEGMENT_LEN, SealedChunk};
+use futures::TryStreamExt;
+use futures::future::try_join;
+
+use super::handover::Handover;
+use crate::reader::{Source, Supplied};
+use crate::{Image, PrefetchHandle};
+
+/// The runs that a bundle is read in, in segments; the last goes on. Two are under way at once.
+const RUNS: [usize; 4] = [2, 4, 8, 16];
+
+/// How long nothing may come, or nobody read what came, before a bundle is given up.
+const STALLED: Duration = Duration::from_secs(20);
+
+/// Why a bundle was given up.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BundleFailed {
+    #[error("it cannot be read")]
+    Shelf(#[from] HostError),
+    #[error("it is not what it should be")]
+    Format(#[from] FormatError),
+    #[error("it is shorter than it should be")]
+    Short,
+    #[error("nothing came of it for {} s", STALLED.as_secs())]
+    Stalled,
+}
+
+/// What is played, and from where.
+pub(super) struct Player {
+    pub(super) image: Arc<Image>,
+    pub(super) handover: Arc<Handover>,
+    pub(super) shelf: Arc<dyn ProfileShelf>,
+    pub(super) of: Reference,
+    pub(super) key: ProfileKey,
+    pub(super) table: Arc<[Chunk]>,
+}
+
+impl Player {
+    /// Prefetches these chunks one by one.
+    pub(super) fn chunks(&self, chunks: impl IntoIterator<Item = u32>) -> PrefetchHandle {
+        let indexes: Vec<_> =
+            chunks.into_iter().filter_map(|chunk| self.image.chunk_index(chunk as usize)).collect();
+        self.image.prefetch(indexes, Source::Profile)
+    }
+
+    /// Where this chunk comes from now, which tells whether the host has the image already. It is kept.
+    pub(super) async fn level_of(&self, chunk: u32) -> Option<Level> {
+        let place = self.table.get(chunk as usize)?;
+        let wanted = Wanted { root: self.of.root, id: place.id, sealed_len: place.sealed_len };
+        let get = self.handover.below().get(&wanted);
+        let served = Urgency::new(Priority::Prefetch).scope(get).await.ok()?;
+        self.supply(chunk, served.chunk);
+        Some(served.by)
+    }
+
+    /// Reads the bundle to its end, and hands over what of it is foretold.
+    pub(super) async fn bundle(&self, bundle: &Bundle, foretold: &HashSet<u32>) -> Result<(), BundleFailed> {
+        let opener = BundleOpener::new(self.key.clone(), bundle, &self.table)?;
+        let runs = runs(opener.filled_segments());
+        let opener = tokio::sync::Mutex::new(opener);
+        let next = std::sync::Mutex::new(runs.into_iter());
+        let take = || next.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
+        let worker = || async {
+            while let Some(run) = take() {
+                self.run(bundle, run, &opener, foretold).await?;
+            }
+            Ok::<_, BundleFailed>(())
+        };
+        let played = try_join(worker(), worker()).await.map(|_| ());
+        // Whatever was expected and did not come is to be fetched.
+        self.handover.give_up();
+        played
+    }
+
+    /// The chunks of the bundle's first runs are expected from now on.
+    pub(super) fn expect_first(&self, bundle: &Bundle) {
+        let Ok(opener) = BundleOpener::new(self.key.clone(), bundle, &self.table) else { return };
+        for run in runs(opener.filled_segments()).into_iter().take(2) {
+            self.expect(&opener, run);
+        }
+    }
+
+    fn expect(&self, opener: &BundleOpener, run: Range<usize>) {
+        let chunks = run.flat_map(|segment| opener.chunks_in(segment));
+        let ids = chunks.filter_map(|chunk| self.image.chunk_index(chunk as usize)).filter_map(|index| {
+            // What is there already is asked for by nobody.
+            (!self.image.is_touched(index)).then(|| self.image.place_of(index).map(|place| place.id))?
+        });
+        self.handover.expect(ids);
+    }
+
+    async fn run(
+        &self,
+        bundle: &Bundle,
+        run: Range<usize>,
+        opener: &tokio::sync::Mutex<BundleOpener>,
+        foretold: &HashSet<u32>,
+    ) -> Result<(), BundleFailed> {
+        self.expect(&*opener.lock().await, run.clone());
+        let range = run.start as u64 * SEGMENT_LEN..run.end as u64 * SEGMENT_LEN;
+        let mut pieces = within(self.shelf.bundle(&self.of, &bundle.id, range)).await??;
+        let (mut gathered, mut segment) = (BytesMut::new(), run.start);
+        while segment < run.end {
+            let piece = within(pieces.try_next()).await??.ok_or(BundleFailed::Short)?;
+            gathered.extend_from_slice(&piece);
+            while segment < run.end
+                && let Some(sealed) = gathered.get(..SEGMENT_LEN as usize)
+            {
+                let whole = opener.lock().await.open(segment, sealed)?;
+                gathered.advance(SEGMENT_LEN as usize);
+                segment += 1;
+                for (chunk, sealed) in whole {
+                    self.hand_over(chunk, sealed, foretold).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a chunk to whoever waits for it, or to the image, as soon as that has room.
+    async fn hand_over(
+        &self,
+        chunk: u32,
+        sealed: SealedChunk,
+        foretold: &HashSet<u32>,
+    ) -> Result<(), BundleFailed> {
+        let Some(place) = self.table.get(chunk as usize) else { return Ok(()) };
+        let Some(mut sealed) = self.handover.came(&place.id, sealed) else { return Ok(()) };
+        if !foretold.contains(&chunk) {
+            return Ok(());
+        }
+        let bytes = sealed.len() as u64;
+        let started = tokio::time::Instant::now();
+        while self.supply(chunk, sealed.clone()) == Supplied::Full {
+            self.handover.hold(place.id, sealed);
+            let _ = self.image.room_ahead(bytes).await;
+            match self.handover.take_back(&place.id) {
+                Some(back) => sealed = back,
+                None => return Ok(()),
+            }
+            if started.elapsed() > STALLED {
+                return Err(BundleFailed::Stalled);
+            }
+        }
+        Ok(())
+    }
+
+    fn supply(&self, chunk: u32, sealed: SealedChunk) -> Supplied {
+        match self.image.chunk_index(chunk as usize) {
+            Some(index) => self.image.supply(index, sealed, Source::Profile),
+            None => Supplied::NoUse,
+        }
+    }
+}
+
+async fn within<T>(work: impl Future<Output = T>) -> Result<T, BundleFailed> {
+    tokio::time::timeout(STALLED, work).await.map_err(|_| BundleFailed::Stalled)
+}
+
+/// The runs of so many segments.
+fn runs(segments: usize) -> Vec<Range<usize>> {
+    let [.., last] = RUNS;
+    let (mut runs, mut start) = (Vec::new(), 0);
+    let mut lens = RUNS.into_iter().chain(std::iter::repeat(last));
+    while start < segments {
+        let end = lens.next().map_or(segments, |len| segments.min(start.saturating_add(len)));
+        runs.push(start..end);
+        start = end;
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_cover_a_bundle_once_and_start_short() {
+        assert_eq!(runs(3), [0..2, 2..3]);
+        assert_eq!(runs(21), [0..2, 2..6, 6..14, 14..21]);
+        let runs = runs(2048);
+        assert!(runs.windows(2).all(|pair| pair[0].end == pair[1].start));
+        assert_eq!((runs.first().unwrap().start, runs.last().unwrap().end), (0, 2048));
+        assert!(runs.len() < 140);
+    }
+}

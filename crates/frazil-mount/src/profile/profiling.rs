@@ -1,0 +1,394 @@
+//! One start of an image, from what is known of earlier ones to what this one taught.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use frazil_cache::host::{HostError, ProfileShelf};
+use frazil_cache::{Level, Reference, Tier};
+use frazil_format::bounds::MAX_PROFILES;
+use frazil_format::{Chunk, FormatError, Label, Profile, ProfileKey, Profiles};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::build::{self, Workshop};
+use super::handover::Handover;
+use super::learn::{foretold, is_worth_learning, is_worth_playing, learn};
+use super::player::Player;
+use super::recorder::Recorder;
+use crate::{Image, PrefetchHandle, TouchListener};
+
+/// A start is recorded for so long at the most.
+const AGE_MAX: Duration = Duration::from_secs(30);
+
+/// Once the workload has shown a sign of life, the first pause of this length in first touches ends the recording.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// How long profiles may take to come: later, the start is over.
+const FETCH_MAX: Duration = Duration::from_secs(5);
+
+/// How long writing may take.
+const SAVE_MAX: Duration = Duration::from_secs(60);
+
+/// Whether other images and processes of this host read through the same tiers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sharing {
+    /// This process alone: what it does not have comes from far.
+    Alone,
+    /// There is a host cache, which may have all of it.
+    HostCache,
+}
+
+/// What a start is recorded and played with.
+pub struct ProfilingOptions {
+    /// What is started.
+    pub label: Label,
+    /// The manifest, and the root it is in now.
+    pub of: Reference,
+    /// The key of what lies beside it.
+    pub key: ProfileKey,
+    /// Its chunks.
+    pub chunks: Arc<[Chunk]>,
+    /// Where what is known lies, and goes.
+    pub shelf: Arc<dyn ProfileShelf>,
+    /// Whether the tiers are shared.
+    pub sharing: Sharing,
+}
+
+/// The profiles of a manifest on their way, begun before it is known who opens them.
+#[derive(Debug)]
+pub struct Fetching(JoinHandle<Result<Option<Bytes>, HostError>>);
+
+/// One start that is being recorded, and helped by what is known.
+pub struct Profiling(Arc<Inner>);
+
+struct Inner {
+    options: ProfilingOptions,
+    recorder: Arc<Recorder>,
+    handover: Arc<Handover>,
+    image: OnceLock<Weak<Image>>,
+    state: Mutex<State>,
+    stage: watch::Sender<Stage>,
+}
+
+#[derive(Default)]
+struct State {
+    /// What was known of this command when it was started.
+    known: Option<Profile>,
+    /// What is under way; dropping it ends it.
+    chunks: Option<PrefetchHandle>,
+    player: Option<JoinHandle<()>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Debug)]
+enum Stage {
+    Starting,
+    /// It has shown a sign of life.
+    Alive,
+    /// It is ready: nothing more is recorded.
+    Ready,
+    /// What it taught is written down, or could not be.
+    Over,
+}
+
+impl Fetching {
+    /// Asks for the profiles of a manifest.
+    pub fn start(shelf: Arc<dyn ProfileShelf>, of: Reference) -> Self {
+        Self(tokio::spawn(async move { shelf.profiles(&of).await }))
+    }
+
+    async fn outcome(self) -> Option<Bytes> {
+        match tokio::time::timeout(FETCH_MAX, self.0).await {
+            Ok(Ok(Ok(bytes))) => bytes,
+            Ok(Ok(Err(error))) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "no profiles");
+                None
+            }
+            Ok(Err(_)) | Err(_) => None,
+        }
+    }
+}
+
+impl Profiling {
+    /// A start whose chunks come from `below`.
+    pub fn new(options: ProfilingOptions, below: Arc<dyn Tier>) -> Self {
+        Self(Arc::new(Inner {
+            options,
+            recorder: Arc::new(Recorder::new()),
+            handover: Arc::new(Handover::over(below)),
+            image: OnceLock::new(),
+            state: Mutex::default(),
+            stage: watch::Sender::new(Stage::Starting),
+        }))
+    }
+
+    /// What the image must be read through.
+    pub fn tier(&self) -> Arc<dyn Tier> {
+        Arc::clone(&self.0.handover) as Arc<dyn Tier>
+    }
+
+    /// Who must be told of first touches.
+    pub fn listener(&self) -> Arc<dyn TouchListener> {
+        Arc::clone(&self.0.recorder) as Arc<dyn TouchListener>
+    }
+
+    /// Plays what is known as soon as it is there, and records until the workload is ready. What has come already is
+    /// played from the first read on.
+    pub async fn begin(&self, image: &Arc<Image>, profiles: Fetching) {
+        let inner = Arc::clone(&self.0);
+        let _ = inner.image.set(Arc::downgrade(image));
+        if profiles.0.is_finished() {
+            inner.clone().play(profiles.outcome().await);
+        } else {
+            let inner = Arc::clone(&inner);
+            tokio::spawn(async move {
+                let bytes = profiles.outcome().await;
+                inner.play(bytes);
+            });
+        }
+        tokio::spawn(async move {
+            inner.await_readiness().await;
+            inner.end_recording();
+            if tokio::time::timeout(SAVE_MAX, inner.save()).await.is_err() {
+                tracing::debug!("a profile could not be written in time");
+            }
+            inner.advance(Stage::Over);
+        });
+    }
+
+    /// The workload has shown a sign of life: a line of output, say. The recording ends with the next pause.
+    pub fn alive(&self) {
+        self.0.advance(Stage::Alive);
+    }
+
+    /// The workload is ready, or at its end: nothing more is recorded or played.
+    pub fn ready(&self) {
+        self.0.advance(Stage::Ready);
+    }
+
+    /// Waits until what was learnt is written down, or for so long.
+    pub async fn saved(&self, patience: Duration) {
+        let mut stage = self.0.stage.subscribe();
+        let over = stage.wait_for(|stage| *stage == Stage::Over);
+        // What is not written then is given up when the process ends.
+        let _ = tokio::time::timeout(patience, over).await;
+    }
+}
+
+impl Inner {
+    fn advance(&self, to: Stage) {
+        self.stage.send_if_modified(|stage| {
+            let forward = to > *stage;
+            if forward {
+                *stage = to;
+            }
+            forward
+        });
+    }
+
+    /// Waits for the word, for a pause after a sign of life, or until the recording is old.
+    async fn await_readiness(&self) {
+        let mut stage = self.stage.subscribe();
+        let ready = async {
+            if stage.wait_for(|stage| *stage >= Stage::Alive).await.is_err() {
+                return;
+            }
+            let paused = async {
+                while self.recorder.quiet() < PAUSE {
+                    tokio::time::sleep(PAUSE.saturating_sub(self.recorder.quiet())).await;
+                }
+            };
+            tokio::select! {
+                () = paused => {}
+                _ = stage.wait_for(|stage| *stage >= Stage::Ready) => {}
+            }
+        };
+        let _ = tokio::time::timeout(AGE_MAX, ready).await;
+    }
+
+    fn end_recording(&self) {
+        self.recorder.close();
+        let mut state = self.lock();
+        state.chunks = None;
+        if let Some(player) = state.player.take() {
+            player.abort();
+        }
+        drop(state);
+        self.handover.give_up();
+    }
+
+    /// What is known of this command, or else of the same program with other arguments.
+    fn play(self: Arc<Self>, bytes: Option<Bytes>) {
+        let Some(image) = self.image.get().and_then(Weak::upgrade) else { return };
+        let Some(mut profiles) = bytes.and_then(|bytes| self.open(&bytes)) else { return };
+        let known = profiles.take(&self.options.label.id);
+        let profile = known.clone().or_else(|| akin(profiles, &self.options.label));
+        self.lock().known = known;
+        let Some(profile) = profile.filter(is_worth_playing) else { return };
+        if profile.bundle.is_some() {
+            // There is one: chunks need not be remembered for another.
+            self.handover.forget();
+        }
+        let player = Player {
+            image,
+            handover: Arc::clone(&self.handover),
+            shelf: Arc::clone(&self.options.shelf),
+            of: self.options.of,
+            key: self.options.key.clone(),
+            table: Arc::clone(&self.options.chunks),
+        };
+        if let (Sharing::Alone, Some(bundle)) = (self.options.sharing, &profile.bundle) {
+            player.expect_first(bundle);
+        }
+        let mut state = self.lock();
+        if !self.recorder.is_open() {
+            return;
+        }
+        let inner = Arc::clone(&self);
+        state.player = Some(tokio::spawn(async move { inner.play_with(player, profile).await }));
+    }
+
+    async fn play_with(&self, player: Player, profile: Profile) {
+        let mut chunks = foretold(&profile);
+        if let Some(bundle) = &profile.bundle
+            && !self.is_warm(&player, &chunks).await
+        {
+            let all: HashSet<u32> = chunks.iter().copied().collect();
+            let bundled: HashSet<u32> = bundle.chunks.iter().copied().collect();
+            match player.bundle(bundle, &all).await {
+                Ok(()) => chunks.retain(|chunk| !bundled.contains(chunk)),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::debug!(error, "a bundle is not used");
+                }
+            }
+        }
+        let handle = player.chunks(chunks);
+        let mut state = self.lock();
+        if self.recorder.is_open() {
+            state.chunks = Some(handle);
+        }
+    }
+
+    /// Whether the host has the image already: then it gives chunks as quickly as a bundle.
+    async fn is_warm(&self, player: &Player, chunks: &[u32]) -> bool {
+        match (self.options.sharing, chunks.first()) {
+            (Sharing::HostCache, Some(first)) => {
+                matches!(player.level_of(*first).await, Some(Level::Memory | Level::Disk))
+            }
+            _ => false,
+        }
+    }
+
+    fn open(&self, bytes: &[u8]) -> Option<Profiles> {
+        let opened = Profiles::open(bytes, &self.options.key, self.options.chunks.len());
+        opened
+            .inspect_err(|error| {
+                let error = error as &dyn std::error::Error;
+                tracing::warn!(error, manifest = %self.options.of.manifest, "profiles are not used: recording anew");
+            })
+            .ok()
+    }
+
+    /// Writes down what the start taught, on top of what is there by now: the last of several writers wins.
+    async fn save(&self) {
+        let (order, table) = (self.recorder.order(), &self.options.chunks);
+        let known = self.lock().known.take();
+        if !is_worth_learning(known.as_ref(), &order, table, dice()) {
+            return;
+        }
+        if let Err(error) = self.learn_and_put(&order).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::debug!(error, "a profile is not kept");
+        }
+    }
+
+    async fn learn_and_put(&self, order: &[u32]) -> Result<(), HostError> {
+        let ProfilingOptions { label, of, key, chunks: table, shelf, .. } = &self.options;
+        let mut profiles = shelf.profiles(of).await?.and_then(|bytes| self.open(&bytes)).unwrap_or_default();
+        let mut profile = learn(profiles.take(&label.id), label, order, table, now_seconds());
+        let mut useless = Vec::new();
+        let remembered = self.handover.forget();
+        if let Some(chunks) = build::wanted(&profile, table) {
+            let workshop = Workshop {
+                shelf: Arc::clone(shelf),
+                of: *of,
+                key: key.clone(),
+                table: Arc::clone(table),
+                remembered,
+                below: Arc::clone(self.handover.below()),
+            };
+            match workshop.make(chunks, now_seconds()).await {
+                Ok(bundle) => useless.extend(profile.bundle.replace(bundle)),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::debug!(error, "a profile goes without a bundle");
+                }
+            }
+        }
+        profiles.put(profile);
+        let bytes = seal(&mut profiles, key, table.len(), &mut useless);
+        shelf.put_profiles(of, bytes.map_err(refused)?.into()).await?;
+        for bundle in useless {
+            // What stays is deleted with the manifest.
+            let _ = shelf.delete_bundle(of, &bundle.id).await;
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Profiling {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Profiling").field("label", &self.0.options.label).finish_non_exhaustive()
+    }
+}
+
+/// The youngest profile of the same program: most of what a program touches does not depend on its arguments.
+fn akin(profiles: Profiles, label: &Label) -> Option<Profile> {
+    fn program(label: &Label) -> Option<&str> {
+        label.text.split(' ').next()
+    }
+    let same = profiles.0.into_iter().filter(|profile| program(&profile.label) == program(label));
+    same.max_by_key(|profile| profile.recorded_seconds)
+}
+
+/// The profiles as bytes; those that were not used for longest go until they fit, with their bundles.
+fn seal(
+    profiles: &mut Profiles,
+    key: &ProfileKey,
+    chunk_count: usize,
+    useless: &mut Vec<frazil_format::Bundle>,
+) -> Result<Vec<u8>, FormatError> {
+    loop {
+        if profiles.0.len() as u64 <= MAX_PROFILES {
+            match profiles.seal(key, chunk_count) {
+                Err(FormatError::TooLong { .. }) if profiles.0.len() > 1 => {}
+                sealed => return sealed,
+            }
+        }
+        let oldest = profiles.0.iter().min_by_key(|profile| profile.recorded_seconds);
+        let Some(oldest) = oldest.map(|profile| profile.label.id) else {
+            return profiles.seal(key, chunk_count);
+        };
+        useless.extend(profiles.take(&oldest).and_then(|profile| profile.bundle));
+    }
+}
+
+fn refused(error: FormatError) -> HostError {
+    let class = frazil_cache::ErrorClass::Denied;
+    HostError::LookUp { what: "a profile".to_owned(), class, source: Arc::new(error) }
+}
+
+fn now_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs())
+}
+
+/// Any number: the clock's fine digits are random enough to choose one start in a few.
+fn dice() -> u32 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_micros())
+}
