@@ -102,6 +102,11 @@ impl Directory {
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
+    /// Whether there is something by this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        fs::statat(&self.version, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
     /// Reads a whole file.
     pub(super) fn read(&self, name: &str) -> io::Result<Contents> {
         // Without blocking: a pipe in a file's place would never open.

@@ -67,6 +67,13 @@ impl Disk {
         self.shelf.why_not.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether it has this chunk now. One look at a directory, and no read.
+    pub fn has(&self, wanted: &Wanted) -> bool {
+        let key = Key::from(wanted);
+        self.shelf.fills.get(&key).is_some()
+            || self.shelf.directory().is_some_and(|directory| directory.has(&file_name::chunk_file(&key)))
+    }
+
     /// What happened so far, and how much is kept now.
     pub fn counts(&self) -> DiskCounts {
         self.shelf.counts()

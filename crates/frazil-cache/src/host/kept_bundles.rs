@@ -21,19 +21,29 @@ use super::joint::Joint;
 use super::kept::files::{Files, Outcome};
 use super::protocol::MAX_SHELVED_LEN;
 use super::{BundleBytes, HostError, ProfileShelf};
+use crate::Wanted;
+
+/// Whether the tiers of this process have a chunk.
+pub type Near = Arc<dyn Fn(&Wanted) -> bool + Send + Sync>;
 
 /// A shelf that remembers bundles.
-#[derive(Debug)]
 pub struct KeptBundles {
     below: Arc<dyn ProfileShelf>,
     files: Files,
+    near: Option<Near>,
     fetches: Arc<Joint<String, Result<Bytes, HostError>>>,
 }
 
 impl KeptBundles {
     /// Keeps parts of bundles in this directory, so many bytes at most.
     pub fn new(below: Arc<dyn ProfileShelf>, directory: PathBuf, budget_bytes: u64) -> Self {
-        Self { below, files: Files::new(directory, budget_bytes), fetches: Arc::default() }
+        Self { below, files: Files::new(directory, budget_bytes), near: None, fetches: Arc::default() }
+    }
+
+    /// Knows what the tiers beside it have.
+    #[must_use]
+    pub fn beside(self, near: Near) -> Self {
+        Self { near: Some(near), ..self }
     }
 }
 
@@ -86,6 +96,16 @@ impl ProfileShelf for KeptBundles {
 
     async fn delete_bundle(&self, of: &Reference, id: &BundleId) -> Result<(), HostError> {
         self.below.delete_bundle(of, id).await
+    }
+
+    async fn is_near(&self, wanted: &Wanted) -> bool {
+        self.near.as_ref().is_some_and(|near| near(wanted))
+    }
+}
+
+impl fmt::Debug for KeptBundles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeptBundles").field("below", &self.below).finish_non_exhaustive()
     }
 }
 

@@ -19,6 +19,7 @@ use frazil_store::{ErrorClass, Reference};
 
 use super::kept::files::{Files, Outcome};
 use super::{BundleBytes, HostError, ProfileShelf};
+use crate::Wanted;
 
 /// The most bytes of profiles that are kept: ten thousand small ones.
 const MAX_BYTES: u64 = 64 << 20;
@@ -83,6 +84,10 @@ impl ProfileShelf for OrLocal {
 
     async fn delete_bundle(&self, of: &Reference, id: &BundleId) -> Result<(), HostError> {
         self.store.delete_bundle(of, id).await
+    }
+
+    async fn is_near(&self, wanted: &Wanted) -> bool {
+        self.store.is_near(wanted).await
     }
 }
 

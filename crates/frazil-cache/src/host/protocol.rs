@@ -24,6 +24,7 @@
 //!           9 shelve     root u32 | 0 u32 | offset u64 | manifest id 32 | bundle id 32, or zeros for the profiles |
 //!                        up to 1 MiB;   detail: 1 if it is the last. In order, the next when one is answered
 //!           10 clear     root u32 | manifest id 32 | bundle id 32
+//!           11 near      root u32 | sealed length u32 | chunk id 32
 //!
 //! answer    1 chunk      the sealed bytes;           detail: who had them, 1 memory, 2 disk, 3 remote, 4 origin
 //!           2 reference  root u32 | manifest id 32, or nothing;   detail: 1 if it is the last known
@@ -33,6 +34,7 @@
 //!           6 error      why, in words;                           detail: the class
 //!           7 busy       ask again in so many ms u32
 //!           8 shelved    the bytes;                               detail: 0 if there is no such thing
+//!                        (a chunk that is near has no bytes)
 //!           9 done       -
 //! ```
 //!

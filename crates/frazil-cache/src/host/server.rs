@@ -191,6 +191,14 @@ impl Inner {
                 self.shelve(peer, shelving, &what, Next { offset, last, piece }).await
             }
             Question::Clear(what) => self.clear(peer, &what).await,
+            Question::Near(wanted) => {
+                let shelf = self.options.profiles.as_ref();
+                let near = match shelf {
+                    Some(shelf) => shelf.is_near(&wanted).await,
+                    None => false,
+                };
+                Answer::Shelved(near.then(Bytes::new))
+            }
         }
     }
 

@@ -55,6 +55,11 @@ impl Memory {
         self.kept.counters.read(self.kept.chunks.occupancy())
     }
 
+    /// Whether it has this chunk now.
+    pub fn has(&self, wanted: &Wanted) -> bool {
+        self.kept.chunks.get(&Key::from(wanted)).is_some()
+    }
+
     /// What keeping a chunk of so many sealed bytes takes from the budget, in bytes.
     pub fn cost_of(sealed_len: usize) -> u64 {
         (sealed_len as u64).next_multiple_of(PAGE_BYTES).saturating_add(ENTRY_OVERHEAD_BYTES)

@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use frazil_cache::host::{HostError, ProfileShelf};
-use frazil_cache::resilience::{Priority, Urgency};
-use frazil_cache::{Level, Reference, Wanted};
+use frazil_cache::{Reference, Wanted};
 use frazil_format::{Bundle, BundleOpener, Chunk, FormatError, ProfileKey, SEGMENT_LEN, SealedChunk};
 use futures::TryStreamExt;
 use futures::future::try_join;
@@ -23,6 +22,9 @@ use crate::{Image, PrefetchHandle};
 
 /// The runs that a bundle is read in, in segments; the last goes on. Two are under way at once.
 const RUNS: [usize; 4] = [2, 4, 8, 16];
+
+/// Chunks that are asked for to learn whether the host has most of them.
+const SAMPLE: usize = 8;
 
 /// How long nothing may come, or nobody read what came, before a bundle is given up.
 const STALLED: Duration = Duration::from_secs(20);
@@ -58,14 +60,16 @@ impl Player {
         self.image.prefetch(indexes, Source::Profile)
     }
 
-    /// Where this chunk comes from now, which tells whether the host has the image already. It is kept.
-    pub(super) async fn level_of(&self, chunk: u32) -> Option<Level> {
-        let place = self.table.get(chunk as usize)?;
-        let wanted = Wanted { root: self.of.root, id: place.id, sealed_len: place.sealed_len };
-        let get = self.handover.below().get(&wanted);
-        let served = Urgency::new(Priority::Prefetch).scope(get).await.ok()?;
-        self.supply(chunk, served.chunk);
-        Some(served.by)
+    /// Whether this host has most of these chunks: then it gives them as quickly as a bundle. A sample tells.
+    pub(super) async fn is_near(&self, chunks: &[u32]) -> bool {
+        let step = chunks.len().div_ceil(SAMPLE).max(1);
+        let sample = chunks.iter().step_by(step).filter_map(|chunk| self.table.get(*chunk as usize));
+        let asked = sample.map(|chunk| {
+            let wanted = Wanted { root: self.of.root, id: chunk.id, sealed_len: chunk.sealed_len };
+            async move { self.shelf.is_near(&wanted).await }
+        });
+        let near = futures::future::join_all(asked).await;
+        near.iter().filter(|near| **near).count() * 4 >= near.len() * 3
     }
 
     /// Reads the bundle to its end, and hands over what of it is foretold.

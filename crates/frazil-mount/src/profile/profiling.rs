@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use frazil_cache::host::{HostError, ProfileShelf};
-use frazil_cache::{Level, Reference, Tier};
+use frazil_cache::{Reference, Tier};
 use frazil_format::bounds::MAX_PROFILES;
 use frazil_format::{Chunk, FormatError, Label, Profile, ProfileKey, Profiles};
 use tokio::sync::watch;
@@ -31,13 +31,13 @@ const FETCH_MAX: Duration = Duration::from_secs(5);
 /// How long writing may take.
 const SAVE_MAX: Duration = Duration::from_secs(60);
 
-/// Whether other images and processes of this host read through the same tiers.
+/// Whether chunks may be on this host already.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Sharing {
-    /// This process alone: what it does not have comes from far.
+    /// No: nothing is kept, and all of it comes from far.
     Alone,
-    /// There is a host cache, which may have all of it.
-    HostCache,
+    /// A host cache or a disk of this process's own may have some, or all of it.
+    Kept,
 }
 
 /// What a start is recorded and played with.
@@ -239,6 +239,7 @@ impl Inner {
             table: Arc::clone(&self.options.chunks),
         };
         if let (Sharing::Alone, Some(bundle)) = (self.options.sharing, &profile.bundle) {
+            // Nothing is near: the very first reads may wait for it.
             player.expect_first(bundle);
         }
         let mut state = self.lock();
@@ -252,7 +253,7 @@ impl Inner {
     async fn play_with(&self, player: Player, profile: Profile) {
         let mut chunks = foretold(&profile);
         if let Some(bundle) = &profile.bundle
-            && !self.is_warm(&player, &chunks).await
+            && (self.options.sharing == Sharing::Alone || !player.is_near(&chunks).await)
         {
             let all: HashSet<u32> = chunks.iter().copied().collect();
             let bundled: HashSet<u32> = bundle.chunks.iter().copied().collect();
@@ -268,16 +269,6 @@ impl Inner {
         let mut state = self.lock();
         if self.recorder.is_open() {
             state.chunks = Some(handle);
-        }
-    }
-
-    /// Whether the host has the image already: then it gives chunks as quickly as a bundle.
-    async fn is_warm(&self, player: &Player, chunks: &[u32]) -> bool {
-        match (self.options.sharing, chunks.first()) {
-            (Sharing::HostCache, Some(first)) => {
-                matches!(player.level_of(*first).await, Some(Level::Memory | Level::Disk))
-            }
-            _ => false,
         }
     }
 

@@ -9,6 +9,7 @@ use frazil_store::Reference;
 use futures::stream::{StreamExt, TryStreamExt};
 
 use super::HostCache;
+use crate::Wanted;
 use crate::host::protocol::{Answer, MAX_SHELVED_LEN, Question, SHELVE_PIECE_LEN, Shelved};
 use crate::host::{BundleBytes, HostError, ProfileShelf};
 
@@ -91,5 +92,9 @@ impl ProfileShelf for HostCache {
             Answer::Done => Ok(()),
             _ => Err(self.wrong_answer()),
         }
+    }
+
+    async fn is_near(&self, wanted: &Wanted) -> bool {
+        matches!(self.shelf(Question::Near(*wanted)).await, Ok(Answer::Shelved(Some(_))))
     }
 }

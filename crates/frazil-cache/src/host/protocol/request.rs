@@ -23,6 +23,7 @@ const HURRY: u8 = 7;
 const SHELVED: u8 = 8;
 const SHELVE: u8 = 9;
 const CLEAR: u8 = 10;
+const NEAR: u8 = 11;
 
 /// Only what has a piece in it has a long body.
 pub(super) fn limit_of(kind: u8) -> u32 {
@@ -86,6 +87,8 @@ pub enum Question {
     },
     /// Deletes a bundle.
     Clear(Shelved),
+    /// Whether the host has this chunk.
+    Near(Wanted),
 }
 
 /// What an agent sends.
@@ -109,7 +112,7 @@ impl Question {
             Self::Stats => MAX_STATS_BODY,
             Self::Shelved { what: Shelved { bundle: Some(_), .. }, len, .. } => *len,
             Self::Shelved { .. } => MAX_SHELVED_LEN,
-            Self::Ping | Self::Shelve { .. } | Self::Clear(_) => 0,
+            Self::Ping | Self::Shelve { .. } | Self::Clear(_) | Self::Near(_) => 0,
         };
         answer.max(MAX_ERROR_BODY)
     }
@@ -160,6 +163,12 @@ impl Request {
                 what.put_clear(&mut body);
                 CLEAR
             }
+            Self::Ask(Question::Near(wanted)) => {
+                body.put_u32_le(wanted.root.number());
+                body.put_u32_le(wanted.sealed_len);
+                body.put_slice(wanted.id.as_bytes());
+                NEAR
+            }
             Self::Forget => FORGET,
             Self::Hurry => HURRY,
         };
@@ -191,9 +200,18 @@ impl Request {
                 shelving::shelve(header.detail, body).ok_or(ProtocolError::BadBody("a piece of profiles"))
             }
             CLEAR => shelving::clear(body).ok_or(ProtocolError::BadBody("a request to delete a bundle")),
+            NEAR => near(body).ok_or(ProtocolError::BadBody("a question for what is near")),
             other => Err(ProtocolError::UnknownKind(other)),
         }
     }
+}
+
+fn near(body: &[u8]) -> Option<Request> {
+    let (root, rest) = split(body)?;
+    let (sealed_len, rest) = split(rest)?;
+    let (root, sealed_len) = (RootId::from_number(u32::from_le_bytes(root)), u32::from_le_bytes(sealed_len));
+    let id = ChunkId::from_bytes(rest.try_into().ok()?);
+    Some(Request::Ask(Question::Near(Wanted { root, id, sealed_len })))
 }
 
 fn chunk(detail: u8, body: &[u8]) -> Option<Request> {

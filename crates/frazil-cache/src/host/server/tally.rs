@@ -51,7 +51,7 @@ impl Tally {
             Question::Chunk { .. } => &self.requests.chunks,
             Question::Reference { .. } => &self.requests.references,
             Question::Manifest { .. } => &self.requests.manifests,
-            Question::Shelved { .. } | Question::Shelve { .. } | Question::Clear(_) => {
+            Question::Shelved { .. } | Question::Shelve { .. } | Question::Clear(_) | Question::Near(_) => {
                 &self.requests.profiles
             }
             Question::Stats | Question::Ping => return,

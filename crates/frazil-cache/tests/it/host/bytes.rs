@@ -93,6 +93,10 @@ fn requests_have_these_bytes() {
         request(&Request::Ask(Question::Clear(bundle))),
         header("44000000", "0a", "00") + "03000000" + &id + &other
     );
+    assert_eq!(
+        request(&Request::Ask(Question::Near(wanted))),
+        header("28000000", "0b", "00") + "0300000034120000" + &id
+    );
     assert_eq!(request(&Request::Forget), header("00000000", "06", "00"));
     assert_eq!(request(&Request::Hurry), header("00000000", "07", "00"));
 }
