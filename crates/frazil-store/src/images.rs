@@ -5,6 +5,9 @@
 
 use bytes::Bytes;
 use frazil_format::{LayerIndexId, ManifestId, RootId};
+use std::time::Duration;
+
+use futures::future::{Either, select};
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 
@@ -21,6 +24,9 @@ pub const MAX_LAYER_INDEX_BYTES: u64 = 1 << 30;
 /// The longest manifest that is read, in bytes: two million chunks of a hundred and thirty bytes.
 pub const MAX_MANIFEST_BYTES: u64 = 256 << 20;
 
+/// How much later than their manifest profiles may come: both are asked for at once.
+const PROFILES_BEHIND: Duration = Duration::from_millis(10);
+
 /// How many references are read at once.
 const CONCURRENT_READS: usize = 16;
 
@@ -31,6 +37,8 @@ pub struct Published {
     pub reference: Reference,
     /// The manifest, as it was put.
     pub manifest: Bytes,
+    /// Its profiles, as they were put, or that there are none; nothing is known of them if they came much later.
+    pub profiles: Option<Option<Bytes>>,
 }
 
 impl Store {
@@ -111,12 +119,21 @@ impl Store {
     }
 
     /// What a name stands for, and its manifest as it was put, not verified; `None` if it is nobody's name. The look
-    /// at the root goes beside the manifest.
+    /// at the root, and at its profiles, goes beside the manifest.
     pub async fn published(&self, tenant: &str, name: &ImageName) -> Result<Option<Published>, StoreError> {
         let path = layout::name(&Label::tenant(tenant)?, name)?;
         let Some(reference) = self.read_name(&path).await? else { return Ok(None) };
-        let manifest = self.manifest(reference.root, &reference.manifest).await?;
-        Ok(Some(Published { reference, manifest }))
+        let Reference { root, manifest: id } = &reference;
+        let manifest = std::pin::pin!(self.manifest(*root, id));
+        let profiles = std::pin::pin!(self.profiles(*root, id));
+        let (manifest, profiles) = match select(manifest, profiles).await {
+            Either::Left((manifest, profiles)) => {
+                (manifest?, tokio::time::timeout(PROFILES_BEHIND, profiles).await.ok())
+            }
+            Either::Right((profiles, manifest)) => (manifest.await?, Some(profiles)),
+        };
+        let profiles = profiles.and_then(Result::ok);
+        Ok(Some(Published { reference, manifest, profiles }))
     }
 
     async fn read_name(&self, path: &Path) -> Result<Option<Reference>, StoreError> {

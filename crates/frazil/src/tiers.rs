@@ -9,8 +9,8 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::Result;
 use frazil_cache::host::{
-    AdmissionSource, Catalog, Counter, CounterSource, Guarded, KeptCatalog, LazyStore, Meter, Metered,
-    Opened, ServerOptions,
+    AdmissionSource, Catalog, Counter, CounterSource, Guarded, KeptBundles, KeptCatalog, LazyStore, Meter,
+    Metered, Near, Opened, OrLocal, ProfileShelf, ServerOptions,
 };
 use frazil_cache::resilience::stack::{self, OriginOptions, OriginStack};
 use frazil_cache::{Disk, Memory, Nodes, Remote, Tier};
@@ -68,6 +68,8 @@ pub(crate) struct Tiers {
     pub(crate) tier: Arc<dyn Tier>,
     /// Names and manifests.
     pub(crate) catalog: Arc<dyn Catalog>,
+    /// What lies beside manifests.
+    pub(crate) shelf: Arc<dyn ProfileShelf>,
     meters: Vec<(String, Arc<Meter>)>,
     /// The disk tier, if there is one.
     pub(crate) disk: Option<Arc<Disk>>,
@@ -104,6 +106,7 @@ impl Tiers {
         };
         let memory = Arc::new(Memory::new(top, plan.memory_bytes));
         let top = metered("memory", Arc::clone(&memory) as Arc<dyn Tier>);
+        let shelf = shelf(&lazy, plan.bundles, plan.profiles, near(&memory, disk.as_ref()));
         let kept = plan
             .kept
             .map(|options| Arc::new(KeptCatalog::new(Arc::clone(&lazy) as Arc<dyn Catalog>, &options)));
@@ -123,6 +126,7 @@ impl Tiers {
         Self {
             tier: top,
             catalog: Arc::new(Guarded::new(catalog, admission)),
+            shelf,
             meters,
             disk: on_disk,
             kept,
@@ -134,11 +138,35 @@ impl Tiers {
     pub(crate) fn observe(&self, options: ServerOptions) -> ServerOptions {
         let kept = self.kept.clone();
         ServerOptions {
+            profiles: Some(Arc::clone(&self.shelf)),
             meters: self.meters.clone(),
             counters: Some(Arc::clone(&self.counters)),
             catalog_stats: kept.map(|kept| Arc::new(move || kept.stats()) as _),
             ..options
         }
+    }
+}
+
+/// Whether a chunk can be had without the network.
+fn near(memory: &Arc<Memory>, disk: Option<&Arc<Disk>>) -> Near {
+    let (memory, disk) = (Arc::clone(memory), disk.cloned());
+    Arc::new(move |wanted| memory.has(wanted) || disk.as_ref().is_some_and(|disk| disk.has(wanted)))
+}
+
+/// What lies beside manifests: in the store, with bundles kept here, and with profiles that the store does not take.
+fn shelf(
+    store: &Arc<LazyStore>,
+    bundles: Option<(PathBuf, u64)>,
+    profiles: Option<PathBuf>,
+    near: Near,
+) -> Arc<dyn ProfileShelf> {
+    let mut shelf = Arc::clone(store) as Arc<dyn ProfileShelf>;
+    if let Some((directory, budget_bytes)) = bundles {
+        shelf = Arc::new(KeptBundles::new(shelf, directory, budget_bytes).beside(near));
+    }
+    match profiles {
+        Some(directory) => Arc::new(OrLocal::new(shelf, directory)),
+        None => shelf,
     }
 }
 

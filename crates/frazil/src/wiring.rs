@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
-use frazil_cache::host::{Catalog, Freshness, HostCache, HostCacheOptions};
+use frazil_cache::host::{Catalog, Freshness, HostCache, HostCacheOptions, ProfileShelf};
 use frazil_cache::resilience::stack::OriginOptions;
 use frazil_cache::{Disk, Tier};
-use frazil_format::{Compression, Manifest, SealedManifest, wrap_context};
+use frazil_format::{Compression, DataKey, Label, Manifest, SealedManifest, wrap_context};
+use frazil_mount::profile::{Fetching, Profiling, ProfilingOptions, Sharing};
 use frazil_mount::{Image, ImageOptions};
 use frazil_store::{
     ImageName, KeyProvider, Keyring, PlainHttp, Published, ROOT_WATCH_WINDOW, Reference, Scope, Store,
@@ -161,6 +162,16 @@ pub(crate) async fn open_manifest(
     sealed: &SealedManifest,
     keys: &Keys,
 ) -> Result<Manifest> {
+    Ok(sealed.open(&data_key(name, reference, sealed, keys).await?)?)
+}
+
+/// The key of the manifest that `name` stands for.
+pub(crate) async fn data_key(
+    name: &ImageName,
+    reference: &Reference,
+    sealed: &SealedManifest,
+    keys: &Keys,
+) -> Result<DataKey> {
     let (tenant, geometry) = (keys.tenant.as_str(), sealed.geometry());
     // The root that the manifest says is where it was converted; where it lies now, the reference says.
     if (geometry.tenant.as_str(), geometry.name.as_str()) != (tenant, name.as_str()) {
@@ -174,12 +185,11 @@ pub(crate) async fn open_manifest(
     }
     let wrapped = sealed.wrapped_key();
     let context = wrap_context(tenant, name.as_str());
-    let key = keys.provider.unwrap(tenant, wrapped, &context).await.map_err(|error| match error {
+    keys.provider.unwrap(tenant, wrapped, &context).await.map_err(|error| match error {
         StoreError::KeyNotFound { .. } | StoreError::KeyMismatch { .. } => anyhow::Error::new(error)
             .context(format!("{name} is sealed for key {}, which is not among these keys", wrapped.key_id)),
         error => error.into(),
-    })?;
-    Ok(sealed.open(&key)?)
+    })
 }
 
 /// An image that is ready to be read.
@@ -194,6 +204,8 @@ pub(crate) struct OpenImage {
     pub(crate) sealed_bytes: u64,
     /// Its reader.
     pub(crate) image: Arc<Image>,
+    /// How this start is recorded, and helped by earlier ones, if it is.
+    pub(crate) profiling: Option<Profiling>,
     /// The disk tier of this process, if it has one.
     disk: Option<Arc<Disk>>,
 }
@@ -301,6 +313,17 @@ impl Supply {
         }
     }
 
+    /// What came of the profiles beside the manifest, if they came. What stays on this host goes before it.
+    fn profiles(&self, reference: &Reference) -> Option<Option<Bytes>> {
+        match self {
+            Self::Store(embedded) if !embedded.store.is_read_only() => {
+                let first = embedded.first.as_ref().filter(|(_, first)| first.reference == *reference)?;
+                first.1.profiles.clone()
+            }
+            _ => None,
+        }
+    }
+
     fn catalog(&self) -> Arc<dyn Catalog> {
         match self {
             Self::Store(embedded) => Arc::new(embedded.store.clone()),
@@ -308,18 +331,33 @@ impl Supply {
         }
     }
 
-    async fn tier(&self) -> (Arc<dyn Tier>, Option<Arc<Disk>>) {
+    async fn sources(&self) -> Sources {
         match self {
             Self::Store(embedded) => {
                 let store = OriginStore::of(&embedded.store, embedded.origin.clone());
-                let Tiers { tier, disk, .. } = Tiers::stack(embedded.plan.clone(), store).await;
+                let Tiers { tier, shelf, disk, .. } = Tiers::stack(embedded.plan.clone(), store).await;
                 tracing::info!(stack = %tier, "reading without a host cache");
-                (tier, disk)
+                let sharing = if disk.is_some() { Sharing::Kept } else { Sharing::Alone };
+                Sources { tier, shelf, disk, sharing }
             }
-            Self::HostCache(cache) => (Arc::clone(cache) as Arc<dyn Tier>, None),
+            Self::HostCache(cache) => {
+                let (tier, shelf) = (Arc::clone(cache) as Arc<dyn Tier>, Arc::clone(cache) as _);
+                Sources { tier, shelf, disk: None, sharing: Sharing::Kept }
+            }
         }
     }
 }
+
+/// Where chunks come from, and what lies beside manifests.
+struct Sources {
+    tier: Arc<dyn Tier>,
+    shelf: Arc<dyn ProfileShelf>,
+    disk: Option<Arc<Disk>>,
+    sharing: Sharing,
+}
+
+/// What is started, by the image's configuration; of what is not told, nothing is recorded or played.
+pub(crate) type Labelled<'a> = Option<&'a (dyn Fn(&[u8]) -> Result<Label> + Sync)>;
 
 /// Says for as long as this process serves an image that it does: whoever deletes its root is stopped by that.
 async fn in_use(catalog: Arc<dyn Catalog>, reference: Reference) {
@@ -348,17 +386,46 @@ pub(crate) fn image_options(global: &Global) -> Result<ImageOptions> {
 }
 
 /// Opens an image by its name.
-pub(crate) async fn image(global: &Global, supply: &Supply, keys: &Keys, name: &str) -> Result<OpenImage> {
+pub(crate) async fn image(
+    global: &Global,
+    supply: &Supply,
+    keys: &Keys,
+    name: &str,
+    label: Labelled<'_>,
+) -> Result<OpenImage> {
     let (name, reference) = supply.find(&keys.tenant, name).await?;
+    let Sources { tier, shelf, disk, sharing } = supply.sources().await;
+    // On their way beside the manifest, whose key opens them.
+    let profiles = label.map(|_| match supply.profiles(&reference) {
+        Some(known) => Fetching::of(known),
+        None => Fetching::start(Arc::clone(&shelf), reference),
+    });
     let sealed = supply.manifest(&reference).await?;
-    let manifest = open_manifest(&name, &reference, &sealed, keys).await?;
+    let key = data_key(&name, &reference, &sealed, keys).await?;
+    let manifest = sealed.open(&key)?;
     let config = manifest.config.clone();
     let sealed_bytes = manifest.chunks.iter().map(|chunk| u64::from(chunk.sealed_len)).sum();
-    let options = ImageOptions { root: Some(reference.root), ..image_options(global)? };
-    let (tier, disk) = supply.tier().await;
+    let mut options = ImageOptions { root: Some(reference.root), ..image_options(global)? };
+    let profiling = match label {
+        None => None,
+        Some(label) => {
+            let (label, chunks) = (label(&config)?, manifest.chunks.as_slice().into());
+            let key = key.profile_key();
+            let profiling = ProfilingOptions { label, of: reference, key, chunks, shelf, sharing };
+            Some(Profiling::new(profiling, Arc::clone(&tier)))
+        }
+    };
+    if let (Some(profiling), Some(profiles)) = (&profiling, profiles) {
+        options.touch_listener = Some(profiling.listener());
+        if profiling.look(profiles).await {
+            options.metadata_ahead_bytes = 0;
+        }
+    }
+    let tier = profiling.as_ref().map_or(tier, Profiling::tier);
     let image = Image::new(manifest, tier, Handle::current(), options)?;
     // On its way while the rest of the mount is prepared.
+    profiling.iter().for_each(|profiling| profiling.begin(&image));
     image.prefetch_metadata();
     tokio::spawn(in_use(supply.catalog(), reference));
-    Ok(OpenImage { name, reference, config, sealed_bytes, image, disk })
+    Ok(OpenImage { name, reference, config, sealed_bytes, image, profiling, disk })
 }

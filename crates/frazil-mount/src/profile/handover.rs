@@ -15,6 +15,8 @@ use frazil_cache::{Level, Served, Tier, TierError, Wanted};
 use frazil_format::{ChunkId, SealedChunk};
 use tokio::sync::oneshot;
 
+use super::ProfilingCounts;
+
 /// How long a reader waits for a bundle: what a full run of it takes at 200 Mbit/s.
 const PATIENCE: Duration = Duration::from_millis(200);
 
@@ -34,6 +36,7 @@ struct State {
     /// None when nothing is remembered any more.
     remembered: Option<HashMap<ChunkId, SealedChunk>>,
     remembered_bytes: u64,
+    counts: ProfilingCounts,
 }
 
 /// A chunk of a bundle.
@@ -58,8 +61,28 @@ impl Handover {
             is_late: false,
             remembered: Some(HashMap::new()),
             remembered_bytes: 0,
+            counts: ProfilingCounts::default(),
         };
         Self { below, state: Mutex::new(state) }
+    }
+
+    /// What was counted so far.
+    pub(super) fn counts(&self) -> ProfilingCounts {
+        self.lock().counts
+    }
+
+    /// A part of a bundle was asked for, and has so many bytes.
+    pub(super) fn asked(&self, bytes: u64) {
+        let mut state = self.lock();
+        state.counts.bundle_requests += 1;
+        state.counts.bundle_bytes += bytes;
+    }
+
+    fn handed(&self, chunk: SealedChunk) -> Served {
+        let mut state = self.lock();
+        state.counts.handed_chunks += 1;
+        state.counts.handed_bytes += chunk.len() as u64;
+        Served::by(Level::Origin, chunk)
     }
 
     /// The tier below.
@@ -154,9 +177,9 @@ impl Handover {
 impl Tier for Handover {
     async fn get(&self, wanted: &Wanted) -> Result<Served, TierError> {
         match self.find(&wanted.id) {
-            Found::Chunk(chunk) => return Ok(Served::by(Level::Origin, chunk)),
+            Found::Chunk(chunk) => return Ok(self.handed(chunk)),
             Found::Wait(chunk) => match tokio::time::timeout(PATIENCE, chunk).await {
-                Ok(Ok(chunk)) => return Ok(Served::by(Level::Origin, chunk)),
+                Ok(Ok(chunk)) => return Ok(self.handed(chunk)),
                 // Whoever sends the bundle gave it up.
                 Ok(Err(_)) => {}
                 Err(_) if Urgency::current().priority() == Priority::Demand => {

@@ -18,4 +18,4 @@ mod player;
 mod profiling;
 mod recorder;
 
-pub use profiling::{Fetching, Profiling, ProfilingOptions, Sharing};
+pub use profiling::{Fetching, Profiling, ProfilingCounts, ProfilingOptions, Sharing};

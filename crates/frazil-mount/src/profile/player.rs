@@ -117,6 +117,7 @@ impl Player {
     ) -> Result<(), BundleFailed> {
         self.expect(&*opener.lock().await, run.clone());
         let range = run.start as u64 * SEGMENT_LEN..run.end as u64 * SEGMENT_LEN;
+        self.handover.asked(range.end - range.start);
         let mut pieces = within(self.shelf.bundle(&self.of, &bundle.id, range)).await??;
         let (mut gathered, mut segment) = (BytesMut::new(), run.start);
         while segment < run.end {

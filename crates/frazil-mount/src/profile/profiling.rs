@@ -25,6 +25,9 @@ const AGE_MAX: Duration = Duration::from_secs(30);
 /// Once the workload has shown a sign of life, the first pause of this length in first touches ends the recording.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// How long an image waits for its profiles once its manifest is there: both were asked for at the same time.
+const HEAD_START: Duration = Duration::from_millis(10);
+
 /// How long profiles may take to come: later, the start is over.
 const FETCH_MAX: Duration = Duration::from_secs(5);
 
@@ -60,8 +63,22 @@ pub struct ProfilingOptions {
 #[derive(Debug)]
 pub struct Fetching(JoinHandle<Result<Option<Bytes>, HostError>>);
 
-/// One start that is being recorded, and helped by what is known.
+/// One start that is being recorded, and helped by what is known. Clones are the same start.
+#[derive(Clone)]
 pub struct Profiling(Arc<Inner>);
+
+/// What came some other way than chunk by chunk.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct ProfilingCounts {
+    /// Requests for parts of a bundle.
+    pub bundle_requests: u64,
+    /// Their bytes.
+    pub bundle_bytes: u64,
+    /// Chunks of it that readers waited for.
+    pub handed_chunks: u64,
+    /// Their sealed bytes.
+    pub handed_bytes: u64,
+}
 
 struct Inner {
     options: ProfilingOptions,
@@ -76,6 +93,10 @@ struct Inner {
 struct State {
     /// What was known of this command when it was started.
     known: Option<Profile>,
+    /// What is to be played when there is an image.
+    chosen: Option<Profile>,
+    /// What did not come soon.
+    fetching: Option<Fetching>,
     /// What is under way; dropping it ends it.
     chunks: Option<PrefetchHandle>,
     player: Option<JoinHandle<()>>,
@@ -93,20 +114,18 @@ enum Stage {
 }
 
 impl Fetching {
+    /// What came already.
+    pub fn of(profiles: Option<Bytes>) -> Self {
+        Self(tokio::spawn(std::future::ready(Ok(profiles))))
+    }
+
     /// Asks for the profiles of a manifest.
     pub fn start(shelf: Arc<dyn ProfileShelf>, of: Reference) -> Self {
         Self(tokio::spawn(async move { shelf.profiles(&of).await }))
     }
 
     async fn outcome(self) -> Option<Bytes> {
-        match tokio::time::timeout(FETCH_MAX, self.0).await {
-            Ok(Ok(Ok(bytes))) => bytes,
-            Ok(Ok(Err(error))) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "no profiles");
-                None
-            }
-            Ok(Err(_)) | Err(_) => None,
-        }
+        tokio::time::timeout(FETCH_MAX, self.0).await.ok().and_then(outcome)
     }
 }
 
@@ -133,18 +152,35 @@ impl Profiling {
         Arc::clone(&self.0.recorder) as Arc<dyn TouchListener>
     }
 
-    /// Plays what is known as soon as it is there, and records until the workload is ready. What has come already is
-    /// played from the first read on.
-    pub async fn begin(&self, image: &Arc<Image>, profiles: Fetching) {
+    /// Reads what is known, if it comes soon; says whether there is a forecast, by which the metadata comes too.
+    pub async fn look(&self, mut profiles: Fetching) -> bool {
+        let Ok(fetched) = tokio::time::timeout(HEAD_START, &mut profiles.0).await else {
+            self.0.lock().fetching = Some(profiles);
+            return false;
+        };
+        let chosen = self.0.choose(outcome(fetched));
+        let foresees = chosen.is_some();
+        self.0.lock().chosen = chosen;
+        foresees
+    }
+
+    /// Plays what is known, as soon as it is there, and records until the workload is ready.
+    pub fn begin(&self, image: &Arc<Image>) {
         let inner = Arc::clone(&self.0);
         let _ = inner.image.set(Arc::downgrade(image));
-        if profiles.0.is_finished() {
-            inner.clone().play(profiles.outcome().await);
-        } else {
+        let (chosen, fetching) = {
+            let mut state = inner.lock();
+            (state.chosen.take(), state.fetching.take())
+        };
+        if let Some(profile) = chosen {
+            inner.clone().play(profile);
+        }
+        if let Some(profiles) = fetching {
             let inner = Arc::clone(&inner);
             tokio::spawn(async move {
-                let bytes = profiles.outcome().await;
-                inner.play(bytes);
+                if let Some(profile) = inner.choose(profiles.outcome().await) {
+                    inner.play(profile);
+                }
             });
         }
         tokio::spawn(async move {
@@ -165,6 +201,11 @@ impl Profiling {
     /// The workload is ready, or at its end: nothing more is recorded or played.
     pub fn ready(&self) {
         self.0.advance(Stage::Ready);
+    }
+
+    /// What was counted so far.
+    pub fn counts(&self) -> ProfilingCounts {
+        self.0.handover.counts()
     }
 
     /// Waits until what was learnt is written down, or for so long.
@@ -218,14 +259,17 @@ impl Inner {
         self.handover.give_up();
     }
 
-    /// What is known of this command, or else of the same program with other arguments.
-    fn play(self: Arc<Self>, bytes: Option<Bytes>) {
-        let Some(image) = self.image.get().and_then(Weak::upgrade) else { return };
-        let Some(mut profiles) = bytes.and_then(|bytes| self.open(&bytes)) else { return };
+    /// What is known of this command, or else of the same program with other arguments, if it is worth playing.
+    fn choose(&self, bytes: Option<Bytes>) -> Option<Profile> {
+        let mut profiles = self.open(&bytes?)?;
         let known = profiles.take(&self.options.label.id);
         let profile = known.clone().or_else(|| akin(profiles, &self.options.label));
         self.lock().known = known;
-        let Some(profile) = profile.filter(is_worth_playing) else { return };
+        profile.filter(is_worth_playing)
+    }
+
+    fn play(self: Arc<Self>, profile: Profile) {
+        let Some(image) = self.image.get().and_then(Weak::upgrade) else { return };
         if profile.bundle.is_some() {
             // There is one: chunks need not be remembered for another.
             self.handover.forget();
@@ -336,6 +380,17 @@ impl Inner {
 impl std::fmt::Debug for Profiling {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Profiling").field("label", &self.0.options.label).finish_non_exhaustive()
+    }
+}
+
+fn outcome(fetched: Result<Result<Option<Bytes>, HostError>, tokio::task::JoinError>) -> Option<Bytes> {
+    match fetched {
+        Ok(Ok(bytes)) => bytes,
+        Ok(Err(error)) => {
+            tracing::debug!(error = &error as &dyn std::error::Error, "no profiles");
+            None
+        }
+        Err(_) => None,
     }
 }
 

@@ -19,7 +19,7 @@ async fn a_store_is_opened_with_what_a_name_stands_for_in_four_requests() {
     let (opened, published) =
         Store::open_with(&location, &options, "tests", &"image".parse().unwrap()).await.unwrap();
     assert_eq!(opened.id(), store.id());
-    assert_eq!(published.unwrap(), Some(Published { reference, manifest }));
+    assert_eq!(published.unwrap(), Some(Published { reference, manifest, profiles: Some(None) }));
     // The marker, the name, the manifest, and the look at its root.
     assert_eq!(opened.requests().gets, 4);
 

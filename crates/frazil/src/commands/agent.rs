@@ -5,15 +5,17 @@
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use frazil_format::Label;
+use frazil_mount::profile::Profiling;
 use frazil_mount::{MountError, MountOptions, Mounted};
 use rustix::process::setsid;
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::mount;
+use super::mount::{self, RecordingArgs};
 use crate::cli::Global;
 use crate::config::keys;
 use crate::control::{Control, Subject};
@@ -48,11 +50,17 @@ pub(crate) struct Args {
     ready: i32,
 
     #[command(flatten)]
+    recording: RecordingArgs,
+
+    #[command(flatten)]
     cache: CacheArgs,
 
     #[command(flatten)]
     tiers: TierArgs,
 }
+
+/// How long an agent's end waits until what its mount taught is written down.
+const PROFILE_SAVED: Duration = Duration::from_secs(10);
 
 /// Who is told that the tree is readable.
 pub(crate) enum Readiness {
@@ -101,7 +109,8 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
     // What paths in the environment mean depends on the directory that is left.
     let config = global.config();
     std::env::set_current_dir("/").context("cannot leave the directory")?;
-    let served = config.and_then(|_| serve(&args.name, &args.directory, global, Readiness::Parent(socket)));
+    let served = config
+        .and_then(|_| serve(&args.name, &args.directory, &args.recording, global, Readiness::Parent(socket)));
     served.or_else(|error| {
         match spec::send(&answer, &Err::<Announcement, _>(mount::refusal(&error))) {
             Ok(()) => Ok(Exit::FAILURE),
@@ -112,16 +121,26 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
 }
 
 /// Mounts, tells, and serves until the end.
-pub(crate) fn serve(name: &str, directory: &Path, global: &Global, ready: Readiness) -> Result<Exit> {
+pub(crate) fn serve(
+    name: &str,
+    directory: &Path,
+    recording: &RecordingArgs,
+    global: &Global,
+    ready: Readiness,
+) -> Result<Exit> {
     let config = global.config()?;
     let (host_cache, via) = (Choice::find(config)?, config.value(&keys::VIA)?);
     // Before there are threads: with a host cache this process will need nothing else.
     let sandbox = host_cache.as_ref().map(|_| Sandbox::prepare()).transpose()?;
     wiring::runtime()?.block_on(async {
         let mut end = End::new()?;
+        let marked = signal(SignalKind::user_defined1()).context("cannot listen for signals")?;
         let supply = Supply::open(global, host_cache.as_deref(), name).await?;
         let keys = wiring::keys(global, Absent::Refuse)?;
-        let open = wiring::image(global, &supply, &keys, name).await?;
+        let labelled = |_: &[u8]| Ok(Label::mount(&recording.label));
+        let label = (!recording.no_profile).then_some(&labelled as _);
+        let open = wiring::image(global, &supply, &keys, name, label).await?;
+        tokio::spawn(await_mark(marked, open.profiling.clone()));
         let mut record = MountRecord::take(directory)?;
         let probe = via.choose().await;
         let options = MountOptions { face: probe.face, name: open.name.to_string() };
@@ -159,9 +178,20 @@ pub(crate) fn serve(name: &str, directory: &Path, global: &Global, ready: Readin
             ended = until_the_end(mounted, unmounter, &mut end) => ended,
             Err(error) = control.serve(subject) => Err(error),
         };
+        if let Some(profiling) = &open.profiling {
+            profiling.ready();
+            profiling.saved(PROFILE_SAVED).await;
+        }
         open.settle().await;
         ended
     })
+}
+
+/// Ends the recording when somebody says that the workload is ready: `frazil profile mark`.
+async fn await_mark(mut marked: Signal, profiling: Option<Profiling>) {
+    while marked.recv().await.is_some() {
+        profiling.iter().for_each(Profiling::ready);
+    }
 }
 
 async fn until_the_end(mut mounted: Mounted, unmounter: Option<Unmounter>, end: &mut End) -> Result<Exit> {

@@ -34,7 +34,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
     wiring::runtime()?.block_on(async {
         let store = wiring::store(global, Absent::Refuse).await?;
         let keys = wiring::keys(global, Absent::Refuse)?;
-        let image = wiring::image(global, &Supply::of_store(global, store)?, &keys, &args.name).await?;
+        let image = wiring::image(global, &Supply::of_store(global, store)?, &keys, &args.name, None).await?;
         let path = &args.file;
         let unnamed = unnamed_beside(path).with_context(|| format!("cannot make {}", path.display()))?;
         let exported = frazil_mount::export(&image.image, unnamed.try_clone()?).await?;

@@ -99,7 +99,8 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
 
 async fn secrets(store: &Store, name: &ImageName, global: &Global) -> Result<Secrets> {
     let keys = wiring::keys(global, Absent::Refuse)?;
-    let open = wiring::image(global, &Supply::of_store(global, store.clone())?, &keys, name.as_str()).await?;
+    let open =
+        wiring::image(global, &Supply::of_store(global, store.clone())?, &keys, name.as_str(), None).await?;
     let block = open.image.read(0, SUPERBLOCK_BYTES).await?;
     let erofs = frazil_erofs::Image::open(block.as_ref()).context("cannot read the superblock")?;
     let superblock = erofs.superblock();

@@ -3,6 +3,7 @@
 //! Invariant: when it returns with 0 the tree is readable; when it returns otherwise nothing is left, neither a
 //! mount nor a process.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -38,6 +39,9 @@ pub(crate) struct Args {
     #[allow(dead_code, reason = "read through the configuration")]
     via: Option<Via>,
 
+    #[command(flatten)]
+    recording: RecordingArgs,
+
     /// Serve from this process, until it is unmounted or ends by SIGTERM or SIGINT
     #[arg(long)]
     foreground: bool,
@@ -49,11 +53,34 @@ pub(crate) struct Args {
     tiers: TierArgs,
 }
 
+/// How what a mount's user reads first is recorded, and fetched ahead the next time.
+#[derive(clap::Args, Clone, Debug)]
+pub(crate) struct RecordingArgs {
+    /// What the mount is for: mounts of one label have one profile
+    #[arg(long, value_name = "LABEL", default_value = "", hide_default_value = true)]
+    pub(crate) label: String,
+
+    /// Neither record what is read first nor fetch ahead what was
+    #[arg(long, conflicts_with = "label")]
+    pub(crate) no_profile: bool,
+}
+
+impl RecordingArgs {
+    /// The same, as arguments for a process of frazil.
+    fn arguments(&self) -> Vec<OsString> {
+        match self {
+            Self { no_profile: true, .. } => vec!["--no-profile".into()],
+            Self { label, .. } if label.is_empty() => Vec::new(),
+            Self { label, .. } => vec![format!("--label={label}").into()],
+        }
+    }
+}
+
 /// Mounts it.
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
     let directory = mount_record::canonical(&args.directory)?;
     if args.foreground {
-        return agent::serve(&args.name, &directory, global, Readiness::Terminal);
+        return agent::serve(&args.name, &directory, &args.recording, global, Readiness::Terminal);
     }
     let announcement = start_agent(args, &directory, global)?;
     if global.quiet == 0 {
@@ -74,6 +101,7 @@ fn start_agent(args: &Args, directory: &Path, global: &Global) -> Result<Announc
         .args(["agent", "--ready", &number, "--via", config.value(&keys::VIA)?.word()])
         .args(args.cache.arguments()?)
         .args(TierArgs::arguments(config)?)
+        .args(args.recording.arguments())
         .arg("--")
         .arg(&args.name)
         .arg(directory)

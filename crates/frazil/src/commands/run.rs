@@ -1,10 +1,12 @@
 //! `frazil run`: an image's command, in a container, over a tree that arrives while it is read.
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use frazil_format::Label;
 use frazil_mount::MountOptions;
 use rustix::process::getpid;
 
@@ -17,6 +19,7 @@ use crate::host_cache::{CacheArgs, Choice};
 use crate::output::note;
 use crate::run::config::{self as container_config, Overrides};
 use crate::run::container::{self, Addressee};
+use crate::run::first_output::FirstOutput;
 use crate::run::namespaces;
 use crate::run::signals::Signals;
 use crate::run::spec::{Network, Privilege, Spec};
@@ -28,6 +31,9 @@ use crate::size::Size;
 use crate::tiers::TierArgs;
 use crate::via::Via;
 use crate::wiring::{self, Absent, OpenImage, Supply};
+
+/// How long a command's end waits until what its start taught is written down.
+const PROFILE_SAVED: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// How long a summary waits for prefetches under way, so that it counts them.
 const PREFETCHES_LAND: std::time::Duration = std::time::Duration::from_millis(200);
@@ -88,6 +94,10 @@ pub(crate) struct Args {
     #[arg(long)]
     hostname: Option<String>,
 
+    /// Neither record what the start reads nor fetch ahead what earlier starts read
+    #[arg(long)]
+    no_profile: bool,
+
     /// Do not say afterwards what the run cost
     #[arg(long)]
     no_summary: bool,
@@ -133,18 +143,27 @@ fn run(args: Args, global: &Global) -> Result<Exit> {
     tracing::info!(image = %open.name, face = %probe.face, reason = probe.reason, "mounted");
 
     let spec = describe(&args, config, &stage, privilege, &open)?;
+    let output = open.profiling.clone().and_then(|profiling| FirstOutput::watch(move || profiling.alive()));
     let exit = container::start(&spec, &addressee)?.wait()?;
+    drop(output);
 
     let times = Times { mounted: after_mount, exited: started.elapsed() };
+    if let Some(profiling) = &open.profiling {
+        profiling.ready();
+    }
     let face = probe.face.to_string();
     if args.summary_json.is_some() || !args.no_summary {
         runtime.block_on(open.image.stop_prefetching(PREFETCHES_LAND));
     }
     let counters = open.image.counters();
-    let summary = Summary::new(open.name.as_str(), face, exit, times, open.sealed_bytes, &counters);
+    let summary = Summary::new(open.name.as_str(), face, exit, times, open.sealed_bytes, &counters)
+        .with_profile(open.profiling.as_ref(), &open.image);
     // The command's code is the result; what goes wrong from here on is only worth a remark.
     if let Err(error) = runtime.block_on(mounted.unmount()) {
         tracing::warn!(%error, "cannot unmount");
+    }
+    if let Some(profiling) = &open.profiling {
+        runtime.block_on(profiling.saved(PROFILE_SAVED));
     }
     runtime.block_on(open.settle());
     if !args.no_summary && global.quiet == 0 {
@@ -160,10 +179,15 @@ fn run(args: Args, global: &Global) -> Result<Exit> {
 
 /// Opens the image by its name, or converts the source first.
 async fn image(args: &Args, host_cache: Option<&Path>, global: &Global) -> Result<OpenImage> {
+    let labelled = |config: &[u8]| {
+        let process = container_config::process(config, args.overrides())?;
+        Ok(Label::command(&process.arguments.iter().map(|word| word.as_bytes()).collect::<Vec<_>>()))
+    };
+    let label = (!args.no_profile).then_some(&labelled as _);
     let Some(source) = source_of(&args.image)? else {
         let supply = Supply::open(global, host_cache, &args.image).await?;
         let keys = wiring::keys(global, Absent::Refuse)?;
-        return wiring::image(global, &supply, &keys, &args.image).await;
+        return wiring::image(global, &supply, &keys, &args.image, label).await;
     };
     let store = wiring::store(global, Absent::Create).await?;
     let keys = wiring::keys(global, Absent::Create)?;
@@ -173,7 +197,19 @@ async fn image(args: &Args, host_cache: Option<&Path>, global: &Global) -> Resul
         Some(_) => Supply::open(global, host_cache, name.as_str()).await?,
         None => Supply::of_store(global, store)?,
     };
-    wiring::image(global, &supply, &keys, name.as_str()).await
+    wiring::image(global, &supply, &keys, name.as_str(), label).await
+}
+
+impl Args {
+    fn overrides(&self) -> Overrides {
+        Overrides {
+            entrypoint: self.entrypoint.clone(),
+            command: self.command.clone(),
+            environment: self.environment.clone(),
+            directory: self.workdir.clone(),
+            user: self.user.clone(),
+        }
+    }
 }
 
 fn describe(
@@ -183,13 +219,7 @@ fn describe(
     privilege: Privilege,
     open: &OpenImage,
 ) -> Result<Spec> {
-    let overrides = Overrides {
-        entrypoint: args.entrypoint.clone(),
-        command: args.command.clone(),
-        environment: args.environment.clone(),
-        directory: args.workdir.clone(),
-        user: args.user.clone(),
-    };
+    let overrides = args.overrides();
     let id = open.reference.manifest.to_string();
     Ok(Spec {
         parent: getpid().as_raw_nonzero().get(),

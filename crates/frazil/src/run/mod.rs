@@ -11,6 +11,7 @@ pub(crate) mod container;
 mod descriptors;
 mod devices;
 mod filter;
+pub(crate) mod first_output;
 pub(crate) mod init;
 pub(crate) mod namespaces;
 mod rootfs;

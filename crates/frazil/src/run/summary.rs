@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use frazil_mount::Counters;
+use frazil_mount::profile::Profiling;
+use frazil_mount::{Counters, Image, Source};
 use serde::Serialize;
 
 use crate::exit::Exit;
@@ -35,6 +36,27 @@ pub(crate) struct Summary {
     pub(crate) chunks_total: u64,
     /// Chunks that could not be had.
     pub(crate) errors: u64,
+    /// What a profile had fetched ahead; none if nothing was recorded or played.
+    pub(crate) profile: Option<ProfileSummary>,
+}
+
+/// What a profile was good for.
+#[derive(Serialize, Debug)]
+pub(crate) struct ProfileSummary {
+    /// Chunks that came ahead of their readers, or while these waited.
+    pub(crate) prefetched_chunks: u64,
+    /// Their sealed bytes.
+    pub(crate) prefetched_bytes: u64,
+    /// Chunks of those that were read.
+    pub(crate) used_chunks: u64,
+    /// Their sealed bytes.
+    pub(crate) used_bytes: u64,
+    /// Sealed bytes that nobody read.
+    pub(crate) unused_bytes: u64,
+    /// Requests for parts of a bundle.
+    pub(crate) bundle_requests: u64,
+    /// Bytes of the bundle that were fetched.
+    pub(crate) bundle_bytes: u64,
 }
 
 /// When things happened, since the start of the process.
@@ -69,7 +91,27 @@ impl Summary {
             chunks_touched: counters.chunks_touched,
             chunks_total: counters.chunks_total,
             errors: counters.errors,
+            profile: None,
         }
+    }
+
+    /// With what a profile had fetched ahead.
+    pub(crate) fn with_profile(mut self, profiling: Option<&Profiling>, image: &Image) -> Self {
+        let Some(counts) = profiling.map(Profiling::counts) else { return self };
+        let ahead = image.prefetch_counts(Source::Profile);
+        // Chunks out of a bundle were asked of this process, and not of the store.
+        self.requests = self.requests.saturating_sub(counts.handed_chunks) + counts.bundle_requests;
+        self.fetched_bytes = self.fetched_bytes.saturating_sub(counts.handed_bytes) + counts.bundle_bytes;
+        self.profile = Some(ProfileSummary {
+            prefetched_chunks: ahead.fetched_chunks + counts.handed_chunks,
+            prefetched_bytes: ahead.fetched_bytes + counts.handed_bytes,
+            used_chunks: ahead.used_chunks + counts.handed_chunks,
+            used_bytes: ahead.used_bytes + counts.handed_bytes,
+            unused_bytes: ahead.unused_bytes(),
+            bundle_requests: counts.bundle_requests,
+            bundle_bytes: counts.bundle_bytes,
+        });
+        self
     }
 
     /// Says it to the person who watches.
@@ -82,6 +124,11 @@ impl Summary {
         let (fetched, whole) = (bytes(*fetched_bytes), bytes(*image_sealed_bytes));
         note(format!("   fetched        {fetched} of {whole} ({share}) in {requests} requests"));
         note(format!("   touched        {} of {} chunks", self.chunks_touched, self.chunks_total));
+        if let Some(profile) = self.profile.as_ref().filter(|profile| profile.prefetched_chunks > 0) {
+            let used = percent(profile.used_bytes, profile.prefetched_bytes);
+            let ahead = bytes(profile.prefetched_bytes);
+            note(format!("   profile        {ahead} fetched ahead, {used} of it used"));
+        }
         if self.errors > 0 {
             note(format!("   failed         {} chunks could not be had", self.errors));
         }
