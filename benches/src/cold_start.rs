@@ -5,19 +5,19 @@
 //! that its name says are warm), and the servers behind the link have what they serve in memory. The programs
 //! themselves are warm for everybody, as they are on a host that started something before.
 
-mod catalog;
+pub(crate) mod catalog;
 mod cells;
-mod containerd;
+pub(crate) mod containerd;
 mod contender;
 mod erofs;
 mod floor;
-mod frazil;
+pub(crate) mod frazil;
 pub(crate) mod launch;
-mod nydus;
+pub(crate) mod nydus;
 mod plot;
-mod process;
-mod scene;
-mod servers;
+pub(crate) mod process;
+pub(crate) mod scene;
+pub(crate) mod servers;
 mod tables;
 mod trace;
 mod unpacked;
@@ -80,22 +80,18 @@ pub(crate) struct Setup {
 pub(crate) fn run(setup: &Setup) -> anyhow::Result<()> {
     std::fs::create_dir_all(&setup.work_dir)?;
     let work = setup.work_dir.canonicalize()?;
-    let tools = Tools {
-        frazil: setup.frazil.canonicalize().with_context(|| {
-            format!("there is no {}: cargo build --release -p frazil", setup.frazil.display())
-        })?,
-        peers: std::path::absolute(&setup.peers)?,
-    };
+    let tools = tools(&setup.frazil, &setup.peers)?;
     let named = format!("target/bench/cold-start/{}", setup.link.to_string().replace('/', "-"));
     let out = setup.out.clone().unwrap_or_else(|| PathBuf::from(named));
-    let cells = Cells::open(&out, &describe(setup, &tools)?)?;
+    // Cells of one directory have these in common.
+    let cells = Cells::open(&out, &format!("link {}, frazil {}\n", setup.link, tools.build))?;
     let servers = Servers::start(&work, setup.link)?;
     let contenders = chosen(&setup.contenders)?;
     let mut skipped = Vec::new();
     let started = Instant::now();
     for name in &setup.images {
         let workload = catalog::workload(name)?;
-        let scene = layout(setup, workload, &work)
+        let scene = layout(&setup.layout, workload, &work)
             .and_then(|layout| Scene::of(workload, layout, &servers, &tools, &work));
         match scene {
             Ok(scene) => start_all(setup, &scene, &contenders, &cells, started, &mut skipped)?,
@@ -103,6 +99,14 @@ pub(crate) fn run(setup: &Setup) -> anyhow::Result<()> {
         }
     }
     report(setup, &out, &cells, &skipped)
+}
+
+pub(crate) fn tools(frazil: &Path, peers: &Path) -> anyhow::Result<Tools> {
+    let frazil = frazil
+        .canonicalize()
+        .with_context(|| format!("there is no {}: cargo build --release -p frazil", frazil.display()))?;
+    let build = build(&frazil)?;
+    Ok(Tools { frazil, peers: std::path::absolute(peers)?, build })
 }
 
 /// Every contender once, then every contender again, so that whatever else the machine does meets all of them.
@@ -169,11 +173,10 @@ fn chosen(words: &[String]) -> anyhow::Result<Vec<Contender>> {
 }
 
 /// The layout that holds a workload's image; the fixture becomes one on the way.
-fn layout(setup: &Setup, workload: &Workload, work: &Path) -> anyhow::Result<Layout> {
+pub(crate) fn layout(images: &Path, workload: &Workload, work: &Path) -> anyhow::Result<Layout> {
     if workload.name != "hello" {
-        return Layout::open(&format!("{}:{}", setup.layout.display(), workload.tag)).with_context(|| {
-            format!("no image: benches/images {} {}", setup.layout.display(), workload.tag)
-        });
+        return Layout::open(&format!("{}:{}", images.display(), workload.tag))
+            .with_context(|| format!("no image: benches/images {} {}", images.display(), workload.tag));
     }
     let layout = work.join("fixture");
     if !layout.join("index.json").exists() {
@@ -185,12 +188,10 @@ fn layout(setup: &Setup, workload: &Workload, work: &Path) -> anyhow::Result<Lay
     Layout::open(&format!("{}:{}", layout.display(), workload.tag))
 }
 
-/// What cells of one directory have in common.
-fn describe(setup: &Setup, tools: &Tools) -> anyhow::Result<String> {
-    let binary = std::fs::read(&tools.frazil)?;
-    let digest = <sha2::Sha256 as sha2::Digest>::digest(binary);
-    let digest: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    Ok(format!("link {}, frazil {digest}\n", setup.link))
+/// A short name of a program's build.
+fn build(program: &Path) -> anyhow::Result<String> {
+    let digest = <sha2::Sha256 as sha2::Digest>::digest(std::fs::read(program)?);
+    Ok(digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn report(setup: &Setup, out: &Path, cells: &Cells, skipped: &[String]) -> anyhow::Result<()> {

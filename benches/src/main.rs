@@ -7,6 +7,8 @@
 //! frazil-bench policies --trace FILE      eviction policies, replayed over real cold starts
 //! frazil-bench fleet                      hits of the remote tier, healthy, with a slow and a stopped node
 //! frazil-bench cold-start                 from an image's name to its workload's line, over a link
+//! frazil-bench sweep                     chunk sizes and codecs over recorded starts, sibling images, an upgrade
+//! frazil-bench storm                     50 and 200 starts at once, of one image and of ten on one base
 //! frazil-bench link --link 5ms/1Gbit --to ADDRESS:PORT   a link with a round trip and a bandwidth
 //! ```
 //!
@@ -24,6 +26,8 @@ mod oci;
 mod policies;
 mod reading;
 mod report;
+mod storm;
+mod sweep;
 mod workload;
 
 use std::path::PathBuf;
@@ -54,6 +58,10 @@ enum Benchmark {
     /// Runs a program in a tree; the benchmarks use it
     #[command(hide = true)]
     Launch(cold_start::launch::Launch),
+    /// Chunk sizes and codecs, replayed over recorded starts
+    Sweep(sweep::Setup),
+    /// Many starts at once on one host, through one host cache
+    Storm(storm::Setup),
     /// A link with a round trip and a bandwidth to a server, until standard input ends
     Link(link::standalone::Setup),
 }
@@ -87,6 +95,8 @@ fn main() -> anyhow::Result<()> {
         Benchmark::Fleet(setup) => fleet::run(&setup),
         Benchmark::ColdStart(setup) => cold_start::run(&setup),
         Benchmark::Launch(launch) => cold_start::launch::run(&launch),
+        Benchmark::Sweep(setup) => sweep::run(&setup),
+        Benchmark::Storm(setup) => storm::run(&setup),
         Benchmark::Link(setup) => link::standalone::run(&setup),
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn eager(scene: &Scene<'_>, limit: Duration) -> anyhow::Result<Start>
 pub(super) fn with_profile(scene: &Scene<'_>, limit: Duration) -> anyhow::Result<Start> {
     ensure!(knows(scene, "--no-profile"), "this frazil keeps no profiles");
     let (store, keys) = scene.store()?;
-    scene.once(&scene.here.join(format!("profile-{}", scene.workload.name)), || {
+    scene.once(&scene.here.join(format!("profile-{}-{}", scene.workload.name, scene.tools.build)), || {
         let cell = scene.cell()?;
         let mut command = Command::new(&scene.tools.frazil);
         command.arg("--store").arg(&store).arg("--keys").arg(&keys);
@@ -143,9 +143,12 @@ fn run_watching(
 /// Frazil over the published store.
 pub(crate) fn published(scene: &Scene<'_>, keys: &Path) -> Command {
     let mut command = Command::new(&scene.tools.frazil);
-    let url = format!("http://{}/{}/store", scene.servers.web, scene.workload.tag);
-    command.args(["--store", &url, "--allow-http", "--keys"]).arg(keys);
+    command.args(["--store", &store_url(scene), "--allow-http", "--keys"]).arg(keys);
     command
+}
+
+fn store_url(scene: &Scene<'_>) -> String {
+    format!("http://{}/{}/store-{}", scene.servers.web, scene.workload.tag, scene.tools.build)
 }
 
 /// Gives a process directories of its own, so that it finds nothing of an earlier run.
@@ -180,9 +183,8 @@ pub(crate) struct HostCache {
 impl HostCache {
     pub(crate) fn start(scene: &Scene<'_>, cell: &Path, disk: &Path, tiers: &[&str]) -> anyhow::Result<Self> {
         let socket = cell.join("cached.sock");
-        let url = format!("http://{}/{}/store", scene.servers.web, scene.workload.tag);
         let mut command = tethered(&scene.tools.frazil);
-        command.args(["--store", &url, "--allow-http", "cached", "--socket"]).arg(&socket);
+        command.args(["--store", &store_url(scene), "--allow-http", "cached", "--socket"]).arg(&socket);
         command.arg("--disk-dir").arg(disk).args(tiers);
         at_home(&mut command, cell);
         let mut daemon = Daemon::start(&mut command, &cell.join("cached.log"))?;

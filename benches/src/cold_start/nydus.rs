@@ -15,7 +15,7 @@ use crate::measure::measure;
 
 /// What nydusd fetches before it is asked.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Prefetch {
+pub(crate) enum Prefetch {
     None,
     All,
     /// The files that a traced run opened.
@@ -48,7 +48,8 @@ pub(crate) struct Nydusd {
 }
 
 impl Nydusd {
-    pub(super) fn start(
+    /// Fetches the bootstrap and mounts; `cell` is this mount's own directory.
+    pub(crate) fn start(
         scene: &Scene<'_>,
         bootstrap: &Path,
         prefetch: Prefetch,
@@ -89,5 +90,9 @@ impl Nydusd {
         let mut daemon = Daemon::start(&mut command, &cell.join("nydusd.log"))?;
         daemon.until(|| rustix::fs::stat(&dir).is_ok_and(|stat| stat.st_dev != before))?;
         Ok(Self { mount: Unmount(dir), daemon })
+    }
+
+    pub(crate) fn mount_point(&self) -> &Path {
+        &self.mount.0
     }
 }

@@ -18,6 +18,8 @@ use crate::oci::Layout;
 pub(crate) struct Tools {
     pub(crate) frazil: PathBuf,
     pub(crate) peers: PathBuf,
+    /// Which build of Frazil it is: what one has converted, another one converts again.
+    pub(crate) build: String,
 }
 
 /// An image, its places, and what serves it.
@@ -133,7 +135,8 @@ impl<'a> Scene<'a> {
 
     /// Frazil's store, to be published, and the keys, which are not.
     pub(crate) fn store(&self) -> anyhow::Result<(PathBuf, PathBuf)> {
-        let (store, keys) = (self.web.join("store"), self.here.join("keys"));
+        let store = self.web.join(format!("store-{}", self.tools.build));
+        let keys = self.here.join(format!("keys-{}", self.tools.build));
         self.once(&store, || {
             let source = format!("oci:{}:{}", self.layout.dir.display(), self.layout.tag);
             let mut convert = Command::new(&self.tools.frazil);

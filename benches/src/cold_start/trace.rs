@@ -18,7 +18,7 @@ pub(super) fn files_opened(scene: &Scene<'_>) -> anyhow::Result<String> {
 
 fn trace(scene: &Scene<'_>, tree: &Path, list: &Path) -> anyhow::Result<()> {
     let log = list.with_extension("strace");
-    let in_tree = "mount -t proc proc \"$0/proc\" && mount --rbind /dev \"$0/dev\" && root=$0 && exec chroot \"$root\" \"$@\"";
+    let in_tree = "mount -t proc proc \"$0/proc\" && mount --rbind /dev \"$0/dev\" && root=$0 && exec env --ignore-environment PATH=\"$PATH\" chroot \"$root\" \"$@\"";
     let output = Command::new("unshare")
         .args(["--mount", "strace", "--follow-forks", "--quiet=all", "--decode-fds=path"])
         .args(["--trace=open,openat,execve", "--output"])
