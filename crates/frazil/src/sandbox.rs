@@ -26,22 +26,27 @@ pub(crate) use unmounter::Unmounter;
 /// A process that is about to close itself in.
 #[derive(Debug)]
 pub(crate) struct Sandbox {
-    unmounter: Unmounter,
+    unmounter: Option<Unmounter>,
 }
 
 impl Sandbox {
     /// Does what can only be done while the process has one thread, and holds no key yet.
     pub(crate) fn prepare() -> Result<Self> {
         let unmounter = Unmounter::start().context("cannot start the process that unmounts")?;
+        Self::prepare_to_stay().map(|_| Self { unmounter: Some(unmounter) })
+    }
+
+    /// The same for a process whose mounts another one takes away.
+    pub(crate) fn prepare_to_stay() -> Result<Self> {
         if geteuid().is_root() {
             leave_network()?;
         }
-        Ok(Self { unmounter })
+        Ok(Self { unmounter: None })
     }
 
     /// Closes the process in, for good. Files can still be removed from `records`, which is where the mount's own
-    /// record is.
-    pub(crate) fn close(self, records: &Path) -> Result<Unmounter> {
+    /// record is, if it has one.
+    pub(crate) fn close(self, records: Option<&Path>) -> Result<Option<Unmounter>> {
         set_dumpable_behavior(DumpableBehavior::NotDumpable).context("cannot forbid memory dumps")?;
         let rules = landlock::Rules::new(records).context("cannot make Landlock rules")?;
         threads::restrict_all(rules.as_ref()).context("cannot restrict every thread")?;

@@ -156,7 +156,7 @@ pub(crate) fn serve(
             mounted: Instant::now(),
         };
         let records = places::runtime()?.join("mounts");
-        let unmounter = sandbox.map(|sandbox| sandbox.close(&records)).transpose()?;
+        let unmounter = sandbox.map(|sandbox| sandbox.close(Some(&records))).transpose()?.flatten();
         let announcement = Announcement {
             image: name.to_owned(),
             directory: directory.to_owned(),

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use frazil_convert::source::SourceSpec;
 use frazil_format::Label;
 use frazil_mount::MountOptions;
-use rustix::process::getpid;
+use rustix::process::{DumpableBehavior, getpid, set_dumpable_behavior};
 
 use super::convert::{ConversionArgs, source_of};
 use crate::cli::Global;
@@ -20,6 +21,7 @@ use crate::output::note;
 use crate::run::config::{self as container_config, Overrides};
 use crate::run::container::{self, Addressee};
 use crate::run::first_output::FirstOutput;
+use crate::run::helper::{Helper, Line, Refusal};
 use crate::run::namespaces;
 use crate::run::signals::Signals;
 use crate::run::spec::{Network, Privilege, Spec};
@@ -27,6 +29,7 @@ use crate::run::stage::Stage;
 use crate::run::summary::{Summary, Times};
 use crate::run::user::UserSpec;
 use crate::run::volume::Volume;
+use crate::sandbox::Sandbox;
 use crate::size::Size;
 use crate::tiers::TierArgs;
 use crate::via::Via;
@@ -125,79 +128,146 @@ fn run(args: Args, global: &Global) -> Result<Exit> {
     let started = Instant::now();
     let config = global.config()?;
     let host_cache = Choice::find(config)?;
-    let via = config.value(&keys::VIA)?;
     let writable_bytes = config.get(&keys::WRITABLE)?.map(|size| size.0);
+    let source = source_of(&args.image)?;
     // Signals and namespaces first: both are inherited by threads, and no thread may be there yet.
     let signals = Signals::block().context("cannot block signals")?;
     let directory = Stage::directory()?;
     let privilege = namespaces::enter_private()?;
     let stage = Stage::mount(directory, writable_bytes)?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).context("cannot forbid memory dumps")?;
+    // What has keys, or the network, is no part of this process, which the container's processes descend from.
+    let converter = source
+        .map(|source| Helper::start(|line| line.begin(&Ok::<_, Refusal>(convert(&source, &args, global)?))))
+        .transpose()?;
+    let server = Served { args: &args, global, host_cache: host_cache.as_deref(), stage: &stage, privilege };
+    let parent = getpid().as_raw_nonzero().get();
+    let helper = Helper::start(|line| server.serve(line, parent))?;
     let addressee = Addressee::follow(signals)?;
-    let runtime = wiring::runtime()?;
 
-    let open = runtime.block_on(image(&args, host_cache.as_deref(), global))?;
-    let probe = runtime.block_on(via.choose());
-    let options = MountOptions { face: probe.face, name: open.name.to_string() };
-    let mounted = runtime.block_on(frazil_mount::mount(&open.image, &stage.image(), &options))?;
-    let after_mount = started.elapsed();
-    tracing::info!(image = %open.name, face = %probe.face, reason = probe.reason, "mounted");
-
-    let spec = describe(&args, config, &stage, privilege, &open)?;
-    let output = open.profiling.clone().and_then(|profiling| FirstOutput::watch(move || profiling.alive()));
+    let name = match converter {
+        Some(converter) => {
+            let name = converter.outcome::<String>()?;
+            converter.wait();
+            name
+        }
+        None => args.image.clone(),
+    };
+    helper.line.begin(&name)?;
+    let spec: Spec = helper.outcome()?;
+    let mounted = started.elapsed();
     let exit = container::start(&spec, &addressee)?.wait()?;
-    drop(output);
 
-    let times = Times { mounted: after_mount, exited: started.elapsed() };
-    if let Some(profiling) = &open.profiling {
-        profiling.ready();
-    }
-    let face = probe.face.to_string();
-    if args.summary_json.is_some() || !args.no_summary {
-        runtime.block_on(open.image.stop_prefetching(PREFETCHES_LAND));
-    }
-    let counters = open.image.counters();
-    let summary = Summary::new(open.name.as_str(), face, exit, times, open.sealed_bytes, &counters)
-        .with_profile(open.profiling.as_ref(), &open.image);
     // The command's code is the result; what goes wrong from here on is only worth a remark.
-    if let Err(error) = runtime.block_on(mounted.unmount()) {
-        tracing::warn!(%error, "cannot unmount");
-    }
-    if let Some(profiling) = &open.profiling {
-        runtime.block_on(profiling.saved(PROFILE_SAVED));
-    }
-    runtime.block_on(open.settle());
-    if !args.no_summary && global.quiet == 0 {
-        summary.tell(times);
-    }
-    if let Some(file) = &args.summary_json
-        && let Err(error) = summary.write(file)
-    {
+    let times = Times { mounted, exited: started.elapsed() };
+    if let Err(error) = farewell(helper, &args, global, &stage, exit, times) {
         note(format!("warning: {}", crate::failure::chain(&error)));
     }
     Ok(exit)
 }
 
-/// Opens the image by its name, or converts the source first.
-async fn image(args: &Args, host_cache: Option<&Path>, global: &Global) -> Result<OpenImage> {
-    let labelled = |config: &[u8]| {
-        let process = container_config::process(config, args.overrides())?;
-        Ok(Label::command(&process.arguments.iter().map(|word| word.as_bytes()).collect::<Vec<_>>()))
-    };
-    let label = (!args.no_profile).then_some(&labelled as _);
-    let Some(source) = source_of(&args.image)? else {
-        let supply = Supply::open(global, host_cache, &args.image).await?;
-        let keys = wiring::keys(global, Absent::Refuse)?;
-        return wiring::image(global, &supply, &keys, &args.image, label).await;
-    };
-    let store = wiring::store(global, Absent::Create).await?;
-    let keys = wiring::keys(global, Absent::Create)?;
-    let name = source.default_name().parse()?;
-    super::convert::convert(&source, &name, &store, &keys, &args.conversion, global).await?;
-    let supply = match host_cache {
-        Some(_) => Supply::open(global, host_cache, name.as_str()).await?,
-        None => Supply::of_store(global, store)?,
-    };
-    wiring::image(global, &supply, &keys, name.as_str(), label).await
+/// Hears what the run cost, takes the mount away, and tells.
+fn farewell(
+    helper: Helper,
+    args: &Args,
+    global: &Global,
+    stage: &Stage,
+    exit: Exit,
+    times: Times,
+) -> Result<()> {
+    helper.line.end(&(exit, times))?;
+    let summary = helper.line.hear_end::<Summary>()?;
+    match frazil_mount::unmount(&stage.image()) {
+        Ok(()) => helper.wait(),
+        Err(error) => {
+            tracing::warn!(%error, "cannot unmount");
+            helper.kill();
+        }
+    }
+    let summary =
+        summary.context("the process that served the image is gone: nobody knows what the run cost")?;
+    if !args.no_summary && global.quiet == 0 {
+        summary.tell(times);
+    }
+    args.summary_json.as_deref().map_or(Ok(()), |file| summary.write(file))
+}
+
+/// Converts a source; returns the name of the image.
+fn convert(source: &SourceSpec, args: &Args, global: &Global) -> Result<String> {
+    wiring::runtime()?.block_on(async {
+        let store = wiring::store(global, Absent::Create).await?;
+        let keys = wiring::keys(global, Absent::Create)?;
+        let name = source.default_name().parse()?;
+        super::convert::convert(source, &name, &store, &keys, &args.conversion, global).await?;
+        Ok(name.to_string())
+    })
+}
+
+/// What the process that serves the image knows from the beginning.
+struct Served<'a> {
+    args: &'a Args,
+    global: &'a Global,
+    host_cache: Option<&'a Path>,
+    stage: &'a Stage,
+    privilege: Privilege,
+}
+
+impl Served<'_> {
+    /// Mounts the image that it is told, describes the container of `parent`, and serves until it is unmounted.
+    fn serve(&self, line: &Line, parent: i32) -> Result<()> {
+        let Self { args, global, stage, .. } = *self;
+        let config = global.config()?;
+        let _ = rustix::thread::set_name(c"frazil-agent");
+        // With a host cache nothing else is needed: no network, no file, no program.
+        let sandbox = self.host_cache.map(|_| Sandbox::prepare_to_stay()).transpose()?;
+        let Some(name) = line.hear_begin::<String>()? else { return Ok(()) };
+        let runtime = wiring::runtime()?;
+        let open = runtime.block_on(self.image(&name))?;
+        let probe = runtime.block_on(config.value(&keys::VIA)?.choose());
+        let options = MountOptions { face: probe.face, name: open.name.to_string() };
+        let mounted = runtime.block_on(frazil_mount::mount(&open.image, &stage.image(), &options))?;
+        tracing::info!(image = %open.name, face = %probe.face, reason = probe.reason, "mounted");
+        let spec = describe(args, config, stage, parent, self.privilege, &open)?;
+        sandbox.map(|sandbox| sandbox.close(None)).transpose()?;
+        // Before the command can write: its first output ends the recording of its start.
+        let output =
+            open.profiling.clone().and_then(|profiling| FirstOutput::watch(move || profiling.alive()));
+        line.begin(&Ok::<_, Refusal>(spec))?;
+
+        // Who started this process dies with it: then nobody wants to know.
+        let Some((exit, times)) = line.hear_end::<(Exit, Times)>()? else { return Ok(()) };
+        drop(output);
+        if let Some(profiling) = &open.profiling {
+            profiling.ready();
+        }
+        if args.summary_json.is_some() || !args.no_summary {
+            runtime.block_on(open.image.stop_prefetching(PREFETCHES_LAND));
+        }
+        let (counters, face) = (open.image.counters(), probe.face.to_string());
+        let summary = Summary::new(open.name.as_str(), face, exit, times, open.sealed_bytes, &counters)
+            .with_profile(open.profiling.as_ref(), &open.image);
+        line.end(&summary)?;
+        let mut mounted = mounted;
+        if let Err(error) = runtime.block_on(mounted.wait()) {
+            tracing::warn!(%error, "cannot unmount");
+        }
+        if let Some(profiling) = &open.profiling {
+            runtime.block_on(profiling.saved(PROFILE_SAVED));
+        }
+        runtime.block_on(open.settle());
+        Ok(())
+    }
+
+    async fn image(&self, name: &str) -> Result<OpenImage> {
+        let supply = Supply::open(self.global, self.host_cache, name).await?;
+        let keys = wiring::keys(self.global, Absent::Refuse)?;
+        let labelled = |config: &[u8]| {
+            let process = container_config::process(config, self.args.overrides())?;
+            Ok(Label::command(&process.arguments.iter().map(|word| word.as_bytes()).collect::<Vec<_>>()))
+        };
+        let label = (!self.args.no_profile).then_some(&labelled as _);
+        wiring::image(self.global, &supply, &keys, name, label).await
+    }
 }
 
 impl Args {
@@ -216,13 +286,14 @@ fn describe(
     args: &Args,
     config: &Config,
     stage: &Stage,
+    parent: i32,
     privilege: Privilege,
     open: &OpenImage,
 ) -> Result<Spec> {
     let overrides = args.overrides();
     let id = open.reference.manifest.to_string();
     Ok(Spec {
-        parent: getpid().as_raw_nonzero().get(),
+        parent,
         stage: stage.path().to_owned(),
         privilege,
         network: config.value(&keys::NETWORK)?,

@@ -35,7 +35,7 @@ pub(crate) fn execute(args: &Args) -> Result<Exit> {
     let runtime = wiring::runtime()?;
     let asleep: Vec<_> = (0..4).map(|_| std::thread::spawn(std::thread::park)).collect();
     let findings = runtime.block_on(async {
-        let _unmounter = sandbox.close(&args.records)?;
+        let _unmounter = sandbox.close(Some(&args.records))?;
         // One that was there before, and its children.
         let probe = args.probe.clone();
         tokio::task::spawn_blocking(move || probe.try_all()).await.map_err(anyhow::Error::from)

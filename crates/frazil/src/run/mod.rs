@@ -12,6 +12,7 @@ mod descriptors;
 mod devices;
 mod filter;
 pub(crate) mod first_output;
+pub(crate) mod helper;
 pub(crate) mod init;
 pub(crate) mod namespaces;
 mod rootfs;

@@ -6,13 +6,13 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use frazil_mount::profile::Profiling;
 use frazil_mount::{Counters, Image, Source};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::exit::Exit;
 use crate::output::{bytes, duration, note, percent};
 
 /// The figures of one run. Field names are stable.
-#[derive(Serialize, Debug)]
+#[derive(Serialize, Deserialize, Debug)]
 pub(crate) struct Summary {
     /// The image's name.
     pub(crate) image: String,
@@ -41,7 +41,7 @@ pub(crate) struct Summary {
 }
 
 /// What a profile was good for.
-#[derive(Serialize, Debug)]
+#[derive(Serialize, Deserialize, Debug)]
 pub(crate) struct ProfileSummary {
     /// Chunks that came ahead of their readers, or while these waited.
     pub(crate) prefetched_chunks: u64,
@@ -60,7 +60,7 @@ pub(crate) struct ProfileSummary {
 }
 
 /// When things happened, since the start of the process.
-#[derive(Clone, Copy, Debug)]
+#[derive(Serialize, Deserialize, Clone, Copy, Debug)]
 pub(crate) struct Times {
     /// The tree was readable.
     pub(crate) mounted: Duration,

@@ -41,7 +41,7 @@ pub(super) struct Rules(OwnedFd);
 
 impl Rules {
     /// Nothing is allowed but to remove files in `removable`. None if the kernel has no Landlock.
-    pub(super) fn new(removable: &Path) -> io::Result<Option<Self>> {
+    pub(super) fn new(removable: Option<&Path>) -> io::Result<Option<Self>> {
         let Some(version) = version() else { return Ok(None) };
         let since = |first: libc::c_long, rights: u64| if version >= first { rights } else { 0 };
         let attr = RulesetAttr {
@@ -56,7 +56,9 @@ impl Rules {
         };
         // SAFETY: a descriptor that was made just now is nobody else's.
         let rules = Self(unsafe { OwnedFd::from_raw_fd(descriptor(fd)?) });
-        rules.allow(removable, REMOVE_FILE)?;
+        if let Some(removable) = removable {
+            rules.allow(removable, REMOVE_FILE)?;
+        }
         Ok(Some(rules))
     }
 

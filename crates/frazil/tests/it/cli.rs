@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::busybox::{
-    Busybox, Caller, NAME, await_sleep, nothing_is_left, processes, telltale_sleep,
+    Busybox, Caller, NAME, agents_of, await_sleep, nothing_is_left, processes, telltale_sleep,
 };
 use crate::support::home::Home;
 use crate::support::mount::{is_mounted, soon};
@@ -268,6 +268,8 @@ fn a_process_with_keys_is_closed_to_the_other_processes_of_its_user() {
     // The kernel gives the /proc files of a process that cannot be dumped to root (proc(5)).
     let owner = |pid: u32| fs::metadata(format!("/proc/{pid}/environ")).unwrap().uid();
     assert_eq!(owner(child.id()), 0);
+    let [agent] = agents_of(child.id())[..] else { panic!("one process has the keys") };
+    assert_eq!(owner(agent), 0);
     child.kill().unwrap();
     child.wait().unwrap();
     nothing_is_left(&busybox, &seconds);

@@ -16,6 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::support::access_log::chunk_reads;
+use crate::support::busybox::{Busybox, Caller, agents_of, await_sleep, nothing_is_left, telltale_sleep};
 use crate::support::cached::Cached;
 use crate::support::difference::assert_same;
 use crate::support::home::Home;
@@ -161,6 +162,36 @@ fn an_agent_behind_a_host_cache_is_closed_in() {
     let status = fs::read_to_string(format!("/proc/{}/status", agent.as_raw_nonzero())).unwrap();
     assert!(status.contains("Seccomp:\t0"), "without a host cache the agent needs its network");
     plain.unmount();
+}
+
+#[test]
+fn a_run_behind_a_host_cache_is_served_by_a_process_that_is_closed_in_and_its_command_has_the_network() {
+    let busybox = Busybox::of(Caller::Root);
+    let cached = Cached::start(&busybox.home, &[]);
+    let seconds = telltale_sleep();
+    let own = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).unwrap();
+    let script = format!("readlink /proc/self/ns/net; exec sleep {seconds}");
+    let socket = cached.socket();
+    let options = ["--cache", socket.to_str().unwrap()];
+    let mut run = busybox.start(&options, &["sh", "-c", &script]);
+    await_sleep(&seconds);
+    let [agent] = agents_of(run.id())[..] else { panic!("one process serves the image") };
+    for thread in fs::read_dir(format!("/proc/{agent}/task")).unwrap() {
+        let status = fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+        assert!(status.contains("NoNewPrivs:\t1") && status.contains("Seccomp:\t2"), "{status}");
+    }
+    assert_ne!(own(&agent.to_string()), own("self"), "the serving process has a network");
+    let mut seen = [0; 64];
+    let len = run.stdout.take().unwrap().read(&mut seen).unwrap();
+    assert_eq!(String::from_utf8_lossy(&seen[..len]).trim(), own("self").to_str().unwrap());
+    run.kill().unwrap();
+    run.wait().unwrap();
+    nothing_is_left(&busybox, &seconds);
+
+    let ended = busybox.run(&options, &["sh", "-c", "exit 7"]);
+    let words = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(7), "{words}");
+    assert!(words.contains("mounted after") && words.contains("chunks"), "{words}");
 }
 
 /// What a process finds that tries, inside or outside the sandbox.

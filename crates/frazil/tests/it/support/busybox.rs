@@ -136,6 +136,16 @@ fn source(home: &Home) -> String {
     image.source()
 }
 
+/// The processes that serve images to a `frazil run`.
+pub(crate) fn agents_of(run: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{run}/task/{run}/children")).unwrap();
+    let children = children.split_whitespace().map(|pid| pid.parse().unwrap());
+    let is_agent = |pid: &u32| {
+        fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "frazil-agent\n")
+    };
+    children.filter(is_agent).collect()
+}
+
 /// A number of seconds for `sleep` that no other process on this machine was given.
 pub(crate) fn telltale_sleep() -> String {
     static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
