@@ -19,6 +19,9 @@ use crate::source::{LayerDescriptor, Source};
 use crate::summary::{Conversion, Warnings};
 use crate::{ConvertError, ConvertOptions, Keys, standing};
 
+/// The most roots that one conversion is tried in: roots are retired every few weeks.
+const MAX_ROOTS_TRIED: usize = 3;
+
 /// Converts an image and publishes it under a name of the tenant.
 ///
 /// Dropping the future gives the conversion up: what it has written stays in the store, unnamed, and the next
@@ -27,6 +30,27 @@ use crate::{ConvertError, ConvertOptions, Keys, standing};
 /// # Errors
 /// Whatever is wrong with source, layers or store; nothing has become visible then.
 pub async fn convert(
+    source: &dyn Source,
+    name: &ImageName,
+    store: &Store,
+    keys: Keys<'_>,
+    options: &ConvertOptions,
+    progress: &dyn Progress,
+) -> Result<Conversion, ConvertError> {
+    for _ in 1..MAX_ROOTS_TRIED {
+        match convert_once(source, name, store, keys, options, progress).await {
+            // What was written there is garbage; the keys of all chunks derive from the root.
+            Err(error) if error.is_retired_root() => {
+                tracing::warn!(%error, "the root was retired meanwhile: converting into the active one");
+            }
+            ended => return ended,
+        }
+    }
+    convert_once(source, name, store, keys, options, progress).await
+}
+
+/// The conversion, into the root that is active now.
+async fn convert_once(
     source: &dyn Source,
     name: &ImageName,
     store: &Store,
@@ -47,7 +71,8 @@ pub async fn convert(
 
     // Known layers: their indexes, from the store.
     let (secret, cut) = (&keys.own.secret, options.cut);
-    let indexes = LayerIndexes { store, root, secret, cut, sealings: &sealings };
+    let distrusted = &options.distrusted;
+    let indexes = LayerIndexes { store, root, secret, cut, sealings: &sealings, distrusted };
     let limits = Arc::new(Limits::new(options.max_image_bytes));
     let mut known = indexes.look_up(&image.layers, &limits).await?;
 
@@ -57,7 +82,7 @@ pub async fn convert(
         progress,
         pool: SealPool::new(options.threads, Handle::current())?,
         sealings: &sealings,
-        putter: ChunkPutter::new(store.clone(), root),
+        putter: ChunkPutter::new(store.clone(), root, Arc::clone(&options.distrusted)),
         cut,
         limits,
         source_bytes: AtomicU64::new(0),

@@ -116,6 +116,15 @@ impl ConvertError {
         }
     }
 
+    /// Whether the root was retired while it was written to.
+    pub(crate) fn is_retired_root(&self) -> bool {
+        match self {
+            Self::Store(StoreError::RootNotActive { .. }) => true,
+            Self::Layer { source, .. } => source.is_retired_root(),
+            _ => false,
+        }
+    }
+
     /// What a reader's error stands for: an error of ours that travelled inside of it, or else one of its own.
     pub(crate) fn out_of(error: io::Error, otherwise: impl FnOnce(io::Error) -> Self) -> Self {
         error.downcast::<Self>().unwrap_or_else(otherwise)

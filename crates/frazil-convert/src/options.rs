@@ -1,6 +1,9 @@
 //! How an image is converted.
 
-use frazil_format::Compression;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use frazil_format::{ChunkId, Compression};
 
 use crate::CutParameters;
 use crate::source::Platform;
@@ -21,6 +24,8 @@ pub struct ConvertOptions {
     pub threads: usize,
     /// The most that an image's uncompressed layers, and the image itself, may have, in bytes.
     pub max_image_bytes: u64,
+    /// Chunks of the store that are known to be damaged: their layers are read again, and they are written anew.
+    pub distrusted: Arc<HashSet<ChunkId>>,
 }
 
 impl ConvertOptions {
@@ -32,6 +37,7 @@ impl ConvertOptions {
             compression: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             max_image_bytes: DEFAULT_MAX_IMAGE_BYTES,
+            distrusted: Arc::default(),
         }
     }
 }

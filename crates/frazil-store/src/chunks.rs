@@ -2,7 +2,7 @@
 
 use frazil_format::{ChunkId, MAX_SEALED_LEN, RootId, SealedChunk};
 
-use crate::objects::Put;
+use crate::objects::{Durability, Put};
 use crate::roots::alarm::Access;
 use crate::{ErrorClass, Store, StoreError, layout};
 
@@ -17,6 +17,17 @@ impl Store {
         debug_assert_eq!(ChunkId::of(chunk.bytes()), *id, "a chunk is put under its own id");
         let path = layout::chunk(root, id);
         self.objects().put_if_absent(&path, chunk.bytes().clone()).await
+    }
+
+    /// Writes a sealed chunk over whatever lies under its name, because that is known to be damaged.
+    pub async fn replace_chunk(
+        &self,
+        root: RootId,
+        id: &ChunkId,
+        chunk: &SealedChunk,
+    ) -> Result<(), StoreError> {
+        debug_assert_eq!(ChunkId::of(chunk.bytes()), *id, "a chunk is put under its own id");
+        self.objects().put(&layout::chunk(root, id), chunk.bytes().clone(), Durability::AtBarrier).await
     }
 
     /// Reads a sealed chunk, and verifies it. Asks once: who wants it decides whether, and when, to ask again.

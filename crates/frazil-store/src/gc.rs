@@ -12,11 +12,11 @@
 //! Any number of collectors may run at once and be killed at any time: they do work twice at the worst.
 
 mod carry;
-mod census;
+pub(crate) mod census;
 mod collect;
 mod delete;
-mod journal;
-mod migrate;
+pub(crate) mod journal;
+pub(crate) mod migrate;
 mod policy;
 mod report;
 

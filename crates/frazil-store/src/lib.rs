@@ -31,6 +31,7 @@ mod observed;
 #[cfg(feature = "cloud")]
 mod patience;
 mod percent;
+mod presence;
 mod profiles;
 mod publication;
 #[cfg(feature = "cloud")]
@@ -41,6 +42,7 @@ mod requests;
 mod rewrapping;
 mod roots;
 mod scopes;
+pub mod scrub;
 #[cfg(test)]
 mod simulation;
 mod store;

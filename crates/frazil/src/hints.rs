@@ -38,9 +38,8 @@ fn of_convert(error: &ConvertError) -> Option<String> {
     }
 }
 
-/// A layer that is known is not read again, so a conversion into the same store would not bring it back.
-const LOST: &str =
-    "the store has lost a part of this image: convert it into a new store, or restore this one from a copy";
+/// A conversion brings back what is missing; what is damaged only a scrub notices.
+const LOST: &str = "the store has lost a part of this image: frazil scrub --from SOURCE brings it back";
 
 fn of_read(error: &ReadError) -> Option<String> {
     match error {

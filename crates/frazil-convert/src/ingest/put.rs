@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use frazil_format::{ChunkId, RootId, StreamChunk};
 use frazil_store::{Put, Store};
@@ -20,6 +20,8 @@ const CONCURRENT_PUTS: usize = 16;
 pub(crate) struct ChunkPutter {
     store: Store,
     root: RootId,
+    /// What is there and not sound, and so is replaced.
+    distrusted: Arc<HashSet<ChunkId>>,
     seen: Mutex<HashSet<ChunkId>>,
     counts: Counts,
 }
@@ -32,8 +34,8 @@ struct Counts {
 }
 
 impl ChunkPutter {
-    pub(crate) fn new(store: Store, root: RootId) -> Self {
-        Self { store, root, seen: Mutex::default(), counts: Counts::default() }
+    pub(crate) fn new(store: Store, root: RootId, distrusted: Arc<HashSet<ChunkId>>) -> Self {
+        Self { store, root, distrusted, seen: Mutex::default(), counts: Counts::default() }
     }
 
     /// Chunks that were written.
@@ -67,8 +69,14 @@ impl ChunkPutter {
         let Sealed { chunk, bytes, _permit } = sealed;
         let first = self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(chunk.id);
         // If the first put of the same chunk fails, so does the conversion.
-        let put =
-            if first { self.store.put_chunk(self.root, &chunk.id, &bytes).await? } else { Put::Present };
+        let put = match first {
+            true if self.distrusted.contains(&chunk.id) => {
+                self.store.replace_chunk(self.root, &chunk.id, &bytes).await?;
+                Put::New
+            }
+            true => self.store.put_chunk(self.root, &chunk.id, &bytes).await?,
+            false => Put::Present,
+        };
         match put {
             Put::New => {
                 self.counts.new.fetch_add(1, Ordering::Relaxed);

@@ -21,11 +21,11 @@ const MAX_ATTEMPTS: u32 = 16;
 
 /// One name.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     pub(super) path: Path,
-    pub(super) tenant: String,
-    pub(super) name: ImageName,
-    pub(super) reference: Option<Reference>,
+    pub(crate) tenant: String,
+    pub(crate) name: ImageName,
+    pub(crate) reference: Option<Reference>,
     pub(super) claim: Option<RootId>,
     version: Version,
 }
@@ -47,18 +47,26 @@ impl Entry {
 
 /// All names.
 #[derive(Debug)]
-pub(super) struct Census {
+pub(crate) struct Census {
     /// When it began.
     pub(super) taken: StoreTime,
     /// In the order of their paths.
-    pub(super) entries: Vec<Entry>,
+    pub(crate) entries: Vec<Entry>,
     /// Records that cannot be understood. They may refer to anything, so while there is one no root expires.
-    pub(super) damaged: Vec<String>,
+    pub(crate) damaged: Vec<String>,
 }
 
 impl Census {
     pub(super) async fn take(store: &Store) -> Result<Self, StoreError> {
-        let taken = store.time().await?;
+        Self::read(store, store.time().await?).await
+    }
+
+    /// A census of whatever time: it proves nothing of roots, and writes nothing.
+    pub(crate) async fn untimed(store: &Store) -> Result<Self, StoreError> {
+        Self::read(store, StoreTime::from_ms(0)).await
+    }
+
+    async fn read(store: &Store, taken: StoreTime) -> Result<Self, StoreError> {
         let listed: Vec<_> = match store.objects().below(&layout::all_names()).try_collect::<Vec<_>>().await {
             Err(StoreError::NotFound { .. }) => Vec::new(),
             listed => listed?,

@@ -29,7 +29,7 @@ pub(super) struct DeletionJournal {
     pub(super) complete: bool,
 }
 
-pub(super) async fn read<T: DeserializeOwned + Default>(
+pub(crate) async fn read<T: DeserializeOwned + Default>(
     store: &Store,
     kind: &str,
     root: RootId,
@@ -44,7 +44,7 @@ pub(super) async fn read<T: DeserializeOwned + Default>(
     }
 }
 
-pub(super) async fn write<T: Serialize>(
+pub(crate) async fn write<T: Serialize>(
     store: &Store,
     kind: &str,
     root: RootId,

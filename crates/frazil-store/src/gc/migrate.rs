@@ -57,7 +57,7 @@ impl Target {
 }
 
 /// The chunks that lie in a root, with their lengths.
-pub(super) async fn chunks_of(store: &Store, root: RootId) -> Result<HashMap<ChunkId, u64>, StoreError> {
+pub(crate) async fn chunks_of(store: &Store, root: RootId) -> Result<HashMap<ChunkId, u64>, StoreError> {
     let listing = store.objects().below(&layout::chunks(root));
     let chunks = listing.try_filter_map(|listed| async move {
         Ok(layout::chunk_of(&listed.path).map(|id| (id, listed.len)))

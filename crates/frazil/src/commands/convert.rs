@@ -1,9 +1,12 @@
 //! `frazil convert`: an OCI image in, a published image out.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use anyhow::Result;
 use frazil_convert::source::{self, CredentialFiles, Platform, RegistryAccess, SourceOptions, SourceSpec};
 use frazil_convert::{Conversion, ConvertOptions, Standing};
-use frazil_format::Compression;
+use frazil_format::{ChunkId, Compression};
 use frazil_store::{ImageName, Store};
 use serde::Serialize;
 
@@ -142,8 +145,22 @@ pub(crate) async fn convert(
     args: &ConversionArgs,
     global: &Global,
 ) -> Result<Conversion> {
+    mend(spec, name, store, keys, args, global, HashSet::new()).await
+}
+
+/// The same, when chunks of the store are known to be damaged: they are written anew.
+pub(crate) async fn mend(
+    spec: &SourceSpec,
+    name: &ImageName,
+    store: &Store,
+    keys: &Keys,
+    args: &ConversionArgs,
+    global: &Global,
+    damaged: HashSet<ChunkId>,
+) -> Result<Conversion> {
     let source = source::open(spec, &args.source_options()).await?;
-    let options = args.options(global.config()?)?;
+    let mut options = args.options(global.config()?)?;
+    options.distrusted = Arc::new(damaged);
     let own = wiring::own_scope(store, keys).await?;
     let bars = Bars::on_stderr(global.quiet);
     let keys = frazil_convert::Keys {

@@ -21,6 +21,7 @@ mod root;
 mod run;
 mod sandbox_probe;
 mod scope;
+mod scrub;
 mod stats;
 mod unmount;
 mod verify;
@@ -47,6 +48,7 @@ pub(crate) enum Command {
     Rm(rm::Args),
     Root(root::Args),
     Gc(gc::Args),
+    Scrub(scrub::Args),
     Scope(scope::Args),
     Base(base::Args),
     Key(key::Args),
@@ -80,6 +82,7 @@ impl Command {
             Self::Rm(args) => rm::execute(&args, global),
             Self::Root(args) => root::execute(&args, global),
             Self::Gc(args) => gc::execute(&args, global),
+            Self::Scrub(args) => scrub::execute(&args, global),
             Self::Scope(args) => scope::execute(&args, global),
             Self::Base(args) => base::execute(&args, global),
             Self::Key(args) => key::execute(&args, global),

@@ -73,7 +73,7 @@ enum Command {
 }
 
 /// A root as people write it: `3` or `00000003`.
-fn number(text: &str) -> Result<RootId, String> {
+pub(super) fn number(text: &str) -> Result<RootId, String> {
     match text.parse() {
         Ok(0) | Err(_) => Err("expected a root's number, such as 3 or 00000003".to_owned()),
         Ok(number) => Ok(RootId::from_number(number)),
