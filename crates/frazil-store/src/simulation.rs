@@ -10,7 +10,9 @@
 //! ```
 
 mod actors;
+mod crashes;
 pub(crate) mod dice;
+mod figures;
 mod images;
 mod objects;
 mod world;
@@ -90,8 +92,7 @@ fn run(seed: u64, mutation: Option<Mutation>, traced: bool) -> Ending {
 
 /// Everybody has gone home, and nothing fails any more: what is garbage goes, and soon nothing is to be done.
 async fn calm(world: &Arc<World>) {
-    let weather = Weather { fails: 0, crashes: 0, stalls: 0, longest_stall: Duration::ZERO };
-    let own = SimulatedStore { world: Arc::clone(world), actor: "collector", weather, crash: Arc::default() };
+    let own = SimulatedStore::new(world, "collector", Weather::CALM);
     let store = Store::over(Arc::new(own)).await.unwrap();
     let (longest, step) =
         (POLICY.expire_after + POLICY.delete_after + POLICY.quiet, Duration::from_secs(600));

@@ -3,6 +3,7 @@
 use frazil_cache::host::Counter;
 use frazil_cache::resilience::stack::OriginCounts;
 use frazil_cache::{DiskCounts, MemoryCounts, RemoteCounts};
+use frazil_store::Store;
 
 fn counters<const N: usize>(tier: &str, values: [(&str, u64); N]) -> impl Iterator<Item = Counter> {
     values.map(|(name, value)| counter(tier, name, value, false)).into_iter()
@@ -81,4 +82,9 @@ pub(crate) fn of_origin(counts: &OriginCounts) -> Vec<Counter> {
     ];
     let now = [("slots_held", counts.slots.held as u64), ("queue_depth", counts.slots.waiting as u64)];
     counters("origin", grow).chain(gauges("origin", now)).collect()
+}
+
+/// Of the roots that are read: `frazil_expired_root_reads_total`.
+pub(crate) fn of_roots(store: &Store) -> Counter {
+    counter("expired_root", "reads", store.expired_root_reads(), false)
 }

@@ -80,7 +80,7 @@ pub(crate) struct Tiers {
 impl Tiers {
     /// Stacks the tiers over a store. Nothing is asked of the store, nor of anybody else.
     pub(crate) async fn stack(plan: Plan, store: OriginStore) -> Self {
-        let OriginStore { lazy, origin } = store;
+        let OriginStore { lazy, origin, store } = store;
         let mut meters = Vec::new();
         let mut metered = |name: &str, tier: Arc<dyn Tier>| -> Arc<Metered> {
             let meter = Arc::<Meter>::default();
@@ -121,6 +121,7 @@ impl Tiers {
             all.extend(disk.iter().flat_map(|disk| counters::of_disk(&disk.counts())));
             all.extend(remote.iter().flat_map(|remote| counters::of_remote(&remote.counts())));
             all.extend(origin.get().into_iter().flat_map(|origin| counters::of_origin(&origin.counts())));
+            all.extend(store.get().map(counters::of_roots));
             all
         });
         Self {
@@ -174,6 +175,7 @@ fn shelf(
 pub(crate) struct OriginStore {
     lazy: Arc<LazyStore>,
     origin: Arc<OnceLock<Arc<OriginStack>>>,
+    store: Arc<OnceLock<Store>>,
 }
 
 impl OriginStore {
@@ -200,17 +202,21 @@ impl OriginStore {
     ) -> Self {
         let origin = Arc::<OnceLock<Arc<OriginStack>>>::default();
         let place = Arc::clone(&origin);
+        let store = Arc::<OnceLock<Store>>::default();
+        let known = Arc::clone(&store);
         let lazy = LazyStore::new(name, move || {
             let (opening, place, options) = (open(), Arc::clone(&place), options.clone());
+            let known = Arc::clone(&known);
             async move {
                 let store = opening.await?;
+                let store = known.get_or_init(|| store).clone();
                 let guarded = place.get_or_init(|| stack::origin(store.clone(), &options));
                 let tier = Arc::clone(guarded) as Arc<dyn Tier>;
                 Ok(Opened { tier, catalog: Arc::new(store.clone()), profiles: Arc::new(store) })
             }
             .boxed()
         });
-        Self { lazy: Arc::new(lazy), origin }
+        Self { lazy: Arc::new(lazy), origin, store }
     }
 
     /// The store, to be opened ahead of its first use.

@@ -9,6 +9,7 @@ mod crashes;
 mod fidelity;
 mod images;
 mod registry;
+mod repair;
 mod reuse;
 mod scripted;
 mod source_archive;

@@ -4,8 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
-
 use super::images::{self, Content};
 use super::objects::{SimulatedStore, Weather};
 use super::world::World;
@@ -62,18 +60,12 @@ impl Role {
 /// One process after the other on one machine: each lives until it crashes.
 pub(super) async fn machine(world: Arc<World>, role: Role, actor: &'static str) {
     loop {
-        let crash = Arc::<Notify>::default();
-        let weather = role.weather();
-        let store = SimulatedStore { world: Arc::clone(&world), actor, weather, crash: Arc::clone(&crash) };
+        let inner = SimulatedStore::new(&world, actor, role.weather());
+        let crash = Arc::clone(&inner.crash);
         let work = async {
             // Opening the store may fail too.
             while world.verdict().is_none() {
-                let inner = Arc::new(SimulatedStore {
-                    world: Arc::clone(&store.world),
-                    actor,
-                    weather,
-                    crash: Arc::clone(&store.crash),
-                });
+                let inner = Arc::new(inner.clone());
                 if let Ok(store) = Store::over(inner).await {
                     work(&world, role, &store).await;
                 }
@@ -139,7 +131,7 @@ async fn convert(world: &Arc<World>, store: &Store) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn convert_into(
+pub(super) async fn convert_into(
     world: &Arc<World>,
     store: &Store,
     tenant: &str,

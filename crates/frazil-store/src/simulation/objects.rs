@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -39,6 +40,11 @@ pub(super) struct Weather {
     pub(super) longest_stall: Duration,
 }
 
+impl Weather {
+    /// Nothing happens.
+    pub(super) const CALM: Self = Self { fails: 0, crashes: 0, stalls: 0, longest_stall: Duration::ZERO };
+}
+
 /// An object.
 #[derive(Clone, Debug)]
 pub(super) struct Object {
@@ -56,19 +62,37 @@ pub(super) struct Heap {
     next_e_tag: u64,
 }
 
+/// A crash that is planned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Crash {
+    /// Before the request of this number, from 0.
+    Before(u32),
+    /// After it took effect.
+    After(u32),
+}
+
 /// One actor's connection to the store.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct SimulatedStore {
     pub(super) world: Arc<World>,
     pub(super) actor: &'static str,
     pub(super) weather: Weather,
+    /// Told when the actor crashes.
     pub(super) crash: Arc<tokio::sync::Notify>,
+    /// When it is to crash, beside what the weather does.
+    pub(super) planned: Option<Crash>,
+    requests: Arc<AtomicU32>,
 }
 
 /// What is asked, for the trace.
 type Asked<'a> = (&'static str, &'a str);
 
 impl SimulatedStore {
+    pub(super) fn new(world: &Arc<World>, actor: &'static str, weather: Weather) -> Self {
+        let (world, crash, requests) = (Arc::clone(world), Arc::default(), Arc::default());
+        Self { world, actor, weather, crash, planned: None, requests }
+    }
+
     /// A request: it arrives after a while, does what it does, and its answer may be lost.
     async fn request<T>(
         &self,
@@ -86,8 +110,9 @@ impl SimulatedStore {
                 let (fails, crashes) = (self.weather.fails, self.weather.crashes);
                 (pause, happens(fails), happens(fails), happens(crashes), happens(crashes))
             });
+        let number = self.requests.fetch_add(1, Relaxed);
         tokio::time::sleep(pause).await;
-        if crashes_before {
+        if crashes_before || self.planned == Some(Crash::Before(number)) {
             self.end((word, path), "crashes before").await;
         }
         if fails_before {
@@ -102,7 +127,7 @@ impl SimulatedStore {
         };
         self.world.note(self.actor, (word, path), outcome);
         self.world.check(word, path);
-        if crashes_after {
+        if crashes_after || self.planned == Some(Crash::After(number)) {
             self.end((word, path), "crashes after").await;
         }
         if fails_after {
@@ -238,13 +263,7 @@ impl ObjectStore for SimulatedStore {
     }
 
     fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        let own = Self {
-            world: Arc::clone(&self.world),
-            actor: self.actor,
-            weather: self.weather,
-            crash: Arc::clone(&self.crash),
-        };
-        let own = Arc::new(own);
+        let own = Arc::new(self.clone());
         paths
             .then(move |path| {
                 let own = Arc::clone(&own);
@@ -263,12 +282,7 @@ impl ObjectStore for SimulatedStore {
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         let prefix = prefix.map(ToString::to_string).unwrap_or_default();
-        let own = Self {
-            world: Arc::clone(&self.world),
-            actor: self.actor,
-            weather: self.weather,
-            crash: Arc::clone(&self.crash),
-        };
+        let own = self.clone();
         async move {
             let listed =
                 own.request(("list", &prefix), |heap, _| Ok(heap.list(&prefix, own.world.now()))).await;

@@ -12,19 +12,19 @@ use crate::namespace::block_on;
 use crate::scene::{ROOT, image, publish, sealed};
 
 /// Tells a child of this test program which store to use.
-const BUCKET: &str = "FRAZIL_TEST_BUCKET";
+pub(crate) const BUCKET: &str = "FRAZIL_TEST_BUCKET";
 
 /// How often, and so for how long in steps of 100 ms, the server is waited for.
 const MAX_KNOCKS: usize = 300;
 
 /// An S3 server that is gone when the story ends.
-struct S3Server {
+pub(crate) struct S3Server {
     process: Child,
     port: u16,
 }
 
 impl S3Server {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let process = Command::new("moto_server")
             .args(["-H", "127.0.0.1", "-p", &port.to_string()])
@@ -42,7 +42,7 @@ impl S3Server {
         panic!("the S3 server does not start");
     }
 
-    fn make_bucket(&self, bucket: &str) {
+    pub(crate) fn make_bucket(&self, bucket: &str) {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         let host = format!("127.0.0.1:{}", self.port);
         write!(
@@ -56,7 +56,7 @@ impl S3Server {
     }
 
     /// Runs a test of this program against the server, in a process that has its address in the environment.
-    fn run(&self, test: &str, store: &str) {
+    pub(crate) fn run(&self, test: &str, store: &str) {
         self.run_with(test, store, &[("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "test")]);
     }
 

@@ -6,6 +6,7 @@ mod access_log;
 #[cfg(feature = "cloud")]
 mod buckets;
 mod chunks;
+mod collection;
 mod full_disk;
 mod images;
 mod keyring;
