@@ -112,6 +112,8 @@ async fn convert_once(
     progress.phase(Phase::Metadata);
     let metadata_len = area.bytes.len() as u64;
     ingest.limits.stream.take(metadata_len)?;
+    // A profile of the image before is inherited by what both trees say.
+    let metadata = stands.as_ref().map(|_| area.bytes.clone()).unwrap_or_default();
     let metadata_chunks = ingest.stream(area.bytes).await?;
 
     // The durability barrier: nothing is named before all that it needs is safe.
@@ -124,7 +126,7 @@ async fn convert_once(
     let manifest = draft.into_manifest(name, keys.tenant, &sealings);
     let layers_public = manifest.geometry.layers.iter().filter(|layer| layer.scope != sealings.own().scope);
     let layers_public = layers_public.count();
-    let published = publish(store, name, &manifest, stands, keys).await?;
+    let published = publish(store, name, &manifest, stands, &metadata, keys).await?;
 
     Ok(Conversion {
         manifest: published.manifest,

@@ -11,6 +11,7 @@ mod flatten;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod ingest;
+mod inherit;
 mod keys;
 mod known;
 mod metadata;

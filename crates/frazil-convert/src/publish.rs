@@ -10,6 +10,7 @@ use frazil_format::{
 };
 use frazil_store::{ImageName, Reference, Store};
 
+use crate::inherit::{Heir, inherit};
 use crate::keys::Sealings;
 use crate::metadata::FlatLayer;
 use crate::standing::Stands;
@@ -71,9 +72,10 @@ pub(crate) async fn publish(
     name: &ImageName,
     manifest: &Manifest,
     stands: Option<Stands>,
+    metadata: &[u8],
     keys: Keys<'_>,
 ) -> Result<Published, ConvertError> {
-    if let Some(stands) = stands.filter(|stands| is_same(&stands.manifest, manifest)) {
+    if let Some(stands) = stands.as_ref().filter(|stands| is_same(&stands.manifest, manifest)) {
         return Ok(Published { manifest: stands.reference.manifest, unchanged: true });
     }
     let root = manifest.geometry.root;
@@ -82,6 +84,14 @@ pub(crate) async fn publish(
     let wrapped = keys.provider.wrap(keys.tenant, &data_key, &context).await?;
     let (id, sealed) = manifest.seal(&data_key, wrapped)?;
     store.put_manifest(root, &id, sealed.into()).await?;
+    if let Some(old) = &stands {
+        let reference = Reference { root, manifest: id };
+        let heir = Heir { manifest, reference, key: data_key.profile_key(), metadata };
+        if let Err(error) = inherit(store, old, &heir).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, %name, "the new image inherits no profile");
+        }
+    }
     store.publish(keys.tenant, name, Reference { root, manifest: id }).await?;
     Ok(Published { manifest: id, unchanged: false })
 }

@@ -3,7 +3,7 @@
 //! Invariant: an image that these keys cannot open is somebody's, and is replaced only for whoever asked for just
 //! that. One that nobody can read any more is no obstacle.
 
-use frazil_format::{FormatError, Manifest, SealedManifest, wrap_context};
+use frazil_format::{FormatError, Manifest, ProfileKey, SealedManifest, wrap_context};
 use frazil_store::{ErrorClass, ImageName, Reference, Store, StoreError};
 
 use crate::{ConvertError, Keys, Standing};
@@ -12,6 +12,8 @@ use crate::{ConvertError, Keys, Standing};
 pub(crate) struct Stands {
     pub(crate) reference: Reference,
     pub(crate) manifest: Manifest,
+    /// Of what lies beside it.
+    pub(crate) key: ProfileKey,
 }
 
 /// What the name stands for, opened; `None` if it is nothing, or nothing that can be read.
@@ -22,7 +24,7 @@ pub(crate) async fn look_up(
 ) -> Result<Option<Stands>, ConvertError> {
     let Some(reference) = store.reference(keys.tenant, name).await? else { return Ok(None) };
     let error = match open(store, name, &reference, keys).await {
-        Ok(manifest) => return Ok(Some(Stands { reference, manifest })),
+        Ok((manifest, key)) => return Ok(Some(Stands { reference, manifest, key })),
         Err(error) => error,
     };
     match &error {
@@ -52,10 +54,10 @@ async fn open(
     name: &ImageName,
     reference: &Reference,
     keys: &Keys<'_>,
-) -> Result<Manifest, ConvertError> {
+) -> Result<(Manifest, ProfileKey), ConvertError> {
     let bytes = store.manifest(reference.root, &reference.manifest).await?;
     let sealed = SealedManifest::verify(&reference.manifest, bytes)?;
     let context = wrap_context(keys.tenant, name.as_str());
     let data_key = keys.provider.unwrap(keys.tenant, sealed.wrapped_key(), &context).await?;
-    Ok(sealed.open(&data_key)?)
+    Ok((sealed.open(&data_key)?, data_key.profile_key()))
 }

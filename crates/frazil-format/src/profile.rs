@@ -106,6 +106,18 @@ impl Profiles {
 }
 
 impl ProfiledChunk {
+    /// Whether the next start will touch it, as far as can be told: at least half of the starts did, of the last
+    /// sixteen and since the first that did.
+    pub fn is_likely(&self) -> bool {
+        let age = u16::BITS - self.history.leading_zeros();
+        self.history.count_ones() * 2 >= age
+    }
+
+    /// In how many of the last sixteen starts it was touched.
+    pub fn uses(&self) -> u32 {
+        self.history.count_ones()
+    }
+
     /// Where it stands in the order of profiles.
     fn place(&self) -> (u32, u32) {
         (self.position, self.chunk)

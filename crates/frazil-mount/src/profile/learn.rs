@@ -39,13 +39,7 @@ pub fn is_worth_playing(profile: &Profile) -> bool {
 
 /// The chunks that the next start will touch, in the order in which it will.
 pub fn foretold(profile: &Profile) -> Vec<u32> {
-    profile.chunks.iter().filter(|chunk| is_likely(chunk.history)).map(|chunk| chunk.chunk).collect()
-}
-
-/// Touched in at least half of the starts since the first.
-fn is_likely(history: u16) -> bool {
-    let age = u16::BITS - history.leading_zeros();
-    history.count_ones() * 2 >= age
+    profile.chunks.iter().filter(|chunk| chunk.is_likely()).map(|chunk| chunk.chunk).collect()
 }
 
 /// The sealed bytes of these chunks.
