@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use frazil_mount::profile::Profiling;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
@@ -46,6 +47,8 @@ pub(crate) enum Question {
     Explain,
     /// What the agent counted: an [`AgentStats`].
     Stats,
+    /// Nothing; the workload is ready, and its start is over.
+    Ready,
 }
 
 /// The socket, before anybody is answered. It goes away with the value.
@@ -115,6 +118,10 @@ async fn answer(stream: tokio::net::UnixStream, subject: &Subject) -> std::io::R
         match serde_json::from_str(&line) {
             Ok(Question::Explain) => subject.explain().await.and_then(encode),
             Ok(Question::Stats) => encode(subject.stats()),
+            Ok(Question::Ready) => {
+                subject.profiling.iter().for_each(Profiling::ready);
+                encode(())
+            }
             Err(error) => Err(format!("the agent does not understand the question: {error}")),
         }
     };

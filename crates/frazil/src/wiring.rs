@@ -331,6 +331,11 @@ impl Supply {
         }
     }
 
+    /// What lies beside manifests.
+    pub(crate) async fn shelf(&self) -> Arc<dyn ProfileShelf> {
+        self.sources().await.shelf
+    }
+
     async fn sources(&self) -> Sources {
         match self {
             Self::Store(embedded) => {

@@ -12,10 +12,12 @@
 //! [`learn`] the rules.
 
 mod build;
+mod files;
 mod handover;
 pub mod learn;
 mod player;
 mod profiling;
 mod recorder;
 
+pub use files::files_in;
 pub use profiling::{Fetching, Profiling, ProfilingCounts, ProfilingOptions, Sharing};

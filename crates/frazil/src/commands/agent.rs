@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use frazil_format::Label;
-use frazil_mount::profile::Profiling;
 use frazil_mount::{MountError, MountOptions, Mounted};
 use rustix::process::setsid;
 use serde::{Deserialize, Serialize};
@@ -134,13 +133,11 @@ pub(crate) fn serve(
     let sandbox = host_cache.as_ref().map(|_| Sandbox::prepare()).transpose()?;
     wiring::runtime()?.block_on(async {
         let mut end = End::new()?;
-        let marked = signal(SignalKind::user_defined1()).context("cannot listen for signals")?;
         let supply = Supply::open(global, host_cache.as_deref(), name).await?;
         let keys = wiring::keys(global, Absent::Refuse)?;
         let labelled = |_: &[u8]| Ok(Label::mount(&recording.label));
         let label = (!recording.no_profile).then_some(&labelled as _);
         let open = wiring::image(global, &supply, &keys, name, label).await?;
-        tokio::spawn(await_mark(marked, open.profiling.clone()));
         let mut record = MountRecord::take(directory)?;
         let probe = via.choose().await;
         let options = MountOptions { face: probe.face, name: open.name.to_string() };
@@ -154,6 +151,7 @@ pub(crate) fn serve(
             directory: directory.to_owned(),
             face: face.clone(),
             mounted: Instant::now(),
+            profiling: open.profiling.clone(),
         };
         let records = places::runtime()?.join("mounts");
         let unmounter = sandbox.map(|sandbox| sandbox.close(Some(&records))).transpose()?.flatten();
@@ -185,13 +183,6 @@ pub(crate) fn serve(
         open.settle().await;
         ended
     })
-}
-
-/// Ends the recording when somebody says that the workload is ready: `frazil profile mark`.
-async fn await_mark(mut marked: Signal, profiling: Option<Profiling>) {
-    while marked.recv().await.is_some() {
-        profiling.iter().for_each(Profiling::ready);
-    }
 }
 
 async fn until_the_end(mut mounted: Mounted, unmounter: Option<Unmounter>, end: &mut End) -> Result<Exit> {

@@ -16,6 +16,7 @@ mod inspect;
 mod key;
 mod man;
 mod mount;
+mod profile;
 mod rm;
 mod root;
 mod run;
@@ -40,6 +41,7 @@ pub(crate) enum Command {
     Run(Box<run::Args>),
     Mount(mount::Args),
     Unmount(unmount::Args),
+    Profile(profile::Args),
     Images(images::Args),
     Inspect(inspect::Args),
     Verify(verify::Args),
@@ -73,6 +75,7 @@ impl Command {
             Self::Convert(args) => convert::execute(&args, global),
             Self::Run(args) => run::execute(*args, global),
             Self::Mount(args) => mount::execute(&args, global),
+            Self::Profile(args) => profile::execute(&args, global),
             Self::Unmount(args) => unmount::execute(&args),
             Self::Images(args) => images::execute(&args, global),
             Self::Inspect(args) => inspect::execute(&args, global),

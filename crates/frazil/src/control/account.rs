@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use frazil_cache::Level;
 use frazil_cache::host::MeterCounts;
+use frazil_mount::profile::Profiling;
 use frazil_mount::{FileRead, Image, PartRead, PrefetchCounts, Source, Wait};
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,8 @@ pub(crate) struct Subject {
     pub(crate) directory: PathBuf,
     pub(crate) face: String,
     pub(crate) mounted: Instant,
+    /// How its start is recorded.
+    pub(crate) profiling: Option<Profiling>,
 }
 
 /// What an agent counted.

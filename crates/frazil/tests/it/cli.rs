@@ -16,12 +16,13 @@ use crate::support::refusal::Refusal;
 use crate::support::tool::{output, run, tool};
 
 /// What a person can type; the order is that of a life with an image.
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
     "init",
     "convert",
     "run",
     "mount",
     "unmount",
+    "profile",
     "images",
     "inspect",
     "verify",

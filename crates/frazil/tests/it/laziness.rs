@@ -28,7 +28,8 @@ fn run_counted(home: &Home, face: &str, command: &[&str], prints: &str) -> Value
     let _ = fs::remove_file(&log);
     let watch = OpenedChunks::watch(home.store());
     let (log_text, summary_text) = (log.to_str().unwrap(), summary.to_str().unwrap());
-    let options = ["--via", face, "--access-log", log_text, "--summary-json", summary_text];
+    // What is fetched for want of it, and nothing ahead that an earlier run asked for.
+    let options = ["--via", face, "--no-profile", "--access-log", log_text, "--summary-json", summary_text];
     let words = ["run"].iter().chain(&options).chain(&["image", "--"]).chain(command);
     assert_eq!(home.says(words), prints);
 
@@ -89,7 +90,7 @@ fn a_mount_that_nobody_reads_costs_a_few_chunks_and_reading_it_twice_costs_as_mu
         let log = home.path("mount.log");
         let _ = fs::remove_file(&log);
         let watch = OpenedChunks::watch(home.store());
-        let options = ["--via", face, "--access-log", log.to_str().unwrap()];
+        let options = ["--via", face, "--no-profile", "--access-log", log.to_str().unwrap()];
         let mount = Mount::with(&home, "image", &options);
         let mounted = chunk_reads(&log);
         assert!(mounted.ids.len() <= 4, "mounting reads {} chunks through {face}", mounted.ids.len());

@@ -15,6 +15,7 @@ mod host_cache;
 mod laziness;
 mod looking;
 mod operations;
+mod profiles;
 mod real_images;
 mod registries;
 mod run;
