@@ -44,7 +44,10 @@ fn is_foreign(error: &ConvertError) -> bool {
     matches!(
         error,
         ConvertError::Store(
-            StoreError::KeyNotFound { .. } | StoreError::KeyMismatch { .. } | StoreError::KeyRefused { .. }
+            StoreError::KeyNotFound { .. }
+                | StoreError::KeyMismatch { .. }
+                | StoreError::KeyRefused { .. }
+                | StoreError::KeyService { .. }
         ) | ConvertError::Format(FormatError::WrongDataKey { .. })
     )
 }

@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use object_store::ObjectStore;
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsCredentialProvider};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::client::ClientConfigKey;
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
@@ -123,6 +123,27 @@ impl BucketUrl {
     fn below_prefix(&self, bucket: impl ObjectStore) -> Arc<dyn ObjectStore> {
         Arc::new(PrefixStore::new(bucket, self.prefix.clone()))
     }
+}
+
+/// What the environment says of another service of AWS.
+pub(crate) struct Aws {
+    pub(crate) credentials: AwsCredentialProvider,
+    pub(crate) region: Option<String>,
+    pub(crate) endpoint: Option<String>,
+    pub(crate) plain_http: bool,
+}
+
+/// The same credentials, region and endpoint that a bucket would get; `AWS_ENDPOINT_URL_<service>` comes first.
+pub(crate) fn aws(service: &str) -> Result<Aws, StoreError> {
+    let nobodys = BucketUrl { provider: Provider::S3, bucket: "unused".to_owned(), prefix: Path::default() };
+    let builder = nobodys.s3(Patience::Retrying, &Connector::default());
+    let setting = |key| builder.get_config_value(&key);
+    let region = setting(AmazonS3ConfigKey::Region);
+    let own_endpoint = std::env::var(format!("AWS_ENDPOINT_URL_{service}")).ok();
+    let endpoint = own_endpoint.or_else(|| setting(AmazonS3ConfigKey::Endpoint));
+    let plain_http = std::env::var("AWS_ALLOW_HTTP").is_ok_and(|value| value == "true" || value == "1");
+    let built = builder.build().map_err(|error| StoreError::backend("open", service, error))?;
+    Ok(Aws { credentials: Arc::clone(built.credentials()), region, endpoint, plain_http })
 }
 
 /// The settings that the environment leaves to us.

@@ -317,6 +317,30 @@ pub enum StoreError {
         /// The id in the store's record.
         wanted: ScopeId,
     },
+    /// The text names no keys of a service.
+    #[error("not keys of a key service: {text:?}")]
+    BadKeys {
+        /// What was given.
+        text: String,
+    },
+    /// A key management service refused.
+    #[error("the key service refuses to {action} {key}: {code}")]
+    KeyService {
+        /// What was tried.
+        action: &'static str,
+        /// With which key.
+        key: String,
+        /// What the service says.
+        code: String,
+        /// Whether trying again may help.
+        class: ErrorClass,
+    },
+    /// Keys of a service are made by its own tools.
+    #[error("every image is wrapped by {key} already, and new keys are made in the key service")]
+    RotatedElsewhere {
+        /// The key.
+        key: String,
+    },
     /// A key could not be made or wrapped.
     #[error("cannot make or wrap a key")]
     CannotMakeKey {
@@ -364,13 +388,15 @@ impl StoreError {
             | Self::KeyExposed { .. }
             | Self::KeyMismatch { .. }
             | Self::ScopeMismatch { .. }
+            | Self::BadKeys { .. }
+            | Self::RotatedElsewhere { .. }
             | Self::KeyRefused { .. } => ErrorClass::Denied,
             Self::CannotMakeKey { .. }
             | Self::Throttled { .. }
             | Self::Stalled { .. }
             | Self::Contended { .. } => ErrorClass::Transient,
             Self::Io { source, .. } => io_class(source.kind()),
-            Self::Backend { class, .. } => *class,
+            Self::Backend { class, .. } | Self::KeyService { class, .. } => *class,
         }
     }
 

@@ -21,6 +21,10 @@ mod key_file;
 mod key_provider;
 mod key_rotation;
 mod keyring;
+#[cfg(feature = "cloud")]
+mod kms;
+#[cfg(feature = "cloud")]
+mod kms_client;
 mod layout;
 mod leftovers;
 mod location;
@@ -57,6 +61,8 @@ pub use error::{ErrorClass, StoreError};
 pub use images::{MAX_LAYER_INDEX_BYTES, MAX_MANIFEST_BYTES, Published};
 pub use key_provider::KeyProvider;
 pub use keyring::Keyring;
+#[cfg(feature = "cloud")]
+pub use kms::Kms;
 pub use location::StoreLocation;
 pub use name::{ImageName, tenant_name};
 pub use objects::{Piece, Pieces, Put};

@@ -39,7 +39,7 @@ pub(crate) struct Global {
     #[arg(long, global = true)]
     pub(crate) allow_http: bool,
 
-    /// The keyring: a directory that only you can read [default: $FRAZIL_KEYS, or
+    /// The keyring: a directory that only you can read; or kms:KEY for AWS KMS [default: $FRAZIL_KEYS, or
     /// $XDG_CONFIG_HOME/frazil/keys]
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) keys: Option<PathBuf>,
@@ -93,7 +93,11 @@ impl Global {
             [("--keys", &self.keys), ("--access-log", &self.access_log), ("--config", &file)]
         {
             if let Some(path) = path {
-                let path = std::path::absolute(path).context("there is no current directory")?;
+                let is_service = path.to_string_lossy().starts_with(wiring::KEY_SERVICE);
+                let path = match is_service && option == "--keys" {
+                    true => path.clone(),
+                    false => std::path::absolute(path).context("there is no current directory")?,
+                };
                 arguments.extend([option.into(), path.into_os_string()]);
             }
         }

@@ -67,6 +67,13 @@ fn of_store(error: &StoreError) -> Option<String> {
         StoreError::ScopeMismatch { scope, .. } => format!(
             "copy scopes/{scope}.key from a keyring that has it, or work for another tenant: --tenant"
         ),
+        StoreError::RotatedElsewhere { .. } => {
+            "make a key there, name it first and the old one behind it (--keys kms:NEW,OLD), and run this again".to_owned()
+        }
+        StoreError::KeyService { class: ErrorClass::Denied, .. } => {
+            "see what the key's policy allows: kms:Encrypt, kms:Decrypt and kms:DescribeKey are needed".to_owned()
+        }
+        StoreError::BadKeys { .. } => "name keys as kms:KEY or kms:NEW,OLD; {tenant} stands for the tenant".to_owned(),
         StoreError::KeyExposed { path, .. } => format!("make it yours alone: chmod go= {path}"),
         StoreError::CorruptChunk { .. } | StoreError::ChunkNotFound { .. } => LOST.to_owned(),
         StoreError::Io { source, path, .. } if source.kind() == ErrorKind::PermissionDenied => {

@@ -29,6 +29,9 @@ use crate::plan::Plan;
 use crate::tiers::{OriginStore, Tiers};
 use crate::{places, plan, similar};
 
+/// What stands before the keys of AWS KMS, in the place of a keyring's directory.
+pub(crate) const KEY_SERVICE: &str = "kms:";
+
 /// How long the end of a process may wait for its disk tier.
 const SETTLING: Duration = Duration::from_secs(5);
 
@@ -107,11 +110,25 @@ pub(crate) fn keys(global: &Global, absent: Absent) -> Result<Keys> {
             return Err(anyhow!("there is no home directory")).hint("say where the keys are: --keys");
         }
     };
+    let tenant = global.tenant()?;
+    if let Some(keys) = directory.to_str().and_then(|text| text.strip_prefix(KEY_SERVICE)) {
+        return Ok(Keys { tenant, provider: key_service(keys)?, keyring: None });
+    }
     let keyring = match absent {
         Absent::Create => Keyring::open_or_create(directory)?,
         Absent::Refuse => Keyring::open(directory)?,
     };
-    Ok(Keys { tenant: global.tenant()?, provider: Arc::new(keyring.clone()), keyring: Some(keyring) })
+    Ok(Keys { tenant, provider: Arc::new(keyring.clone()), keyring: Some(keyring) })
+}
+
+#[cfg(feature = "cloud")]
+fn key_service(keys: &str) -> Result<Arc<dyn KeyProvider>> {
+    Ok(Arc::new(frazil_store::Kms::open(keys)?))
+}
+
+#[cfg(not(feature = "cloud"))]
+fn key_service(keys: &str) -> Result<Arc<dyn KeyProvider>> {
+    Err(anyhow!("this program was built without key services: {keys}"))
 }
 
 /// The tenant's own scope, which is made if the store has none.
