@@ -9,6 +9,7 @@
 //! frazil-bench cold-start                 from an image's name to its workload's line, over a link
 //! frazil-bench sweep                     chunk sizes and codecs over recorded starts, sibling images, an upgrade
 //! frazil-bench storm                     50 and 200 starts at once, of one image and of ten on one base
+//! frazil-bench dedup --base DIR:TAG --image DIR:TAG …   bytes stored under wider and narrower scopes
 //! frazil-bench link --link 5ms/1Gbit --to ADDRESS:PORT   a link with a round trip and a bandwidth
 //! ```
 //!
@@ -26,6 +27,7 @@ mod oci;
 mod policies;
 mod reading;
 mod report;
+mod sharing;
 mod storm;
 mod sweep;
 mod workload;
@@ -55,6 +57,8 @@ enum Benchmark {
     Fleet(fleet::Setup),
     /// The cold start, beside everybody, over a link
     ColdStart(cold_start::Setup),
+    /// Sharing domains: bytes stored for sibling images under wider and narrower scopes
+    Dedup(sharing::Setup),
     /// Runs a program in a tree; the benchmarks use it
     #[command(hide = true)]
     Launch(cold_start::launch::Launch),
@@ -94,6 +98,7 @@ fn main() -> anyhow::Result<()> {
         Benchmark::Policies(setup) => policies::run(&setup),
         Benchmark::Fleet(setup) => fleet::run(&setup),
         Benchmark::ColdStart(setup) => cold_start::run(&setup),
+        Benchmark::Dedup(setup) => sharing::run(&setup),
         Benchmark::Launch(launch) => cold_start::launch::run(&launch),
         Benchmark::Sweep(setup) => sweep::run(&setup),
         Benchmark::Storm(setup) => storm::run(&setup),

@@ -95,8 +95,7 @@ impl Tenant {
     /// The image, opened with this tenant's keys; and its data key.
     #[track_caller]
     pub(crate) fn open(&self, name: &str) -> (Manifest, DataKey) {
-        let (reference, sealed) = sealed(self.home.store(), self.name, name);
-        let _ = reference;
+        let (_, sealed) = sealed(self.home.store(), self.name, name);
         let keyring = Keyring::open(self.home.keys()).unwrap();
         let context = wrap_context(self.name, name);
         let key = runtime().block_on(keyring.unwrap(self.name, sealed.wrapped_key(), &context)).unwrap();
