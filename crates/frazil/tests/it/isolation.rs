@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use frazil_format::{
-    ChunkId, ChunkKey, Compression, Manifest, Payload, RootId, ScopeSecret, SealedChunk, Sealer, open_chunk,
+    ChunkId, ChunkKey, Compression, Payload, RootId, ScopeSecret, SealedChunk, Sealer, open_chunk,
 };
 use frazil_store::Keyring;
 
