@@ -178,7 +178,7 @@ fn raise(
             if storm == Storm::FrazilWarm {
                 Herd::start(1, scene, limit, start)?;
             }
-            scene.cold(&[&store])?;
+            scene.cold(&[store])?;
             Herd::start(starts, scene, limit, start)
         }
         Storm::ContainerdCold | Storm::ContainerdPulled => {
@@ -188,8 +188,7 @@ fn raise(
             if storm == Storm::ContainerdPulled {
                 containerd.pull(&reference)?;
             }
-            let served: Vec<_> = scene.layout.layers.iter().map(PathBuf::as_path).collect();
-            scene.cold(&served)?;
+            scene.cold(&scene.pushed_layers())?;
             let (began, before) = (Instant::now(), scene.servers.traffic());
             if storm == Storm::ContainerdCold {
                 containerd.pull(&reference)?;
@@ -205,7 +204,7 @@ fn raise(
         Storm::Nydus => {
             let bootstrap = scene.nydus(None)?;
             let blobs = scene.web.with_file_name("v2").join(scene.workload.tag).join("blobs");
-            scene.cold(&[&blobs, &bootstrap])?;
+            scene.cold(&[blobs, bootstrap.clone()])?;
             Herd::start(starts, scene, limit, |number| {
                 let own = cell.path().join(number.to_string());
                 std::fs::create_dir(&own)?;

@@ -68,8 +68,7 @@ pub(super) fn start(scene: &Scene<'_>, limit: Duration) -> anyhow::Result<Start>
     let reference = scene.reference(scene.servers.registry);
     let cell = scene.cell()?;
     let containerd = Containerd::start(cell.path())?;
-    let served: Vec<&Path> = scene.layout.layers.iter().map(PathBuf::as_path).collect();
-    scene.cold(&served)?;
+    scene.cold(&scene.pushed_layers())?;
     let before = scene.servers.traffic();
     let watch = Watch::over(vec![containerd.id()]);
     let started = Instant::now();

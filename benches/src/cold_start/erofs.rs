@@ -15,7 +15,7 @@ pub(super) fn start(scene: &Scene<'_>, limit: Duration) -> anyhow::Result<Start>
     let (copy, dir) = (cell.path().join("image.erofs"), cell.path().join("mnt"));
     std::fs::create_dir(&dir)?;
     let url = format!("http://{}/{}/image.erofs", scene.servers.web, scene.workload.tag);
-    scene.cold(&[&image])?;
+    scene.cold(&[image])?;
     let before = scene.servers.traffic();
     let started = Instant::now();
     let cost = measure(

@@ -48,7 +48,7 @@ pub(super) fn with_profile(scene: &Scene<'_>, limit: Duration) -> anyhow::Result
 fn without_cache(scene: &Scene<'_>, extra: &[&str], limit: Duration) -> anyhow::Result<Start> {
     let (store, keys) = scene.store()?;
     let cell = scene.cell()?;
-    scene.cold(&[&store])?;
+    scene.cold(&[store])?;
     run(scene, published(scene, &keys), Path::new("none"), cell.path(), extra, limit)
 }
 
@@ -60,7 +60,7 @@ pub(super) fn with_disk(scene: &Scene<'_>, limit: Duration) -> anyhow::Result<St
     let host = HostCache::start(scene, warming.path(), &disk, &[])?;
     run(scene, published(scene, &keys), &host.socket, warming.path(), &[], limit)?;
     drop(host);
-    scene.cold(&[&store])?;
+    scene.cold(&[store])?;
     let host = HostCache::start(scene, cell.path(), &disk, &[])?;
     measured(scene, &keys, &host, cell.path(), limit)
 }
@@ -71,7 +71,7 @@ pub(super) fn with_memory(scene: &Scene<'_>, limit: Duration) -> anyhow::Result<
     let [cell, warming] = [scene.cell()?, scene.cell()?];
     let host = HostCache::start(scene, cell.path(), &cell.path().join("disk"), &["--disk-quota", "0"])?;
     run(scene, published(scene, &keys), &host.socket, warming.path(), &[], limit)?;
-    scene.cold(&[&store])?;
+    scene.cold(&[store])?;
     measured(scene, &keys, &host, cell.path(), limit)
 }
 
@@ -86,7 +86,7 @@ pub(super) fn with_remote(scene: &Scene<'_>, limit: Duration) -> anyhow::Result<
     run(scene, published(scene, &keys), &host.socket, warming.path(), &[], limit)?;
     std::thread::sleep(SETTLING);
     drop(host);
-    scene.cold(&[&store])?;
+    scene.cold(&[store])?;
     let host = HostCache::start(scene, cell.path(), &cell.path().join("disk"), &remote)?;
     measured(scene, &keys, &host, cell.path(), limit)
 }

@@ -30,7 +30,7 @@ pub(super) fn start(scene: &Scene<'_>, prefetch: Prefetch, limit: Duration) -> a
     let bootstrap = scene.nydus(traced.as_deref())?;
     let blobs = scene.web.with_file_name("v2").join(scene.workload.tag).join("blobs");
     let cell = scene.cell()?;
-    scene.cold(&[&blobs, &bootstrap])?;
+    scene.cold(&[blobs, bootstrap.clone()])?;
     let before = scene.servers.traffic();
     let started = Instant::now();
     let nydusd = Nydusd::start(scene, &bootstrap, prefetch, cell.path())?;

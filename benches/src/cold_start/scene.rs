@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, ensure};
 
 use super::catalog::Workload;
-use super::servers::{Servers, web_root};
+use super::servers::{Servers, registry_root, web_root};
 use crate::measure::{drop_caches, measure};
 use crate::nydus;
 use crate::oci::Layout;
@@ -32,6 +32,7 @@ pub(crate) struct Scene<'a> {
     pub(crate) web: PathBuf,
     /// What stays on this side of the link: keys, the unpacked copy.
     pub(crate) here: PathBuf,
+    work: PathBuf,
 }
 
 /// The name that Frazil's store and the registry know the image by.
@@ -49,7 +50,7 @@ impl<'a> Scene<'a> {
         let web = web_root(work).join(workload.tag);
         let here = work.join("here").join(workload.tag);
         fs::create_dir_all(&here)?;
-        let scene = Self { workload, servers, tools, layout, web, here };
+        let scene = Self { workload, servers, tools, layout, web, here, work: work.to_owned() };
         let digest = scene.layout.manifest.clone();
         let mark = scene.here.join("manifest");
         if fs::read_to_string(&mark).ok().as_deref() != Some(&digest) {
@@ -102,6 +103,13 @@ impl<'a> Scene<'a> {
             .context("skopeo runs: install the package skopeo")?;
             Ok(())
         })
+    }
+
+    /// Where the registry keeps the layers.
+    pub(crate) fn pushed_layers(&self) -> Vec<PathBuf> {
+        let blobs = registry_root(&self.work).join("docker/registry/v2/blobs/sha256");
+        let names = self.layout.layers.iter().filter_map(|layer| layer.file_name()?.to_str());
+        names.filter_map(|name| Some(blobs.join(name.get(..2)?).join(name).join("data"))).collect()
     }
 
     /// The image unpacked on the local disk.
@@ -181,7 +189,7 @@ impl<'a> Scene<'a> {
 
     /// Drops every cache of this machine, then warms what is not the image's: the programs, and what the server on the
     /// other side of the link would have in its memory.
-    pub(crate) fn cold(&self, served: &[&Path]) -> anyhow::Result<()> {
+    pub(crate) fn cold(&self, served: &[PathBuf]) -> anyhow::Result<()> {
         drop_caches()?;
         let mut programs = vec![self.tools.frazil.clone(), self.tools.peers.join("nydusd")];
         for name in [

@@ -26,6 +26,11 @@ pub(crate) fn web_root(work: &Path) -> PathBuf {
     work.join("www")
 }
 
+/// What the registry serves.
+pub(crate) fn registry_root(work: &Path) -> PathBuf {
+    work.join("registry")
+}
+
 impl Servers {
     /// Starts them; they keep their data below `work`.
     pub(crate) fn start(work: &Path, spec: LinkSpec) -> anyhow::Result<Self> {
@@ -51,7 +56,7 @@ fn start_registry(work: &Path, run: &Path, address: SocketAddr) -> anyhow::Resul
     let config = serde_json::json!({
         "version": "0.1",
         "log": { "level": "error", "accesslog": { "disabled": true } },
-        "storage": { "filesystem": { "rootdirectory": work.join("registry") } },
+        "storage": { "filesystem": { "rootdirectory": registry_root(work) } },
         "http": { "addr": address.to_string() },
     });
     // Its configuration is YAML, which JSON is.
