@@ -60,18 +60,6 @@ impl Player {
         self.image.prefetch(indexes, Source::Profile)
     }
 
-    /// Whether this host has most of these chunks: then it gives them as quickly as a bundle. A sample tells.
-    pub(super) async fn is_near(&self, chunks: &[u32]) -> bool {
-        let step = chunks.len().div_ceil(SAMPLE).max(1);
-        let sample = chunks.iter().step_by(step).filter_map(|chunk| self.table.get(*chunk as usize));
-        let asked = sample.map(|chunk| {
-            let wanted = Wanted { root: self.of.root, id: chunk.id, sealed_len: chunk.sealed_len };
-            async move { self.shelf.is_near(&wanted).await }
-        });
-        let near = futures::future::join_all(asked).await;
-        near.iter().filter(|near| **near).count() * 4 >= near.len() * 3
-    }
-
     /// Reads the bundle to its end, and hands over what of it is foretold.
     pub(super) async fn bundle(&self, bundle: &Bundle, foretold: &HashSet<u32>) -> Result<(), BundleFailed> {
         let opener = BundleOpener::new(self.key.clone(), bundle, &self.table)?;
@@ -171,6 +159,23 @@ impl Player {
             None => Supplied::NoUse,
         }
     }
+}
+
+/// Whether this host has most of these chunks: then it gives them as quickly as a bundle. A sample tells.
+pub(super) async fn are_near(
+    shelf: &dyn ProfileShelf,
+    of: &Reference,
+    table: &[Chunk],
+    chunks: &[u32],
+) -> bool {
+    let step = chunks.len().div_ceil(SAMPLE).max(1);
+    let sample = chunks.iter().step_by(step).filter_map(|chunk| table.get(*chunk as usize));
+    let asked = sample.map(|chunk| {
+        let wanted = Wanted { root: of.root, id: chunk.id, sealed_len: chunk.sealed_len };
+        async move { shelf.is_near(&wanted).await }
+    });
+    let near = futures::future::join_all(asked).await;
+    near.iter().filter(|near| **near).count() * 4 >= near.len() * 3
 }
 
 async fn within<T>(work: impl Future<Output = T>) -> Result<T, BundleFailed> {

@@ -8,14 +8,14 @@ use bytes::Bytes;
 use frazil_cache::host::{HostError, ProfileShelf};
 use frazil_cache::{Reference, Tier};
 use frazil_format::bounds::MAX_PROFILES;
-use frazil_format::{Chunk, FormatError, Label, Profile, ProfileKey, Profiles};
+use frazil_format::{Bundle, Chunk, FormatError, Label, Profile, ProfileKey, Profiles};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::build::{self, Workshop};
 use super::handover::Handover;
 use super::learn::{foretold, is_worth_learning, is_worth_playing, learn};
-use super::player::Player;
+use super::player::{Player, are_near};
 use super::recorder::Recorder;
 use crate::{Image, PrefetchHandle, TouchListener};
 
@@ -94,12 +94,19 @@ struct State {
     /// What was known of this command when it was started.
     known: Option<Profile>,
     /// What is to be played when there is an image.
-    chosen: Option<Profile>,
+    chosen: Option<Chosen>,
     /// What did not come soon.
     fetching: Option<Fetching>,
     /// What is under way; dropping it ends it.
     chunks: Option<PrefetchHandle>,
     player: Option<JoinHandle<()>>,
+}
+
+/// A profile that is worth playing.
+struct Chosen {
+    profile: Profile,
+    /// Whether this host has its chunks already.
+    is_near: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Debug)]
@@ -158,7 +165,7 @@ impl Profiling {
             self.0.lock().fetching = Some(profiles);
             return false;
         };
-        let chosen = self.0.choose(outcome(fetched));
+        let chosen = self.0.choose(outcome(fetched)).await;
         let foresees = chosen.is_some();
         self.0.lock().chosen = chosen;
         foresees
@@ -172,14 +179,14 @@ impl Profiling {
             let mut state = inner.lock();
             (state.chosen.take(), state.fetching.take())
         };
-        if let Some(profile) = chosen {
-            inner.clone().play(profile);
+        if let Some(chosen) = chosen {
+            inner.clone().play(chosen);
         }
         if let Some(profiles) = fetching {
             let inner = Arc::clone(&inner);
             tokio::spawn(async move {
-                if let Some(profile) = inner.choose(profiles.outcome().await) {
-                    inner.play(profile);
+                if let Some(chosen) = inner.choose(profiles.outcome().await).await {
+                    inner.play(chosen);
                 }
             });
         }
@@ -260,16 +267,22 @@ impl Inner {
     }
 
     /// What is known of this command, or else of the same program with other arguments, if it is worth playing.
-    fn choose(&self, bytes: Option<Bytes>) -> Option<Profile> {
+    async fn choose(&self, bytes: Option<Bytes>) -> Option<Chosen> {
         let mut profiles = self.open(&bytes?)?;
         let known = profiles.take(&self.options.label.id);
         let profile = known.clone().or_else(|| akin(profiles, &self.options.label));
         self.lock().known = known;
-        profile.filter(is_worth_playing)
+        let profile = profile.filter(is_worth_playing)?;
+        let ProfilingOptions { shelf, of, chunks, sharing, .. } = &self.options;
+        let is_near = *sharing == Sharing::Kept
+            && profile.bundle.is_some()
+            && are_near(shelf.as_ref(), of, chunks, &foretold(&profile)).await;
+        Some(Chosen { profile, is_near })
     }
 
-    fn play(self: Arc<Self>, profile: Profile) {
+    fn play(self: Arc<Self>, chosen: Chosen) {
         let Some(image) = self.image.get().and_then(Weak::upgrade) else { return };
+        let Chosen { profile, is_near } = chosen;
         if profile.bundle.is_some() {
             // There is one: chunks need not be remembered for another.
             self.handover.forget();
@@ -282,23 +295,21 @@ impl Inner {
             key: self.options.key.clone(),
             table: Arc::clone(&self.options.chunks),
         };
-        if let (Sharing::Alone, Some(bundle)) = (self.options.sharing, &profile.bundle) {
-            // Nothing is near: the very first reads may wait for it.
-            player.expect_first(bundle);
-        }
+        let bundle = profile.bundle.as_ref().filter(|_| !is_near);
+        // Nothing is near: the very first reads wait for it.
+        bundle.iter().for_each(|bundle| player.expect_first(bundle));
+        let bundle = bundle.cloned();
         let mut state = self.lock();
         if !self.recorder.is_open() {
             return;
         }
         let inner = Arc::clone(&self);
-        state.player = Some(tokio::spawn(async move { inner.play_with(player, profile).await }));
+        let chunks = foretold(&profile);
+        state.player = Some(tokio::spawn(async move { inner.play_with(player, chunks, bundle).await }));
     }
 
-    async fn play_with(&self, player: Player, profile: Profile) {
-        let mut chunks = foretold(&profile);
-        if let Some(bundle) = &profile.bundle
-            && (self.options.sharing == Sharing::Alone || !player.is_near(&chunks).await)
-        {
+    async fn play_with(&self, player: Player, mut chunks: Vec<u32>, bundle: Option<Bundle>) {
+        if let Some(bundle) = &bundle {
             let all: HashSet<u32> = chunks.iter().copied().collect();
             let bundled: HashSet<u32> = bundle.chunks.iter().copied().collect();
             match player.bundle(bundle, &all).await {
@@ -408,7 +419,7 @@ fn seal(
     profiles: &mut Profiles,
     key: &ProfileKey,
     chunk_count: usize,
-    useless: &mut Vec<frazil_format::Bundle>,
+    useless: &mut Vec<Bundle>,
 ) -> Result<Vec<u8>, FormatError> {
     loop {
         if profiles.0.len() as u64 <= MAX_PROFILES {
