@@ -24,8 +24,8 @@ use frazil_format::{ChunkId, RootId, SealedChunk};
 use tokio::runtime::Runtime;
 
 use crate::report;
-use copies::Copies;
-use memcached::Memcached;
+pub(crate) use copies::Copies;
+pub(crate) use memcached::Memcached;
 
 /// How much later a slow node answers.
 const SLOWNESS: Duration = Duration::from_millis(20);
@@ -38,13 +38,13 @@ const CHUNKS: usize = 64;
 pub(crate) struct Setup {
     /// How many MB of chunks are read in a second
     #[arg(long, default_value_t = 50)]
-    mb_per_s: u64,
+    pub(crate) mb_per_s: u64,
     /// How many reads are measured for each row
     #[arg(long, default_value_t = 4000)]
-    reads: usize,
+    pub(crate) reads: usize,
     /// The sizes of the sealed chunks, in KiB
     #[arg(long, value_delimiter = ',', default_values_t = [128, 512])]
-    chunk_kib: Vec<usize>,
+    pub(crate) chunk_kib: Vec<usize>,
 }
 
 /// What is wrong with the fleet.
@@ -67,6 +67,13 @@ impl fmt::Display for Health {
 
 /// Runs the benchmark and prints its tables.
 pub(crate) fn run(setup: &Setup) -> anyhow::Result<()> {
+    print!("{}", tables(setup)?.concat());
+    Ok(())
+}
+
+/// Runs the benchmark: a table for each size.
+pub(crate) fn tables(setup: &Setup) -> anyhow::Result<Vec<String>> {
+    let mut tables = Vec::new();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     for &kib in &setup.chunk_kib {
         let chunks = chunks(kib << 10);
@@ -79,9 +86,9 @@ pub(crate) fn run(setup: &Setup) -> anyhow::Result<()> {
             rows.push((format!("one copy, {health}"), copied(&runtime, setup, &chunks, health)?));
         }
         let title = format!("Remote hit, {kib} KiB sealed, {} MB/s", setup.mb_per_s);
-        report::table(&title, &["p50", "p99", "p99.9", "slowest", "failed of all"], &rows);
+        tables.push(report::markdown(&title, &["p50", "p99", "p99.9", "slowest", "failed of all"], &rows));
     }
-    Ok(())
+    Ok(tables)
 }
 
 fn ceiling(setup: &Setup, chunks: &[(Wanted, SealedChunk)]) -> anyhow::Result<Vec<String>> {
@@ -197,14 +204,14 @@ fn cells(mut latencies: Vec<Duration>, reads: usize) -> Vec<String> {
 
 /// The tier below: has every chunk until it dries up, then none.
 #[derive(Clone, Debug)]
-struct Source(Arc<(Vec<(Wanted, SealedChunk)>, AtomicU64)>);
+pub(crate) struct Source(Arc<(Vec<(Wanted, SealedChunk)>, AtomicU64)>);
 
 impl Source {
-    fn new(chunks: &[(Wanted, SealedChunk)]) -> Self {
+    pub(crate) fn new(chunks: &[(Wanted, SealedChunk)]) -> Self {
         Self(Arc::new((chunks.to_vec(), AtomicU64::new(0))))
     }
 
-    fn dry_up(&self) {
+    pub(crate) fn dry_up(&self) {
         self.0.1.store(1, Relaxed);
     }
 }
@@ -228,7 +235,7 @@ impl fmt::Display for Source {
 }
 
 /// Chunks of so many bytes, as incompressible as sealed ones are.
-fn chunks(len: usize) -> Vec<(Wanted, SealedChunk)> {
+pub(crate) fn chunks(len: usize) -> Vec<(Wanted, SealedChunk)> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut byte = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

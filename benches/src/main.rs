@@ -5,6 +5,7 @@
 //! frazil-bench read    --image DIR:TAG    reading through each face: sequential, random, stat, open
 //! frazil-bench disk-tier                 the disk tier beside foyer (build with --features foyer)
 //! frazil-bench policies --trace FILE      eviction policies, replayed over real cold starts
+//! frazil-bench tiers   --image DIR:TAG    a chunk from every tier, opened, and read through agents
 //! frazil-bench fleet                      hits of the remote tier, healthy, with a slow and a stopped node
 //! frazil-bench cold-start                 from an image's name to its workload's line, over a link
 //! frazil-bench sweep                     chunk sizes and codecs over recorded starts, sibling images, an upgrade
@@ -30,6 +31,7 @@ mod report;
 mod sharing;
 mod storm;
 mod sweep;
+mod tiers;
 mod workload;
 
 use std::path::PathBuf;
@@ -66,6 +68,8 @@ enum Benchmark {
     Sweep(sweep::Setup),
     /// Many starts at once on one host, through one host cache
     Storm(storm::Setup),
+    /// Every tier, and agents: latency, decoding, throughput, memory
+    Tiers(tiers::Setup),
     /// A link with a round trip and a bandwidth to a server, until standard input ends
     Link(link::standalone::Setup),
 }
@@ -102,6 +106,7 @@ fn main() -> anyhow::Result<()> {
         Benchmark::Launch(launch) => cold_start::launch::run(&launch),
         Benchmark::Sweep(setup) => sweep::run(&setup),
         Benchmark::Storm(setup) => storm::run(&setup),
+        Benchmark::Tiers(setup) => tiers::run(&setup),
         Benchmark::Link(setup) => link::standalone::run(&setup),
     }
 }

@@ -51,10 +51,15 @@ fn number(value: f64) -> String {
 
 /// Prints a table: the first column names the contenders.
 pub(crate) fn table(title: &str, columns: &[&str], rows: &[(String, Vec<String>)]) {
-    println!("\n### {title}\n");
-    println!("| | {} |", columns.join(" | "));
-    println!("|---|{}", "---|".repeat(columns.len()));
+    print!("{}", markdown(title, columns, rows));
+}
+
+/// A table as Markdown: the first column names the contenders.
+pub(crate) fn markdown(title: &str, columns: &[&str], rows: &[(String, Vec<String>)]) -> String {
+    let mut text =
+        format!("\n### {title}\n\n| | {} |\n|---|{}\n", columns.join(" | "), "---|".repeat(columns.len()));
     for (name, cells) in rows {
-        println!("| {name} | {} |", cells.join(" | "));
+        text += &format!("| {name} | {} |\n", cells.join(" | "));
     }
+    text
 }

@@ -19,14 +19,14 @@ const DEADLINE: Duration = Duration::from_millis(100);
 
 type Connection = BufReader<TcpStream>;
 
-pub(super) struct Copies(Vec<(SocketAddr, Mutex<Vec<Connection>>)>);
+pub(crate) struct Copies(Vec<(SocketAddr, Mutex<Vec<Connection>>)>);
 
 impl Copies {
-    pub(super) fn new(nodes: Vec<SocketAddr>) -> Self {
+    pub(crate) fn new(nodes: Vec<SocketAddr>) -> Self {
         Self(nodes.into_iter().map(|node| (node, Mutex::default())).collect())
     }
 
-    pub(super) async fn set(&self, id: &ChunkId, value: &Bytes) -> anyhow::Result<()> {
+    pub(crate) async fn set(&self, id: &ChunkId, value: &Bytes) -> anyhow::Result<()> {
         let mut connection = self.connection(id).await?;
         connection.write_all(format!("ms {id} {}\r\n", value.len()).as_bytes()).await?;
         connection.write_all(value).await?;
@@ -37,7 +37,7 @@ impl Copies {
         self.give_back(id, connection)
     }
 
-    pub(super) async fn get(&self, id: &ChunkId) -> anyhow::Result<SealedChunk> {
+    pub(crate) async fn get(&self, id: &ChunkId) -> anyhow::Result<SealedChunk> {
         timeout(DEADLINE, async {
             let mut connection = self.connection(id).await?;
             connection.write_all(format!("mg {id} v\r\n").as_bytes()).await?;
