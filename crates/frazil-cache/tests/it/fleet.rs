@@ -138,6 +138,11 @@ impl Raw {
         self.command(format!("md {key}\r\n").as_bytes());
     }
 
+    /// Makes the node as empty as a new one.
+    pub(crate) fn flush(&mut self) {
+        assert_eq!(self.command(b"flush_all\r\n"), "OK");
+    }
+
     /// One figure of `stats`.
     pub(crate) fn stat(&mut self, name: &str) -> u64 {
         let mut line = self.command(b"stats\r\n");

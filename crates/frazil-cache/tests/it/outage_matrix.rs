@@ -223,13 +223,12 @@ fn origin_options() -> OriginOptions {
     options
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_origin_that_fails_fails_within_its_deadline() {
+/// An origin with these faults before it.
+async fn origin_survives(faults: Vec<(&'static str, Fault)>) {
     let (cached, absent) = (chunks(0..4, 100_000), chunks(100..100 + READERS, 100_000));
     let scene = published(cached.iter().chain(&absent)).await;
     let place =
         Place { name: "origin", proxies: vec![&scene.proxy], cached, absent, readers: Readers::MayFail };
-    let faults = faults().into_iter().chain(http_faults()).collect();
     let cell = async || {
         let stack = stack::origin(scene.store.clone(), &origin_options());
         let tier = Arc::new(Memory::new(stack.clone(), 64 << 20));
@@ -242,6 +241,16 @@ async fn an_origin_that_fails_fails_within_its_deadline() {
         }
     };
     place.survives(faults, cell).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_origin_behind_a_broken_network_fails_within_its_deadline() {
+    origin_survives(faults()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_origin_that_says_no_fails_within_its_deadline() {
+    origin_survives(http_faults()).await;
 }
 
 /// What is below the fleet.
