@@ -68,6 +68,14 @@ pub enum TierError {
     },
 }
 
+/// What is wrong with the bytes; which chunk of which root they should be is said already.
+fn cause(error: StoreError) -> Cause {
+    match error {
+        StoreError::CorruptChunk { source, .. } => Arc::new(source),
+        error => Arc::new(error),
+    }
+}
+
 impl TierError {
     /// What a caller can do about it; never [`ErrorClass::Full`].
     pub fn class(&self) -> ErrorClass {
@@ -83,7 +91,7 @@ impl TierError {
     pub(crate) fn from_store(root: RootId, id: ChunkId, tier: String, error: StoreError) -> Self {
         match error.class() {
             ErrorClass::NotFound => Self::NotFound { id, root, tier },
-            ErrorClass::Corrupt => Self::Corrupt { id, tier, source: Arc::new(error) },
+            ErrorClass::Corrupt => Self::Corrupt { id, tier, source: cause(error) },
             ErrorClass::Denied => Self::Denied { id, tier, source: Arc::new(error) },
             ErrorClass::Transient | ErrorClass::Full => Self::Transient { id, tier, source: Arc::new(error) },
         }

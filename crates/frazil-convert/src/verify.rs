@@ -6,6 +6,7 @@
 mod against_source;
 mod chunks;
 mod content;
+mod words;
 
 pub use against_source::{Comparison, Difference, against_source};
 pub use chunks::{ChunkFault, ChunkReport, chunks};

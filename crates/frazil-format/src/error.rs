@@ -67,7 +67,7 @@ pub enum FormatError {
         index: u32,
     },
     /// The bytes of a chunk are not those that the id names.
-    #[error("chunk {expected} is corrupt: its bytes are those of {found}")]
+    #[error("the bytes are those of chunk {found}")]
     WrongChunk {
         /// The chunk that was asked for.
         expected: ChunkId,

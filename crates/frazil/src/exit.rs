@@ -4,8 +4,8 @@
 //! |---|---|
 //! | 0 | done |
 //! | 1 | failed; stderr says why |
-//! | 2 | the command line makes no sense |
-//! | 125 | `run`: frazil itself failed, the image's command was not started |
+//! | 2 | the command line makes no sense, of any command but `run` |
+//! | 125 | `run`: frazil itself failed or its command line makes no sense, the image's command was not started |
 //! | 126 | `run`: the image's command was found but cannot be executed |
 //! | 127 | `run`: the image's command was not found |
 //! | 128+N | `run`: the image's command died of signal N; any other code is the command's own |

@@ -25,6 +25,7 @@ mod sharing;
 mod similar;
 mod size;
 mod tiers;
+mod usage;
 mod via;
 mod wiring;
 
@@ -36,7 +37,7 @@ use crate::cli::Cli;
 use crate::config::Flags;
 
 fn main() -> ExitCode {
-    let matches = Cli::command().get_matches();
+    let matches = Cli::command().try_get_matches().unwrap_or_else(|error| usage::refuse(&error));
     let Cli { mut global, command } = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     global.flags = Flags::of(&matches);
     logging::start(global.verbose, global.quiet);

@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 
 use super::AddressSpace;
 use super::content::{ContentHash, ContentHasher};
+use super::words;
 use crate::ConvertError;
 use crate::flatten::Flattener;
 use crate::ingest::{Allowance, ReceivePiece, blob_through_threads, read_archive};
@@ -138,15 +139,17 @@ impl Report {
         }
     }
 
-    fn same<T: PartialEq + std::fmt::Debug>(
+    /// Told in the words of [`words`].
+    fn same<T: PartialEq>(
         &mut self,
         path: &[u8],
         what: &'static str,
         expected: &T,
         found: &T,
+        in_words: impl Fn(&T) -> String,
     ) {
         if expected != found {
-            self.differs(path, what, format!("{expected:?}"), format!("{found:?}"));
+            self.differs(path, what, in_words(expected), in_words(found));
         }
     }
 }
@@ -185,43 +188,54 @@ impl Comparer<'_> {
                 None => self.report.differs(
                     &path,
                     "missing",
-                    format!("{:?}", expected.kind.file_type()),
+                    words::file_type(expected.kind.file_type()),
                     "nothing",
                 ),
             }
         }
         for (path, inode) in found {
-            self.report.differs(&path, "extra", "nothing", format!("{:?}", inode.file_type));
+            self.report.differs(&path, "extra", "nothing", words::file_type(inode.file_type));
         }
     }
 
     fn inode(&mut self, path: &[u8], index: InodeIndex, expected: &Inode, found: &DiskInode) {
         let file_type = expected.kind.file_type();
         if file_type != found.file_type {
-            return self.report.same(path, "type", &file_type, &found.file_type);
+            return self
+                .report
+                .same(path, "type", &file_type, &found.file_type, |kind| words::file_type(*kind));
         }
-        self.report.same(path, "mode", &expected.mode, &(found.mode & 0o7777));
-        self.report.same(path, "owner", &(expected.uid, expected.gid), &(found.uid, found.gid));
-        self.report.same(path, "mtime", &expected.mtime, &found.mtime);
+        self.report.same(path, "mode", &expected.mode, &(found.mode & 0o7777), |mode| format!("{mode:04o}"));
+        self.report.same(
+            path,
+            "owner",
+            &(expected.uid, expected.gid),
+            &(found.uid, found.gid),
+            |(uid, gid)| format!("{uid}:{gid}"),
+        );
+        self.report.same(path, "mtime", &expected.mtime, &found.mtime, words::time);
         match self.image.xattrs(found) {
-            Ok(xattrs) => self.report.same(path, "xattrs", &expected.xattrs, &xattrs),
+            Ok(xattrs) => self.report.same(path, "xattrs", &expected.xattrs, &xattrs, words::xattrs),
             Err(error) => self.report.differs(path, "xattrs", "readable ones", error),
         }
         let first_time = self.links(path, index, found);
         match &expected.kind {
             InodeKind::File { size, data } => {
-                self.report.same(path, "size", size, &found.size);
+                self.report.same(path, "size", size, &found.size, |size| format!("{size} bytes"));
                 if first_time && *size == found.size && *size > 0 {
                     self.content(path, self.expected.hashes.get(&data.0), found);
                 }
             }
             InodeKind::Symlink(target) => match self.image.read_link(found) {
-                Ok(link) => self.report.same(path, "target", target, &link),
+                Ok(link) => self
+                    .report
+                    .same(path, "target", target, &link, |target| target.escape_ascii().to_string()),
                 Err(error) => self.report.differs(path, "target", target.escape_ascii(), error),
             },
             InodeKind::CharDevice { major, minor } | InodeKind::BlockDevice { major, minor } => {
                 let device = found.device.map(|device| (device.major, device.minor));
-                self.report.same(path, "device", &Some((*major, *minor)), &device);
+                self.report
+                    .same(path, "device", &Some((*major, *minor)), &device, |device| words::device(*device));
             }
             InodeKind::Directory(_) | InodeKind::Fifo | InodeKind::Socket => {}
         }
@@ -236,7 +250,12 @@ impl Comparer<'_> {
         let nid = *self.links.to_image.entry(index).or_insert(found.nid);
         let source = *self.links.to_source.entry(found.nid).or_insert(index);
         if nid != found.nid || source != index {
-            self.report.differs(path, "hard links", format!("file {index}"), format!("file {source}"));
+            self.report.differs(
+                path,
+                "hard links",
+                format!("those of inode {index}"),
+                format!("those of inode {source}"),
+            );
         }
         first_time
     }

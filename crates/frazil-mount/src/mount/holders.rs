@@ -12,8 +12,11 @@ const FILES_MAX: usize = 4096;
 /// never at the mount, which may be dead.
 pub(super) fn holders(dir: &Path) -> Vec<String> {
     let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
+    // Who asks may stand in the directory as well; that it does is no news, and ends with it.
+    let own = std::process::id().to_string();
     processes
         .flatten()
+        .filter(|process| process.file_name() != *own)
         .filter(|process| process.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit()))
         .filter(|process| holds(&process.path(), dir))
         .take(NAMED_MAX)

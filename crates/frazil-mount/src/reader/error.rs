@@ -32,7 +32,7 @@ pub enum ImageError {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ReadError {
     /// The tier could not give the sealed chunk.
-    #[error("chunk {chunk} at image offset {offset} could not be fetched")]
+    #[error("the chunk at image offset {offset} could not be fetched")]
     Fetch {
         /// The chunk.
         chunk: ChunkId,

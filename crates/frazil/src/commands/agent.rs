@@ -103,6 +103,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
     let socket =
         UnixStream::from(inherit(args.ready).context("this command is started by frazil mount alone")?);
     let answer = socket.try_clone().context("cannot keep the socket")?;
+    let _ = rustix::thread::set_name(c"frazil-agent");
     // No terminal's signals, and no directory that could not be unmounted because of this process.
     setsid().context("cannot leave the session")?;
     // What paths in the environment mean depends on the directory that is left.

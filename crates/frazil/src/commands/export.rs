@@ -5,11 +5,12 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
 
 use crate::cli::Global;
 use crate::exit::Exit;
+use crate::failure::Advise;
 use crate::output::{self, bytes, note};
 use crate::wiring::{self, Absent, Supply};
 
@@ -31,6 +32,10 @@ pub(crate) struct Args {
 
 /// Writes the file; a failure leaves none.
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
+    if args.file == Path::new("-") {
+        return Err(anyhow!("a disk is written into a file, with holes, and not to the standard output"))
+            .hint("name a file; one that is called - is ./-");
+    }
     wiring::runtime()?.block_on(async {
         let store = wiring::store(global, Absent::Refuse).await?;
         let keys = wiring::keys(global, Absent::Refuse)?;

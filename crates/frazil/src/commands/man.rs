@@ -17,7 +17,10 @@ const EXIT_STATUS: [(&str, &str); 7] = [
     ("0", "Done."),
     ("1", "Failed; standard error says why, and what can be done about it."),
     ("2", "The command line makes no sense."),
-    ("125", "run: frazil itself failed; the image's command was not started."),
+    (
+        "125",
+        "run: frazil itself failed, or its command line makes no sense; the image's command was not started.",
+    ),
     ("126", "run: the image's command was found but cannot be executed."),
     ("127", "run: the image's command was not found."),
     ("128+N", "run: the image's command died of signal N. Any other code of run is the command's own."),

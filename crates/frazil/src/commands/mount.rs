@@ -4,6 +4,7 @@
 //! mount nor a process.
 
 use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -96,7 +97,10 @@ fn start_agent(args: &Args, directory: &Path, global: &Global) -> Result<Announc
     let (log_path, log) = mount_record::log(directory)?;
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().context("cannot make a socket")?;
     let number = bequeath(&theirs).context("cannot hand a socket on")?.to_string();
+    let title = format!("frazil agent {} {}", args.name, directory.display());
     let mut agent = Command::new("/proc/self/exe")
+        // What a list of processes shows first.
+        .arg0(title)
         .args(global.arguments()?)
         .args(["agent", "--ready", &number, "--via", config.value(&keys::VIA)?.word()])
         .args(args.cache.arguments()?)

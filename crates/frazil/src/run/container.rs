@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::IsTerminal;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -82,6 +82,7 @@ pub(crate) fn start(spec: &Spec, addressee: &Addressee) -> Result<Running> {
     let number = bequeath(&theirs).context("cannot hand a socket on")?.to_string();
     // The kernel's link works without the path, which a mount namespace may not have.
     let mut child = Command::new("/proc/self/exe")
+        .arg0("frazil")
         .args(["container", "--socket", &number])
         // The container's processes might look at it; what its command gets is in the description.
         .env_clear()

@@ -61,7 +61,7 @@ fn help_names_every_command_and_none_that_is_not_for_people() {
 #[test]
 fn a_command_line_that_makes_no_sense_ends_with_two() {
     let home = Home::new();
-    let lines: [&[&str]; 8] = [
+    let lines: [&[&str]; 7] = [
         &[],
         &["frobnicate"],
         &["images", "--frobnicate"],
@@ -69,13 +69,39 @@ fn a_command_line_that_makes_no_sense_ends_with_two() {
         &["mount", "name", "/tmp", "--via", "magic"],
         &["convert", "oci:/x", "--max-image-size", "much"],
         &["convert", "oci:/x", "--compression", "lzma"],
-        &["run", "name", "--volume", "/only-one"],
     ];
     for line in lines {
         let ended = output(&mut home.frazil(line));
         assert_eq!(ended.status.code(), Some(2), "{line:?}: {}", String::from_utf8_lossy(&ended.stderr));
         assert!(ended.stdout.is_empty(), "{line:?} prints to stdout");
     }
+}
+
+#[test]
+fn a_run_whose_command_line_makes_no_sense_ends_with_a_code_that_is_not_its_commands_and_explains_the_dashes()
+{
+    let home = Home::new();
+    let told = |line: &[&str]| {
+        let ended = output(&mut home.frazil(line));
+        assert_eq!(ended.status.code(), Some(125), "{line:?}");
+        String::from_utf8(ended.stderr).unwrap()
+    };
+    told(&["run"]);
+    assert!(!told(&["run", "name", "--volume", "/only-one"]).contains("hint:"));
+    let words = told(&["run", "name", "echo", "hi"]);
+    assert!(
+        words.contains("hint: what is to be executed follows two dashes: frazil run NAME -- echo"),
+        "{words}"
+    );
+    assert_eq!(output(&mut home.frazil(["run", "--help"])).status.code(), Some(0));
+}
+
+#[test]
+fn empty_variables_say_nothing_and_a_disk_is_not_written_to_the_terminal() {
+    let home = Home::new();
+    let mut init = home.frazil(["init"]);
+    run(init.env("FRAZIL_STORE", "").env("FRAZIL_KEYS", "").env("FRAZIL_CONFIG", ""));
+    home.refuses(["export", "name", "-"]).is(1, "not to the standard output", "./-");
 }
 
 #[test]
