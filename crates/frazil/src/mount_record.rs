@@ -5,7 +5,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::mem::ManuallyDrop;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -14,13 +14,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::failure::Advised;
 use crate::places;
 
 /// How often a lock is tried while an agent ends.
 const POLL: Duration = Duration::from_millis(10);
+
+/// A record is short: a path, a name and a number.
+const MAX_RECORD_BYTES: u64 = 64 << 10;
 
 /// A mounted directory's record.
 #[derive(Debug)]
@@ -41,6 +44,31 @@ pub(crate) struct Mount<'a> {
     pub(crate) image: &'a str,
     /// `tree` or `erofs`.
     pub(crate) face: String,
+}
+
+/// What a record says of a mount that is served, for other processes.
+#[derive(Deserialize, Debug)]
+pub(crate) struct Served {
+    /// The process that serves it. It held the record's lock when this was read.
+    pub(crate) pid: i32,
+    /// The image.
+    pub(crate) image: String,
+}
+
+/// Who serves the directory, if anybody does.
+pub(crate) fn served_at(directory: &Path) -> Result<Option<Served>> {
+    let path = path(directory, "json")?;
+    let Ok(file) = OpenOptions::new().read(true).open(&path) else { return Ok(None) };
+    match flock(&file, FlockOperation::NonBlockingLockShared) {
+        // Nobody holds it: what it says is over.
+        Ok(()) => return Ok(None),
+        Err(Errno::WOULDBLOCK) => {}
+        Err(error) => return Err(error).with_context(|| format!("cannot lock {}", path.display())),
+    }
+    let mut text = String::new();
+    file.take(MAX_RECORD_BYTES).read_to_string(&mut text).context("cannot read the record")?;
+    // One that is being written is of a mount that is not there yet.
+    Ok(serde_json::from_str(&text).ok())
 }
 
 impl MountRecord {

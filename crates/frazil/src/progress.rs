@@ -55,6 +55,28 @@ impl Bars {
     }
 }
 
+/// How much of something is there.
+pub(crate) struct Share(ProgressBar);
+
+impl Share {
+    /// A bar on stderr for so many bytes.
+    pub(crate) fn on_stderr(quiet: u8, bytes: u64) -> Self {
+        let target = if quiet > 0 { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let bar = ProgressBar::with_draw_target(Some(bytes), target);
+        Self(bar.with_style(style("[{bar:30}] {bytes}/{total_bytes} {bytes_per_sec}")))
+    }
+
+    /// So many bytes are there.
+    pub(crate) fn reached(&self, bytes: u64) {
+        self.0.set_position(bytes);
+    }
+
+    /// Takes the bar away, for what is said next.
+    pub(crate) fn clear(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
 fn style(template: &str) -> ProgressStyle {
     // A template of ours that were wrong would show another bar, not end a conversion.
     ProgressStyle::with_template(template)

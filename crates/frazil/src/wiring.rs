@@ -14,7 +14,7 @@ use frazil_cache::resilience::stack::OriginOptions;
 use frazil_cache::{Disk, Tier};
 use frazil_format::{Compression, DataKey, Label, Manifest, SealedManifest, wrap_context};
 use frazil_mount::profile::{Fetching, Profiling, ProfilingOptions, Sharing};
-use frazil_mount::{Image, ImageOptions};
+use frazil_mount::{Image, ImageOptions, Source};
 use frazil_store::{
     ImageName, KeyProvider, Keyring, PlainHttp, Published, ROOT_WATCH_WINDOW, Reference, Scope, Store,
     StoreError, StoreLocation, StoreOptions,
@@ -228,6 +228,11 @@ pub(crate) struct OpenImage {
 }
 
 impl OpenImage {
+    /// Whether this process keeps chunks on a disk.
+    pub(crate) fn has_disk(&self) -> bool {
+        self.disk.is_some()
+    }
+
     /// Before the process ends: waits until what was fetched is kept, but not for a disk that hangs.
     pub(crate) async fn settle(&self) {
         if let Some(disk) = &self.disk
@@ -236,6 +241,11 @@ impl OpenImage {
             tracing::info!("some of what was fetched is not kept");
         }
     }
+}
+
+/// Fetches all of an image into the tiers below, behind whatever reads, and returns at once.
+pub(crate) fn complete(image: &Image) {
+    image.prefetch(image.chunk_indexes(), Source::Hydrate).detach();
 }
 
 /// Where a mounted image's manifest and chunks come from.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Budget, BudgetOptions, Refusal, refusal};
+use super::{Budget, BudgetOptions, Priority, Refusal, Urgency, refusal};
 use crate::{ErrorClass, Served, Tier, TierError, Wanted};
 
 /// Wrong bytes are fetched so often again: the first may be the wire's fault, the same again is the store's.
@@ -104,6 +104,10 @@ impl Retry {
         // What was refused on this side cost the origin nothing, and neither does asking here again.
         if matches!(Refusal::of(error), Some(Refusal::Busy { .. })) {
             return Some(pause);
+        }
+        // The budget is for those who wait: whoever fetches ahead can do without, and learns that there is trouble.
+        if Urgency::current().priority() == Priority::Prefetch {
+            return None;
         }
         let token = self.budget.reserve(self.options.patience)?;
         Some(pause.max(token))

@@ -254,6 +254,17 @@ async fn a_reader_who_joins_a_prefetch_takes_it_along() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_prefetch_that_fails_is_not_tried_again_and_takes_no_reader_s_retries() {
+    let samples = chunks(0..30, 1000);
+    let origin = Scripted::new(&samples, |_, _| Scene::Fail(ms(1)));
+    let stack = stack::over(origin.clone(), &options());
+    for sample in &samples {
+        Urgency::new(Priority::Prefetch).scope(stack.get(&sample.wanted)).await.unwrap_err();
+    }
+    assert_eq!((origin.requests(), stack.counts().retry.retries), (30, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_the_origin_fails_new_mounts_are_refused_and_readers_go_on() {
     let samples = chunks(0..40, 1000);
     let origin = Scripted::new(&samples, |_, _| Scene::Answer(ms(1)));

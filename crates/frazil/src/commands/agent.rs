@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use frazil_format::Label;
-use frazil_mount::{MountError, MountOptions, Mounted};
+use frazil_mount::{Image, MountError, MountOptions, Mounted};
 use rustix::process::setsid;
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -48,6 +48,10 @@ pub(crate) struct Args {
     #[arg(long)]
     ready: i32,
 
+    /// Fetch all of the image
+    #[arg(long)]
+    eager: bool,
+
     #[command(flatten)]
     recording: RecordingArgs,
 
@@ -60,6 +64,22 @@ pub(crate) struct Args {
 
 /// How long an agent's end waits until what its mount taught is written down.
 const PROFILE_SAVED: Duration = Duration::from_secs(10);
+
+/// How much of an image is fetched.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Extent {
+    /// What is read.
+    Touched,
+    /// All of it, behind what is read.
+    Whole,
+}
+
+impl Extent {
+    /// What `--eager` means.
+    pub(crate) fn of(eager: bool) -> Self {
+        if eager { Self::Whole } else { Self::Touched }
+    }
+}
 
 /// Who is told that the tree is readable.
 pub(crate) enum Readiness {
@@ -109,8 +129,10 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
     // What paths in the environment mean depends on the directory that is left.
     let config = global.config();
     std::env::set_current_dir("/").context("cannot leave the directory")?;
-    let served = config
-        .and_then(|_| serve(&args.name, &args.directory, &args.recording, global, Readiness::Parent(socket)));
+    let served = config.and_then(|_| {
+        let (extent, ready) = (Extent::of(args.eager), Readiness::Parent(socket));
+        serve(&args.name, &args.directory, &args.recording, extent, global, ready)
+    });
     served.or_else(|error| {
         match spec::send(&answer, &Err::<Announcement, _>(mount::refusal(&error))) {
             Ok(()) => Ok(Exit::FAILURE),
@@ -125,6 +147,7 @@ pub(crate) fn serve(
     name: &str,
     directory: &Path,
     recording: &RecordingArgs,
+    extent: Extent,
     global: &Global,
     ready: Readiness,
 ) -> Result<Exit> {
@@ -134,6 +157,7 @@ pub(crate) fn serve(
     let sandbox = host_cache.as_ref().map(|_| Sandbox::prepare()).transpose()?;
     wiring::runtime()?.block_on(async {
         let mut end = End::new()?;
+        let completions = signal(SignalKind::user_defined2()).context("cannot listen for signals")?;
         let supply = Supply::open(global, host_cache.as_deref(), name).await?;
         let keys = wiring::keys(global, Absent::Refuse)?;
         let labelled = |_: &[u8]| Ok(Label::mount(&recording.label));
@@ -173,6 +197,10 @@ pub(crate) fn serve(
                     .context("the mounting process is gone")?;
             }
         }
+        if extent == Extent::Whole {
+            wiring::complete(&open.image);
+        }
+        tokio::spawn(complete_when_asked(completions, Arc::clone(&open.image)));
         let ended = tokio::select! {
             ended = until_the_end(mounted, unmounter, &mut end) => ended,
             Err(error) = control.serve(subject) => Err(error),
@@ -184,6 +212,14 @@ pub(crate) fn serve(
         open.settle().await;
         ended
     })
+}
+
+/// `frazil hydrate DIR` asks by SIGUSR2.
+async fn complete_when_asked(mut asked: Signal, image: Arc<Image>) {
+    while asked.recv().await.is_some() {
+        tracing::info!("asked to complete the image");
+        wiring::complete(&image);
+    }
 }
 
 async fn until_the_end(mut mounted: Mounted, unmounter: Option<Unmounter>, end: &mut End) -> Result<Exit> {

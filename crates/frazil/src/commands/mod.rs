@@ -10,6 +10,7 @@ mod convert;
 mod explain;
 mod export;
 mod gc;
+mod hydrate;
 mod images;
 mod init;
 mod inspect;
@@ -45,6 +46,7 @@ pub(crate) enum Command {
     Images(images::Args),
     Inspect(inspect::Args),
     Verify(verify::Args),
+    Hydrate(hydrate::Args),
     Export(export::Args),
     Explain(explain::Args),
     Rm(rm::Args),
@@ -80,6 +82,7 @@ impl Command {
             Self::Images(args) => images::execute(&args, global),
             Self::Inspect(args) => inspect::execute(&args, global),
             Self::Verify(args) => verify::execute(&args, global),
+            Self::Hydrate(args) => hydrate::execute(&args, global),
             Self::Export(args) => export::execute(&args, global),
             Self::Explain(args) => explain::execute(&args),
             Self::Rm(args) => rm::execute(&args, global),

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, anyhow};
 
-use super::agent::{self, Announcement, Readiness};
+use super::agent::{self, Announcement, Extent, Readiness};
 use crate::cli::Global;
 use crate::config::keys;
 use crate::exit::Exit;
@@ -47,6 +47,10 @@ pub(crate) struct Args {
     #[arg(long)]
     foreground: bool,
 
+    /// Fetch all of the image at once, into the host's tiers, behind whatever is read
+    #[arg(long)]
+    eager: bool,
+
     #[command(flatten)]
     cache: CacheArgs,
 
@@ -81,7 +85,8 @@ impl RecordingArgs {
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
     let directory = mount_record::canonical(&args.directory)?;
     if args.foreground {
-        return agent::serve(&args.name, &directory, &args.recording, global, Readiness::Terminal);
+        let extent = Extent::of(args.eager);
+        return agent::serve(&args.name, &directory, &args.recording, extent, global, Readiness::Terminal);
     }
     let announcement = start_agent(args, &directory, global)?;
     if global.quiet == 0 {
@@ -103,6 +108,7 @@ fn start_agent(args: &Args, directory: &Path, global: &Global) -> Result<Announc
         .arg0(title)
         .args(global.arguments()?)
         .args(["agent", "--ready", &number, "--via", config.value(&keys::VIA)?.word()])
+        .args(args.eager.then_some("--eager"))
         .args(args.cache.arguments()?)
         .args(TierArgs::arguments(config)?)
         .args(args.recording.arguments())

@@ -105,6 +105,10 @@ pub(crate) struct Args {
     #[arg(long)]
     no_summary: bool,
 
+    /// Fetch all of the image at once, into the host's tiers, behind whatever is read
+    #[arg(long)]
+    eager: bool,
+
     /// Write what the run cost to this file, as JSON
     #[arg(long, value_name = "FILE")]
     summary_json: Option<PathBuf>,
@@ -227,6 +231,9 @@ impl Served<'_> {
         let options = MountOptions { face: probe.face, name: open.name.to_string() };
         let mounted = runtime.block_on(frazil_mount::mount(&open.image, &stage.image(), &options))?;
         tracing::info!(image = %open.name, face = %probe.face, reason = probe.reason, "mounted");
+        if self.args.eager {
+            wiring::complete(&open.image);
+        }
         let spec = describe(args, config, stage, parent, self.privilege, &open)?;
         sandbox.map(|sandbox| sandbox.close(None)).transpose()?;
         // Before the command can write: its first output ends the recording of its start.

@@ -16,7 +16,7 @@ use crate::support::refusal::Refusal;
 use crate::support::tool::{output, run, tool};
 
 /// What a person can type; the order is that of a life with an image.
-const COMMANDS: [&str; 21] = [
+const COMMANDS: [&str; 22] = [
     "init",
     "convert",
     "run",
@@ -26,6 +26,7 @@ const COMMANDS: [&str; 21] = [
     "images",
     "inspect",
     "verify",
+    "hydrate",
     "export",
     "rm",
     "root",

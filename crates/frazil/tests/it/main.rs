@@ -12,6 +12,7 @@ mod determinism;
 mod durability;
 mod fidelity;
 mod host_cache;
+mod hydrate;
 mod isolation;
 mod isolation_forgery;
 mod key_hygiene;
