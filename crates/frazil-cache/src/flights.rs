@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::FutureExt;
 use futures::future::Shared;
 use tokio::sync::oneshot;
+use tracing::Instrument;
 
 use crate::resilience::{Priority, Urgency};
 use crate::{Served, TierError, Wanted};
@@ -90,12 +91,15 @@ impl Flights {
         let urgency = own;
         under_way.insert(*wanted, UnderWay { flight: flight.clone(), urgency: urgency.clone() });
         let landing = Landing { flights: Arc::clone(self), wanted: *wanted };
-        tokio::spawn(async move {
-            let fetched = urgency.scope(fetch).await;
-            drop(landing);
-            // Everybody may have given up by now.
-            let _ = answer.send(fetched);
-        });
+        tokio::spawn(
+            async move {
+                let fetched = urgency.scope(fetch).await;
+                drop(landing);
+                // Everybody may have given up by now.
+                let _ = answer.send(fetched);
+            }
+            .in_current_span(),
+        );
         Boarding::Wait(flight)
     }
 

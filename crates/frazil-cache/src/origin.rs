@@ -4,6 +4,7 @@ use std::fmt;
 
 use async_trait::async_trait;
 use frazil_store::Store;
+use tracing::Instrument;
 
 use crate::{Served, Tier, TierError, Wanted};
 
@@ -22,9 +23,12 @@ impl Origin {
 impl Tier for Origin {
     async fn get(&self, wanted: &Wanted) -> Result<Served, TierError> {
         let Wanted { root, id, sealed_len } = *wanted;
+        // One request to the store: its retries and hedges are as many spans.
+        let span = tracing::debug_span!("store_get", store = %self.0, chunk = %id, bytes = sealed_len);
         let chunk = self
             .0
             .get_chunk(root, &id)
+            .instrument(span)
             .await
             .map_err(|error| TierError::from_store(root, id, self.to_string(), error))?;
         let (len, expected) = (chunk.len() as u64, u64::from(sealed_len));

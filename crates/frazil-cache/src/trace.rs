@@ -1,11 +1,17 @@
-//! Which trace a request belongs to, as far as it crosses the socket to the host cache.
+//! The spans of a fetch, one for each tier that is asked, and their trace as far as it crosses the socket to the host
+//! cache. Spans are at debug level, and cost a load of an atomic each while nobody wants them.
 //!
 //! This crate knows `tracing` and no exporter: who exports spans says, once, how the trace of the current span is
 //! called and how a span is made a part of a trace from elsewhere. Without that, requests name no trace.
 
+use std::future::Future;
 use std::sync::OnceLock;
 
-use tracing::Span;
+use tracing::field::Empty;
+use tracing::{Instrument, Span, debug_span};
+
+use crate::resilience::Urgency;
+use crate::{Served, TierError, Wanted};
 
 /// A span, as the world names it (W3C Trace Context, version 00): its trace, and itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,4 +51,25 @@ impl TraceContext {
             (links.adopt)(span, self);
         }
     }
+}
+
+/// What a tier answers, within a span of its own that says which tier, of which chunk, how urgently, and who had it.
+pub(crate) async fn tier_get(
+    tier: &'static str,
+    wanted: &Wanted,
+    get: impl Future<Output = Result<Served, TierError>>,
+) -> Result<Served, TierError> {
+    let span = debug_span!(
+        "tier_get",
+        tier,
+        chunk = %wanted.id,
+        bytes = wanted.sealed_len,
+        priority = ?Urgency::current().priority(),
+        by = Empty,
+    );
+    let answer = get.instrument(span.clone()).await;
+    if let Ok(served) = &answer {
+        span.record("by", served.by.word());
+    }
+    answer
 }

@@ -15,6 +15,8 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
 use crate::control::AgentStats;
+pub(crate) use families::hits_and_misses;
+
 use families::Families;
 
 /// Serves the metrics until the process ends; returns where.

@@ -25,6 +25,7 @@ use async_trait::async_trait;
 use crate::flights::{Answer, Flights};
 use crate::policy::residents::Key;
 use crate::size::Size;
+use crate::trace;
 use crate::{Level, Served, Tier, TierError, Wanted};
 
 pub use counts::DiskCounts;
@@ -98,7 +99,8 @@ impl Tier for Disk {
             let (shelf, below, wanted) = (Arc::clone(&self.shelf), Arc::clone(&self.below), *wanted);
             async move { answer(&shelf, below.as_ref(), &wanted).await }
         };
-        let served = self.flights.join(wanted, || self.to_string(), || None, fetch).await?;
+        let flight = self.flights.join(wanted, || self.to_string(), || None, fetch);
+        let served = trace::tier_get("disk", wanted, flight).await?;
         let (len, expected) = (served.chunk.len() as u64, u64::from(wanted.sealed_len));
         if len != expected {
             return Err(TierError::WrongLength { id: wanted.id, tier: self.to_string(), len, expected });

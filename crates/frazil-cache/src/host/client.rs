@@ -28,7 +28,7 @@ use super::jitter::{backoff, spread};
 use super::protocol::{Answer, MANIFEST_PIECE_LEN, ProtocolError, Question};
 use super::{Catalog, HostError, HostStats, Named};
 use crate::resilience::Urgency;
-use crate::trace::TraceContext;
+use crate::trace::{self, TraceContext};
 use crate::{Served, Tier, TierError, Wanted};
 use counts::Counters;
 use door::Door;
@@ -197,6 +197,24 @@ impl HostCache {
         Err(self.wrong_answer())
     }
 
+    async fn chunk(&self, wanted: &Wanted) -> Result<Served, TierError> {
+        let (priority, trace) = (Urgency::current().priority(), TraceContext::current());
+        let answer = self.ask(Question::Chunk { wanted: *wanted, priority, trace }).await;
+        let answer = answer.map_err(|failure| self.tier_error(wanted, failure))?;
+        let Answer::Chunk { by, sealed: bytes } = answer else {
+            return Err(self.tier_error(wanted, Failure::Patience(self.wrong_answer())));
+        };
+        let (id, len, expected) = (wanted.id, bytes.len() as u64, u64::from(wanted.sealed_len));
+        if len != expected {
+            return Err(TierError::WrongLength { id, tier: self.to_string(), len, expected });
+        }
+        let verified = SealedChunk::verify(&id, bytes).map_err(|source| {
+            self.counters.corrupt();
+            TierError::Corrupt { id, tier: self.to_string(), source: Arc::new(source) }
+        })?;
+        Ok(Served::by(by, verified))
+    }
+
     fn unreachable(&self, last: Option<HostError>) -> HostError {
         let nothing = || Arc::new(Remark("no answer".to_owned())) as Arc<dyn std::error::Error + Send + Sync>;
         HostError::Unreachable {
@@ -242,21 +260,7 @@ async fn within<T>(deadline: Instant, work: impl Future<Output = T>) -> Option<T
 #[async_trait]
 impl Tier for HostCache {
     async fn get(&self, wanted: &Wanted) -> Result<Served, TierError> {
-        let (priority, trace) = (Urgency::current().priority(), TraceContext::current());
-        let answer = self.ask(Question::Chunk { wanted: *wanted, priority, trace }).await;
-        let answer = answer.map_err(|failure| self.tier_error(wanted, failure))?;
-        let Answer::Chunk { by, sealed: bytes } = answer else {
-            return Err(self.tier_error(wanted, Failure::Patience(self.wrong_answer())));
-        };
-        let (id, len, expected) = (wanted.id, bytes.len() as u64, u64::from(wanted.sealed_len));
-        if len != expected {
-            return Err(TierError::WrongLength { id, tier: self.to_string(), len, expected });
-        }
-        let verified = SealedChunk::verify(&id, bytes).map_err(|source| {
-            self.counters.corrupt();
-            TierError::Corrupt { id, tier: self.to_string(), source: Arc::new(source) }
-        })?;
-        Ok(Served::by(by, verified))
+        trace::tier_get("host-cache", wanted, self.chunk(wanted)).await
     }
 }
 

@@ -71,6 +71,12 @@ impl Latency {
         self.buckets.iter().fold(0, |sum, count| sum.saturating_add(*count))
     }
 
+    /// How many took longer than this, which is one of [`LATENCY_BOUNDS_US`], in microseconds.
+    pub fn count_above(&self, bound_us: u64) -> u64 {
+        let first = LATENCY_BOUNDS_US.partition_point(|bound| *bound <= bound_us);
+        self.buckets.iter().skip(first).fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
     /// The upper bound of the bucket that holds this quantile (0 to 1), in microseconds; none without a sample.
     pub fn quantile_us(&self, quantile: f64) -> Option<u64> {
         let count = self.count();
@@ -173,6 +179,8 @@ mod tests {
         assert_eq!(counts.latency.count(), 100);
         assert_eq!(counts.latency.quantile_us(0.5), Some(512));
         assert_eq!(counts.latency.quantile_us(1.0), Some(1000));
+        assert_eq!(counts.latency.count_above(512), 100 - 51);
+        assert_eq!(counts.latency.count_above(1000), 0);
     }
 
     #[test]

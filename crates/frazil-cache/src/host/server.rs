@@ -22,11 +22,13 @@ use futures::FutureExt;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use super::error::chain;
 use super::protocol::{Answer, Hello, MANIFEST_PIECE_LEN, MAX_STATS_BODY, Question, Verdict};
 use super::{Catalog, CatalogStats, Counter, CounterSource, HostSocket, HostStats, Meter, ProfileShelf};
-use crate::{Served, Tier};
+use crate::trace::TraceContext;
+use crate::{Served, Tier, TierError, Wanted};
 
 pub use limits::Limits;
 pub use peers::{AnyTenant, OwnUser, Peer, Peers, TenantPolicy, TenantsOf};
@@ -178,7 +180,7 @@ impl Inner {
     /// The answer to a question, however long it takes.
     async fn answer(&self, peer: Peer, shelving: &Shelving, question: Question) -> Answer {
         match question {
-            Question::Chunk { wanted, .. } => match self.tier.get(&wanted).await {
+            Question::Chunk { wanted, trace, .. } => match self.chunk(peer, &wanted, trace).await {
                 Ok(Served { chunk, by }) => Answer::Chunk { by, sealed: chunk.into_bytes() },
                 Err(error) => Answer::Error { class: error.class(), message: chain(&error) },
             },
@@ -200,6 +202,20 @@ impl Inner {
                 Answer::Shelved(near.then(Bytes::new))
             }
         }
+    }
+
+    /// A chunk, in a span of the asking agent's trace.
+    async fn chunk(
+        &self,
+        peer: Peer,
+        wanted: &Wanted,
+        trace: Option<TraceContext>,
+    ) -> Result<Served, TierError> {
+        let span = tracing::debug_span!("host_request", pid = peer.pid, chunk = %wanted.id);
+        if let Some(trace) = trace {
+            trace.adopt(&span);
+        }
+        self.tier.get(wanted).instrument(span).await
     }
 
     /// The same, within the deadline. It runs as long as somebody polls it.

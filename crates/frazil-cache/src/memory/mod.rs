@@ -15,6 +15,7 @@ use frazil_format::SealedChunk;
 use crate::flights::{Answer, Flights};
 use crate::policy::residents::{Key, Residents};
 use crate::size::Size;
+use crate::trace;
 use crate::{Level, Served, Tier, TierError, Wanted};
 
 use counts::Counters;
@@ -102,7 +103,8 @@ impl Tier for Memory {
             }
         };
         let landed = || Some(Served::by(Level::Memory, self.kept.chunks.get(&key)?));
-        let served = self.flights.join(wanted, || self.to_string(), landed, fetch).await?;
+        let flight = self.flights.join(wanted, || self.to_string(), landed, fetch);
+        let served = trace::tier_get("memory", wanted, flight).await?;
         self.checked(wanted, served)
     }
 }

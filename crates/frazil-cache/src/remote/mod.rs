@@ -52,6 +52,7 @@ use gather::{Finding, Gather, Gathered};
 use nodes::MAX_NODES;
 use plan::{Holding, Site, plan};
 
+use crate::trace;
 use crate::{Level, Served, Tier, TierError, Wanted};
 
 /// How long the first answer of a resolver is waited for. Without one the fleet has no nodes yet.
@@ -131,14 +132,7 @@ impl<T: Tier> Remote<T> {
         }
     }
 
-    async fn miss(&self, wanted: &Wanted) -> Result<Served, TierError> {
-        self.below.get(wanted).await.map(|served| self.zone.missed(served))
-    }
-}
-
-#[async_trait]
-impl<T: Tier> Tier for Remote<T> {
-    async fn get(&self, wanted: &Wanted) -> Result<Served, TierError> {
+    async fn answer(&self, wanted: &Wanted) -> Result<Served, TierError> {
         if wanted.sealed_len == 0 || shard::item_len(wanted.sealed_len) > self.zone.options.max_item_bytes {
             self.zone.counters.oversized.fetch_add(1, Relaxed);
             return self.below.get(wanted).await;
@@ -149,6 +143,17 @@ impl<T: Tier> Tier for Remote<T> {
         gather.judge(&served.chunk);
         self.zone.fill(gather, &served.chunk);
         Ok(served)
+    }
+
+    async fn miss(&self, wanted: &Wanted) -> Result<Served, TierError> {
+        self.below.get(wanted).await.map(|served| self.zone.missed(served))
+    }
+}
+
+#[async_trait]
+impl<T: Tier> Tier for Remote<T> {
+    async fn get(&self, wanted: &Wanted) -> Result<Served, TierError> {
+        trace::tier_get("remote", wanted, self.answer(wanted)).await
     }
 }
 

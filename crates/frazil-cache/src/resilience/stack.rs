@@ -19,6 +19,7 @@ use super::{
     Admission, AdmissionOptions, BudgetOptions, Deadline, Health, Hedge, HedgeCounts, HedgeOptions, Limit,
     Retry, RetryCounts, RetryOptions, SlotCounts, Slots, Watch,
 };
+use crate::trace;
 use crate::{Origin, Served, Tier, TierError, Wanted};
 
 /// How to treat an origin.
@@ -166,7 +167,7 @@ impl OriginStack {
 #[async_trait]
 impl Tier for OriginStack {
     async fn get(&self, wanted: &Wanted) -> Result<Served, TierError> {
-        self.whole.get(wanted).await
+        trace::tier_get("origin", wanted, self.whole.get(wanted)).await
     }
 }
 

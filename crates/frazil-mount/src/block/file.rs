@@ -10,6 +10,7 @@ use fuser::{
     LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, Request,
 };
 use tokio::runtime::Handle;
+use tracing::{Instrument, debug_span};
 
 use crate::reader::AddressSpace;
 use crate::session::{Later, negotiate};
@@ -112,7 +113,12 @@ impl<S: AddressSpace> Filesystem for BlockFile<S> {
         let space = Arc::clone(&self.space);
         self.later.answer(
             request.pid(),
-            Arc::clone(&self.space).read(offset, size as usize),
+            Arc::clone(&self.space).read(offset, size as usize).instrument(debug_span!(
+                "fuse_read",
+                face = "erofs",
+                offset,
+                size
+            )),
             move |outcome| match outcome {
                 Ok(bytes) => reply.data(&bytes),
                 Err(errno) => reply.error(errno),

@@ -22,6 +22,7 @@ use frazil_cache::Wanted;
 use frazil_cache::resilience::{Priority, Urgency};
 use frazil_format::{Chunk, SealedChunk, open_chunk};
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use tracing::{Instrument, debug_span};
 
 use super::account::Provenance;
 use super::chunk_table::Piece;
@@ -87,6 +88,10 @@ impl Image {
     ///
     /// [`ReadError`] if a chunk of the range cannot be fetched, verified or opened.
     pub async fn read(self: &Arc<Self>, offset: u64, len: usize) -> Result<Bytes, ReadError> {
+        self.read_pieces(offset, len).instrument(debug_span!("image_read", offset, len)).await
+    }
+
+    async fn read_pieces(self: &Arc<Self>, offset: u64, len: usize) -> Result<Bytes, ReadError> {
         let pieces: Vec<Piece> = self.table.pieces(offset, len).collect();
         if let [Piece::Chunk(index, within)] = pieces.as_slice() {
             return Ok(self.chunk(*index, within).await?.slice(within.clone()));
@@ -196,7 +201,11 @@ impl Image {
     }
 
     fn open_once(self: &Arc<Self>, index: ChunkIndex, urgency: &Urgency) -> Flight<Opened> {
-        self.openings.join(index, urgency, |urgency| Arc::clone(self).fly(index, urgency).boxed())
+        self.openings.join(index, urgency, |urgency| {
+            // The span is that of who began: the others only wait.
+            let span = debug_span!("flight", chunk = index.as_usize(), priority = ?urgency.priority());
+            Arc::clone(self).fly(index, urgency).instrument(span).boxed()
+        })
     }
 
     /// One opening: the sealed chunk, the chunk, and where both are kept.
@@ -265,6 +274,7 @@ impl Image {
                 image.keep_ahead(index, &sealed);
                 Ok(sealed)
             }
+            .in_current_span()
             .boxed()
         };
         let flight = self.fetches.join(index, urgency, fetch);

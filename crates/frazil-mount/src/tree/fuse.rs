@@ -14,6 +14,7 @@ use fuser::{
     LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry,
     ReplyOpen, ReplyStatfs, ReplyXattr, Request,
 };
+use tracing::{Instrument, debug_span};
 
 use super::attributes::{Numbering, kind};
 use super::files::{Attempt, Detail, Files, Listed, Listing};
@@ -209,7 +210,13 @@ impl Filesystem for TreeFs {
         let (files, image) = (Arc::clone(&self.files), Arc::clone(self.files.image()));
         self.later.answer(
             request.pid(),
-            async move { files.read(nid, offset, len).await },
+            async move { files.read(nid, offset, len).await }.instrument(debug_span!(
+                "fuse_read",
+                face = "tree",
+                ino = ino.0,
+                offset,
+                size
+            )),
             move |outcome| match outcome {
                 Ok(bytes) => reply.data(&bytes),
                 Err(errno) => reply.error(errno),

@@ -121,10 +121,7 @@ fn in_words(stats: &HostStats) -> String {
 fn tier_table(tiers: &[(String, MeterCounts)]) -> String {
     let mut table =
         Table::new(&["TIER", "ASKED", "HITS", "RATE", "BYTES", "P50", "P99", "FAILED", "UNDER WAY"]);
-    for (index, (name, counts)) in tiers.iter().enumerate() {
-        // What was not asked below was answered here.
-        let below = tiers.get(index.saturating_add(1)).map_or(0, |(_, below)| below.requests);
-        let hits = counts.answers.saturating_sub(below);
+    for ((name, counts), (_, hits, _)) in tiers.iter().zip(metrics::hits_and_misses(tiers)) {
         let failed = counts.not_found + counts.corrupt + counts.transient + counts.denied;
         table.row(vec![
             name.clone(),

@@ -17,6 +17,8 @@ impl Collector for Families {
         let mut page = Page(&mut encoder);
         page.agents(&stats)?;
         page.requests(&stats)?;
+        page.whole(&stats)?;
+        page.hits(&stats.tiers)?;
         page.tiers(&stats.tiers)?;
         page.counters(&stats.counters)
     }
@@ -26,6 +28,18 @@ impl std::fmt::Debug for Families {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Families")
     }
+}
+
+/// Who waits longer than this is kept waiting, in microseconds: an eighth of a second, a bound of the histogram.
+const STALL_US: u64 = 128_000;
+
+/// What each tier had itself, and what it asked the next one for; the last one misses what is nowhere.
+pub(crate) fn hits_and_misses(tiers: &[(String, MeterCounts)]) -> impl Iterator<Item = (&str, u64, u64)> {
+    tiers.iter().enumerate().map(|(index, (name, counts))| {
+        let below = tiers.get(index.saturating_add(1)).map(|(_, below)| below);
+        let hits = counts.answers.saturating_sub(below.map_or(0, |below| below.answers));
+        (name.as_str(), hits, below.map_or(counts.not_found, |below| below.requests))
+    })
 }
 
 impl Page<'_, '_> {
@@ -75,6 +89,25 @@ impl Page<'_, '_> {
             ("damaged_file", catalog.damaged),
         ];
         self.by_label("catalog_events", "What happened to names and manifests", "event", events)
+    }
+
+    fn whole(&mut self, stats: &HostStats) -> Result<(), Error> {
+        let hurried = [(&[] as &Labels<'_>, stats.requests.hurried)];
+        self.counter("requests_hurried", "Prefetches that a reader joined", &hurried)?;
+        let stalls = stats.tiers.first().map_or(0, |(_, counts)| counts.latency.count_above(STALL_US));
+        let help = "Chunks that took more than an eighth of a second";
+        self.counter("stalls", help, &[(&[], stalls)])?;
+        let fetched = stats.tiers.last().map_or(0, |(_, counts)| counts.answer_bytes);
+        let sent = stats.requests.chunk_bytes;
+        let amplification = if sent == 0 { 0.0 } else { fetched as f64 / sent as f64 };
+        self.ratio("amplification", "Bytes from the origin for each byte sent to agents", amplification)
+    }
+
+    fn hits(&mut self, tiers: &[(String, MeterCounts)]) -> Result<(), Error> {
+        let had = hits_and_misses(tiers).map(|(tier, hits, _)| (tier, hits));
+        self.by_label("tier_hits", "Chunks that a tier had itself", "tier", had)?;
+        let missed = hits_and_misses(tiers).map(|(tier, _, misses)| (tier, misses));
+        self.by_label("tier_misses", "Chunks that a tier did not have", "tier", missed)
     }
 
     fn tiers(&mut self, tiers: &[(String, MeterCounts)]) -> Result<(), Error> {

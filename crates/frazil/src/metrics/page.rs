@@ -73,6 +73,11 @@ impl Page<'_, '_> {
         Ok(())
     }
 
+    /// One ratio.
+    pub(super) fn ratio(&mut self, name: &str, help: &str, value: f64) -> Result<(), Error> {
+        self.family(name, help, MetricType::Gauge)?.encode_gauge(&value)
+    }
+
     fn family<'s>(
         &'s mut self,
         name: &'s str,

@@ -455,6 +455,11 @@ fn metrics_tell_a_scraper_what_stats_tell_people() {
         "frazil_memory_kept_bytes ",
         "frazil_disk_quarantined_total 0\n",
         "frazil_origin_queue_depth 0\n",
+        "frazil_tier_hits_total{tier=\"memory\"} ",
+        "frazil_tier_misses_total{tier=\"disk\"} ",
+        "frazil_amplification ",
+        "frazil_stalls_total ",
+        "frazil_requests_hurried_total 0\n",
         "# EOF\n",
     ] {
         assert!(page.contains(line), "{line} is not in:\n{page}");
