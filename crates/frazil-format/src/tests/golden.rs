@@ -152,3 +152,54 @@ fn a_bundle_is_sealed_as_the_format_says() {
         assert!(bytes[index as usize * (256 << 10)..].starts_with(&sealed), "segment {index}");
     }
 }
+
+#[test]
+fn a_wrapped_key_is_what_rustcrypto_seals() {
+    let mut material = wrapping_key().as_bytes().to_vec();
+    material.extend(counting(WRAPPING_SALT));
+    material.extend(*b"\x07\0\0\0\0\0\0\0default\x05\0\0\0\0\0\0\0hello");
+    let key = blake3::derive_key("frazil key wrapping v1", &material);
+    let sealed = encrypt_with_the_oracle(&key, data_key().as_bytes());
+    assert_eq!(wrapped().bytes, [&[1][..], &counting(WRAPPING_SALT), &sealed].concat());
+}
+
+#[test]
+fn commitment_and_tag_of_a_manifest_are_what_blake3_s_own_calls_give() {
+    let (id, bytes) = manifest_bytes();
+    let material = [data_key().as_bytes().as_slice(), &counting(MANIFEST_SALT)].concat();
+    let commitment = blake3::derive_key("frazil manifest commitment v1", &material);
+    assert_eq!(bytes[80..112], commitment);
+    let header_len = u32::from_le_bytes(bytes[12..16].try_into().unwrap()) as usize;
+    let key = blake3::derive_key("frazil manifest header v1", &material);
+    let (tagged, tag) = bytes[..header_len].split_at(header_len - 32);
+    assert_eq!(tag, blake3::keyed_hash(&key, tagged).as_bytes());
+    assert_eq!(id.as_bytes(), blake3::hash(&bytes[..header_len]).as_bytes());
+}
+
+#[test]
+fn body_and_tag_of_a_layer_index_are_what_others_calls_give() {
+    let bytes = layer_index_bytes();
+    let mut material = scope().as_bytes().to_vec();
+    material.extend(1u32.to_le_bytes());
+    material.extend(layer_index_id().as_bytes());
+    material.extend(counting(LAYER_INDEX_SALT));
+    let packed =
+        crate::packed::pack(&layer_index::encode_body(&layer_index()).unwrap(), "layer index").unwrap();
+    let key = blake3::derive_key("frazil layer index body v1", &material);
+    let sealed = encrypt_with_the_oracle(&key, &packed);
+    let (covered, trailer) = bytes.split_at(bytes.len() - 64);
+    assert!(covered.ends_with(&sealed));
+    let checksum = blake3::hash(covered);
+    let key = blake3::derive_key("frazil layer index tag v1", &material);
+    let tag = blake3::keyed_hash(&key, checksum.as_bytes());
+    assert_eq!(trailer, [checksum.as_bytes().as_slice(), tag.as_bytes()].concat());
+}
+
+#[test]
+fn a_scope_vouches_for_what_it_says_and_for_nothing_else() {
+    let material = [scope().as_bytes().as_slice(), b"base 20"].concat();
+    let tag = blake3::derive_key("frazil scope record v1", &material);
+    assert_eq!(scope().record_tag("base 20"), tag);
+    assert!(scope().vouches_for("base 20", &tag) && !scope().vouches_for("base 21", &tag));
+    assert!(!ScopeSecret::from_bytes([9; 32]).vouches_for("base 20", &tag));
+}

@@ -40,6 +40,17 @@ proptest! {
     }
 
     #[test]
+    fn two_encoders_use_one_key_only_where_they_give_the_same_bytes(
+        chunk in chunks(),
+        old in compressions(),
+        new in compressions(),
+    ) {
+        let (old, new) = (Payload::compress(&chunk, old), Payload::compress(&chunk, new));
+        let (old_key, new_key) = (seal(&old).key, seal(&new).key);
+        prop_assert_eq!(old_key == new_key, old == new, "one key for two messages under one nonce");
+    }
+
+    #[test]
     fn a_wrong_length_is_refused(chunk in chunks(), compression in compressions(), len in 0..10_000u32) {
         prop_assume!(len as usize != chunk.len());
         let sealed = seal(&Payload::compress(&chunk, compression));

@@ -1,6 +1,7 @@
 //! No change to a stored file goes unnoticed: not one bit, not one byte more or less.
 
 use frazil_format::*;
+use proptest::prelude::*;
 
 use crate::values::{layer_indexes, manifests, one_of, scope, wrapped};
 
@@ -70,4 +71,34 @@ fn no_bit_of_a_sealed_chunk_may_flip() {
         let renamed = SealedChunk::verify(&ChunkId::of(&bytes), bytes).unwrap();
         open_chunk(&renamed, &sealed.key, 120).is_ok()
     });
+}
+
+proptest! {
+    #[test]
+    fn a_flipped_bit_anywhere_in_any_manifest_is_refused(
+        manifest in manifests(),
+        at in any::<prop::sample::Index>(),
+        bit in 0..8u8,
+    ) {
+        let data_key = DataKey::generate().unwrap();
+        let (id, mut bytes) = manifest.seal(&data_key, wrapped()).unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        prop_assert!(SealedManifest::verify(&id, bytes.clone().into()).is_err(), "the id names these bytes");
+        let opened = SealedManifest::parse(bytes.into()).and_then(|sealed| sealed.open(&data_key));
+        prop_assert!(opened.is_err(), "byte {}", at);
+    }
+
+    #[test]
+    fn a_flipped_bit_anywhere_in_any_layer_index_is_refused(
+        index in layer_indexes(),
+        at in any::<prop::sample::Index>(),
+        bit in 0..8u8,
+    ) {
+        let id = LayerIndexId::derive(&scope(), RootId::FIRST, &index.diff_id, b"");
+        let mut bytes = index.seal(&scope(), RootId::FIRST, &id).unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        prop_assert!(LayerIndex::open(&bytes, &scope(), RootId::FIRST, &id).is_err(), "byte {}", at);
+    }
 }
