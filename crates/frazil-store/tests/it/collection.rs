@@ -9,6 +9,7 @@ use frazil_format::{
 use frazil_store::gc::{self, Intent, Policy, Step};
 use frazil_store::{AlarmState, Reference, RootState, Store, StoreError, scrub};
 
+#[cfg(feature = "cloud")]
 use crate::namespace::block_on;
 use crate::scene::{ROOT, Scene, files, image, sealed};
 

@@ -18,7 +18,7 @@ use crate::support::tool::output;
 const VICTIM: &str = "usr/bin/python3.11";
 
 /// What can be done about it.
-const LOST: &str = "the store has lost a part of this image: convert it into a new store";
+const LOST: &str = "the store has lost a part of this image: frazil scrub --from SOURCE brings it back";
 
 /// A chunk that nothing but the middle of [`VICTIM`] needs.
 #[track_caller]

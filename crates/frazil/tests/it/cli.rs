@@ -31,6 +31,7 @@ const COMMANDS: [&str; 22] = [
     "rm",
     "root",
     "gc",
+    "scrub",
     "scope",
     "base",
     "key",

@@ -6,6 +6,7 @@ mod bad_chunks;
 mod bad_input;
 mod bad_store;
 mod cli;
+mod collection;
 mod configuration;
 mod contained;
 mod determinism;
