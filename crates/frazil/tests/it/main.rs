@@ -22,6 +22,7 @@ mod keys;
 mod laziness;
 mod looking;
 mod operations;
+mod outages;
 mod profiles;
 mod real_images;
 mod registries;

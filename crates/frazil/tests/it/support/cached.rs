@@ -54,6 +54,12 @@ impl Cached {
         process.wait().unwrap();
     }
 
+    /// Sends it a signal.
+    #[track_caller]
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(self.process.as_ref().unwrap()), signal).unwrap();
+    }
+
     /// Asks it to end, and waits until it has; it must succeed.
     #[track_caller]
     pub(crate) fn terminate(&mut self) {

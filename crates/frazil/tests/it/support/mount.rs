@@ -94,6 +94,14 @@ impl<'h> Mount<'h> {
         fs::read(format!("/proc/{}/cmdline", self.agent.as_raw_nonzero())).is_ok_and(|line| !line.is_empty())
     }
 
+    /// How many threads and descriptors the agent has.
+    #[track_caller]
+    pub(crate) fn agent_holds(&self) -> (usize, usize) {
+        let agent = PathBuf::from(format!("/proc/{}", self.agent.as_raw_nonzero()));
+        let count = |what: &str| fs::read_dir(agent.join(what)).unwrap().count();
+        (count("task"), count("fd"))
+    }
+
     /// Ends the mount by `frazil unmount`, and makes sure that nothing of it is left.
     #[track_caller]
     pub(crate) fn unmount(self) {
