@@ -61,6 +61,7 @@ impl Page<'_, '_> {
         let asked = [
             ("chunk", requests.chunks),
             ("manifest", requests.manifests),
+            ("profile", requests.profiles),
             ("reference", requests.references),
         ];
         self.by_label("requests", "What agents asked for", "kind", asked)?;

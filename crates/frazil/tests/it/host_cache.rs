@@ -38,8 +38,10 @@ fn home() -> Home {
     home
 }
 
+/// Through the host cache, chunk by chunk: what tiers are asked for is what is read.
 fn mount<'h>(home: &'h Home, name: &str, face: &str, cached: &Cached) -> Mount<'h> {
-    Mount::with(home, name, &["--via", face, "--cache", cached.socket().to_str().unwrap()])
+    let socket = cached.socket();
+    Mount::with(home, name, &["--via", face, "--no-profile", "--cache", socket.to_str().unwrap()])
 }
 
 /// The tree as it is read without a host cache.
