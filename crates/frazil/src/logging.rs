@@ -16,7 +16,8 @@ pub(crate) fn start(verbose: u8, quiet: u8) {
     };
     // Other crates' chatter is for those who ask by name.
     let default = if verbose > 2 { level.to_owned() } else { format!("error,frazil={level}") };
-    let default = house(&default, level);
+    // An answer that comes after its question was taken back, by an unmount or a signal, is no error.
+    let default = house(&default, level) + ",fuser::reply=off";
     let filter = EnvFilter::try_from_env("FRAZIL_LOG").unwrap_or_else(|_| EnvFilter::new(default));
     tracing_subscriber::fmt()
         .with_env_filter(filter)

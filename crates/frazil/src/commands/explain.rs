@@ -10,7 +10,7 @@ use crate::exit::Exit;
 use crate::mount_record;
 use crate::output::{self, Table, bytes, percent};
 
-/// Show what a mounted image was read for: which files, from which tier, and how long programs waited
+/// Show which files of a mount were read, from which tier, and how long that took
 ///
 /// Through the erofs face it is the kernel that reads: what it reads ahead counts, what its page cache answers does
 /// not.

@@ -75,7 +75,8 @@ fn one_bad_chunk(spoil: impl Fn(&Path), log_says: &str) {
     let sound = fs::read(&chunk).unwrap();
     spoil(&chunk);
     for face in FACES {
-        let mount = home.mount("image", face);
+        // A profile's bundle would have a copy of the chunk.
+        let mount = Mount::with(&home, "image", &["--via", face, "--no-profile"]);
         let victim = (PathBuf::from(VICTIM), Some(libc::EIO));
         assert_eq!(unreadable(mount.root()), BTreeSet::from([victim]), "through {face}");
         let line = mount.log_line(&[id, &format!("/{VICTIM}")]);
@@ -83,7 +84,8 @@ fn one_bad_chunk(spoil: impl Fn(&Path), log_says: &str) {
         mount.unmount();
 
         // A program that does not need the chunk runs.
-        let words = ["run", "--no-summary", "--via", face, "image", "--", "sh", "-c", "echo goes on"];
+        let words =
+            ["run", "--no-summary", "--no-profile", "--via", face, "image", "--", "sh", "-c", "echo goes on"];
         assert_eq!(home.says(words), "goes on\n");
     }
 

@@ -16,7 +16,7 @@ use crate::support::refusal::Refusal;
 use crate::support::tool::{output, run, tool};
 
 /// What a person can type; the order is that of a life with an image.
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 24] = [
     "init",
     "convert",
     "run",
@@ -28,6 +28,7 @@ const COMMANDS: [&str; 23] = [
     "verify",
     "hydrate",
     "export",
+    "explain",
     "rm",
     "root",
     "gc",

@@ -19,7 +19,7 @@ fn home() -> Home {
 #[test]
 fn a_hydrated_image_is_read_whole_while_its_store_is_away_and_is_not_fetched_twice() {
     let home = home();
-    let plain = Mount::with(&home, "python", &["--via", "tree", "--cache", "none"]);
+    let plain = Mount::with(&home, "python", &["--via", "tree", "--no-profile", "--cache", "none"]);
     let expected = snapshot(plain.root());
     plain.unmount();
 
@@ -35,7 +35,7 @@ fn a_hydrated_image_is_read_whole_while_its_store_is_away_and_is_not_fetched_twi
 
     let away = home.path("away");
     fs::rename(home.store().join("roots"), &away).unwrap();
-    let mounted = Mount::with(&home, "python", &["--cache", socket.to_str().unwrap()]);
+    let mounted = Mount::with(&home, "python", &["--no-profile", "--cache", socket.to_str().unwrap()]);
     assert_same(&expected, &snapshot(mounted.root()));
     mounted.unmount();
     fs::rename(&away, home.store().join("roots")).unwrap();
