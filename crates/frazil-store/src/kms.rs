@@ -5,7 +5,7 @@
 //! Invariant: only keys that were named unwrap. A record in the store says which key wrapped it, and whoever writes to
 //! the store could name one of his own. Every call carries the encryption context: the tenant, and the image or scope.
 //!
-//! The service is asked with signed JSON (docs/decisions/0030-kms-without-the-sdk.md): credentials, proxies and
+//! The service is asked with signed JSON (docs/decisions/0015-kms-without-the-sdk.md): credentials, proxies and
 //! endpoints are those of a store at `s3://`, and `AWS_ENDPOINT_URL_KMS`.
 
 use std::fmt;

@@ -4,7 +4,7 @@
 //! *commit* by replacing exactly the claimed record. Whoever retires a root does it the other way round: first the
 //! root's state, then all names, whose claims on it he breaks. So either the publisher sees that the root is not
 //! active, or the collector sees the claim, and a commit that comes late, by days if it likes, finds its claim gone.
-//! No clock is involved. docs/decisions/0020-roots-and-claims.md has the argument.
+//! No clock is involved. docs/decisions/0013-roots-and-claims.md has the argument.
 
 use std::time::Duration;
 
