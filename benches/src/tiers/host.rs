@@ -22,7 +22,10 @@ pub(super) struct HostProcess(Child);
 
 impl HostProcess {
     pub(super) fn start(socket: &Path) -> anyhow::Result<Self> {
-        let mut process = Command::new(std::env::current_exe()?)
+        let mut process = Command::new("setpriv")
+            // It must not outlive this process, however that ends.
+            .args(["--pdeathsig", "KILL"])
+            .arg(std::env::current_exe()?)
             .args(["tiers", "--role", &format!("serve={}", socket.display())])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

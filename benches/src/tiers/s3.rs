@@ -32,7 +32,9 @@ pub(super) struct Moto {
 impl Moto {
     pub(super) fn start() -> anyhow::Result<Self> {
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let process = Command::new("moto_server")
+        let process = Command::new("setpriv")
+            // It must not outlive this process, however that ends.
+            .args(["--pdeathsig", "KILL", "moto_server"])
             .args(["-H", "127.0.0.1", "-p", &address.port().to_string()])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
