@@ -1,9 +1,10 @@
 //! The disk tier: its laws, alone and in the stack; its quota; its restarts.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use frazil_cache::conformance::{self, Damage, Recovery, Sample, Stage};
-use frazil_cache::{Disk, Memory, Tier};
+use async_trait::async_trait;
+use frazil_cache::conformance::{self, Damage, FaultyTier, Recovery, Sample, Stage};
+use frazil_cache::{Disk, Memory, Served, Tier, TierError, Wanted};
 use futures::future::join_all;
 
 use crate::origin::OnDisk;
@@ -142,20 +143,46 @@ async fn the_quota_holds_under_fills_from_many_sides() {
     assert_eq!((counts.fills, counts.fills - counts.evictions), (600, counts.chunks));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn half_a_gigabyte_is_read_through_sixty_four_megabytes() {
-    let tmpfs = Tmpfs::of("128m");
-    let samples = chunks(0..1024, 512 << 10);
-    let quota = 64 << 20;
-    let disk = Disk::new(below(&samples), options(tmpfs.path(), quota));
-    for part in samples.chunks(64) {
-        read_all(&disk, part).await;
-        let taken = tmpfs.used_bytes();
-        assert!(taken <= quota + (516 << 10), "{taken} bytes of {quota}");
+/// A tier whose chunks are made part by part: all of them would be too much to hold.
+#[derive(Debug)]
+struct PartByPart(Mutex<Arc<FaultyTier>>);
+
+#[async_trait]
+impl Tier for PartByPart {
+    async fn get(&self, wanted: &Wanted) -> Result<Served, TierError> {
+        let part = Arc::clone(&self.0.lock().unwrap());
+        part.get(wanted).await
     }
-    assert!(disk.settle(PATIENCE).await);
-    assert!(tmpfs.used_bytes() <= quota);
-    read_all(&disk, &samples).await;
+}
+
+impl std::fmt::Display for PartByPart {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("part by part")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_gigabytes_are_read_through_a_quota_of_256_megabytes() {
+    const PARTS: u64 = 32;
+    const CHUNKS_IN_PART: u64 = 128;
+    let tmpfs = Tmpfs::of("320m");
+    let quota = 256 << 20;
+    let source = Arc::new(PartByPart(Mutex::new(below(&[]))));
+    let disk = Disk::new(source.clone(), options(tmpfs.path(), quota));
+    for part in 0..PARTS {
+        let samples = chunks(part * CHUNKS_IN_PART..(part + 1) * CHUNKS_IN_PART, 512 << 10);
+        *source.0.lock().unwrap() = below(&samples);
+        for some in samples.chunks(16) {
+            read_all(&disk, some).await;
+            let taken = tmpfs.used_bytes();
+            assert!(taken <= quota + (516 << 10), "{taken} bytes of {quota}");
+        }
+        assert!(disk.settle(PATIENCE).await);
+        assert!(tmpfs.used_bytes() <= quota);
+    }
+    let counts = disk.counts();
+    assert_eq!(counts.fills, PARTS * CHUNKS_IN_PART, "{counts:?}");
+    assert!(counts.chunks > 500 && counts.evictions >= 3500, "{counts:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

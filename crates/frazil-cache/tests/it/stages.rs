@@ -52,7 +52,8 @@ pub(crate) fn chunks(numbers: std::ops::Range<u64>, len: usize) -> Vec<Sample> {
 }
 
 fn chunk(sealer: &Sealer, number: u64, len: usize) -> Sample {
-    let bytes: Vec<u8> = number.to_le_bytes().into_iter().cycle().take(len).collect();
+    let mut bytes = number.to_le_bytes().repeat(len.div_ceil(8));
+    bytes.truncate(len);
     let sealed = sealer.seal(&Payload::compress(&bytes, Compression::None)).unwrap();
     let wanted = Wanted { root: RootId::FIRST, id: sealed.id, sealed_len: sealed.chunk.len() as u32 };
     Sample { wanted, chunk: sealed.chunk }
