@@ -19,12 +19,32 @@ pub(crate) fn start(verbose: u8, quiet: u8) {
     // An answer that comes after its question was taken back, by an unmount or a signal, is no error.
     let default = house(&default, level) + ",fuser::reply=off";
     let filter = EnvFilter::try_from_env("FRAZIL_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    #[cfg(feature = "otlp")]
+    let filter = match crate::spans::tracer() {
+        Some(tracer) => return start_with_spans(filter, tracer),
+        None => filter,
+    };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
+}
+
+/// The same, and spans of the house for a collector, whatever the log shows.
+#[cfg(feature = "otlp")]
+fn start_with_spans(filter: EnvFilter, tracer: opentelemetry_sdk::trace::SdkTracer) {
+    use tracing_subscriber::Layer;
+    use tracing_subscriber::layer::SubscriberExt;
+    use tracing_subscriber::util::SubscriberInitExt;
+    let log = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false);
+    let spans = tracing_opentelemetry::layer().with_tracer(tracer);
+    let of_the_house = EnvFilter::new(house("off,frazil=debug", "debug"));
+    tracing_subscriber::registry().with(log.with_filter(filter)).with(spans.with_filter(of_the_house)).init();
 }
 
 /// The filter with every crate of the house at the binary's level: targets match by whole module names.

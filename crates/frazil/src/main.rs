@@ -24,6 +24,8 @@ mod service;
 mod sharing;
 mod similar;
 mod size;
+#[cfg(feature = "otlp")]
+mod spans;
 mod tiers;
 mod usage;
 mod via;
@@ -41,5 +43,8 @@ fn main() -> ExitCode {
     let Cli { mut global, command } = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     global.flags = Flags::of(&matches);
     logging::start(global.verbose, global.quiet);
-    command.execute(&global).unwrap_or_else(|error| failure::report(&error)).into()
+    let exit = command.execute(&global).unwrap_or_else(|error| failure::report(&error));
+    #[cfg(feature = "otlp")]
+    spans::end();
+    exit.into()
 }

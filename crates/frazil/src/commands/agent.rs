@@ -155,6 +155,11 @@ pub(crate) fn serve(
     let (host_cache, via) = (Choice::find(config)?, config.value(&keys::VIA)?);
     // Before there are threads: with a host cache this process will need nothing else.
     let sandbox = host_cache.as_ref().map(|_| Sandbox::prepare()).transpose()?;
+    // One that leaves its network could send spans nowhere.
+    #[cfg(feature = "otlp")]
+    if sandbox.is_none() {
+        crate::spans::start();
+    }
     wiring::runtime()?.block_on(async {
         let mut end = End::new()?;
         let completions = signal(SignalKind::user_defined2()).context("cannot listen for signals")?;

@@ -72,6 +72,8 @@ pub(crate) fn execute(global: &Global) -> Result<Exit> {
     wiring::runtime()?.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
+        #[cfg(feature = "otlp")]
+        crate::spans::start();
         tokio::spawn(open_ahead(store.lazy()));
         let tiers = Tiers::stack(plan, store).await;
         let options = tiers.observe(ServerOptions { peers, limits, ..ServerOptions::default() });

@@ -33,4 +33,6 @@ mod size;
 mod specification;
 mod stores;
 mod support;
+#[cfg(feature = "otlp")]
+mod tracing_export;
 mod trees;
