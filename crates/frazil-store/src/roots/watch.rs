@@ -1,8 +1,9 @@
 //! How a reader learns that its root has expired, without a request for every chunk.
 //!
 //! Invariant: whoever reads from a root through this store, or says that it has one mounted, has looked at the root's
-//! state within the last [`WINDOW`]. A root that is expired or deleted raises the alarm. So an alarm is raised at the
-//! latest one window after the first read of an expired root; deletion keeps a multiple of that as its distance.
+//! state within the last [`WINDOW`], or tries to every few seconds where the store fails. A root that is expired or
+//! deleted raises the alarm. So an alarm is raised at the latest one window after the first read of an expired root;
+//! deletion keeps a multiple of that as its distance.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -21,8 +22,12 @@ use crate::{RootState, Store};
 /// How old what a reader knows of its root may be.
 pub const WINDOW: Duration = Duration::from_secs(60);
 
-/// How long a look may take before it is given up; the next read looks again.
+/// How long a look may take before it is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// After a look that saw nothing the reads of so long do not look: a store that fails must not be asked more often
+/// for it than readers' own budgets allow.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]
 pub(crate) struct RootWatch {
@@ -32,7 +37,8 @@ pub(crate) struct RootWatch {
 
 #[derive(Clone, Copy, Debug)]
 struct Look {
-    at: Instant,
+    /// When it is time for the next one.
+    due: Instant,
     is_over: bool,
 }
 
@@ -48,7 +54,7 @@ impl RootWatch {
         let now = Instant::now();
         let last = looked.get(&root).copied();
         if let Some(look) = last
-            && now.saturating_duration_since(look.at) < WINDOW
+            && now < look.due
         {
             if look.is_over {
                 self.expired_reads.fetch_add(1, Relaxed);
@@ -58,18 +64,18 @@ impl RootWatch {
         if looked.len() >= MAX_ROOTS {
             looked.clear();
         }
-        looked.insert(root, Look { at: now, is_over: last.is_some_and(|look| look.is_over) });
+        looked.insert(root, Look { due: now + WINDOW, is_over: last.is_some_and(|look| look.is_over) });
         true
     }
 
     /// What a look came to: whether the root is over, if that was seen.
     fn saw(&self, root: RootId, is_over: Option<bool>) {
         let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
-        match (is_over, looked.get_mut(&root)) {
-            (Some(is_over), Some(look)) => look.is_over = is_over,
-            // The next read tries again.
-            (None, _) => drop(looked.remove(&root)),
-            (Some(_), None) => {}
+        if let Some(look) = looked.get_mut(&root) {
+            match is_over {
+                Some(is_over) => look.is_over = is_over,
+                None => look.due = look.due.min(Instant::now() + RETRY_AFTER),
+            }
         }
         if is_over == Some(true) {
             self.expired_reads.fetch_add(1, Relaxed);
@@ -120,5 +126,25 @@ impl Store {
         };
         let seen = tokio::time::timeout(PATIENCE, look).await.unwrap_or(None);
         self.watch().saw(root, seen);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_fails_is_not_looked_at_with_every_read() {
+        let (watch, root) = (RootWatch::default(), RootId::FIRST);
+        assert!(watch.is_due(root));
+        watch.saw(root, None);
+        assert!((0..1000).all(|_| !watch.is_due(root)), "others read on");
+        tokio::time::advance(RETRY_AFTER).await;
+        assert!(watch.is_due(root));
+        watch.saw(root, Some(false));
+        tokio::time::advance(RETRY_AFTER).await;
+        assert!(!watch.is_due(root), "what was seen is good for a window");
+        tokio::time::advance(WINDOW).await;
+        assert!(watch.is_due(root));
     }
 }
