@@ -33,7 +33,7 @@ struct Record {
 }
 
 impl WrappingKey {
-    /// Wraps a data key for one context ([`wrap_context`]).
+    /// Wraps a data key for one context ([`crate::wrap_context`]).
     ///
     /// # Errors
     /// [`FormatError::NoRandomness`].

@@ -1,7 +1,7 @@
 //! What a start teaches: the order of first touches, which chunks are worth having ahead, and whether any are.
 //!
 //! Pure, so that every rule can be tried without a mount. A chunk is foretold if it was touched in at least half of
-//! the starts since it was first seen, of the last sixteen. One that was not touched in [`FORGOTTEN_AFTER`] starts
+//! the starts since it was first seen, of the last sixteen. One that was not touched in `FORGOTTEN_AFTER` starts
 //! is forgotten. A profile whose forecasts were wrong by more than half of their bytes, smoothed over a few starts,
 //! is off: it goes on learning and is not played until its forecasts are right again.
 
