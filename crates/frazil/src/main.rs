@@ -1,6 +1,5 @@
 //! `frazil`: arguments, configuration, wiring, exit codes. What it does is in the crates below it.
 
-mod age;
 mod cli;
 mod commands;
 mod config;

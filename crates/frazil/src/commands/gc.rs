@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::Subcommand;
 use frazil_store::gc::{self, Deletion, ImageBytes, Intent, Migration, Policy, Report, Step};
 
-use crate::age::Age;
 use crate::cli::Global;
+use crate::config::{Config, keys};
 use crate::exit::Exit;
 use crate::output::{self, Table, bytes, note};
 use crate::wiring::{self, Absent};
@@ -30,7 +30,7 @@ enum Command {
     ClearAlarm,
 }
 
-/// The policy.
+/// How to run.
 #[derive(clap::Args, Debug)]
 struct RunArgs {
     /// Print what would be done, with bytes for each image, and do nothing
@@ -41,42 +41,50 @@ struct RunArgs {
     #[arg(long)]
     json: bool,
 
-    /// Make a new root when the youngest active one is so old
-    #[arg(long, value_name = "AGE", default_value_t = Age(Policy::default().new_after))]
-    new_after: Age,
-
-    /// Retire an active root when there has been a younger one for so long
-    #[arg(long, value_name = "AGE", default_value_t = Age(Policy::default().retire_after))]
-    retire_after: Age,
-
-    /// Expire a root that was retired so long ago
-    #[arg(long, value_name = "AGE", default_value_t = Age(Policy::default().expire_after))]
-    expire_after: Age,
-
-    /// Delete a root that expired so long ago
-    #[arg(long, value_name = "AGE", default_value_t = Age(Policy::default().delete_after))]
-    delete_after: Age,
-
-    /// Delete nothing for so long after an alarm was cleared
-    #[arg(long, value_name = "AGE", default_value_t = Age(Policy::default().quiet))]
-    quiet_after_alarm: Age,
-
-    /// Delete so many objects in a second, at the most
-    #[arg(long, value_name = "NUMBER", default_value_t = Policy::default().deletions_per_second)]
-    rate: u32,
+    #[command(flatten)]
+    #[allow(dead_code, reason = "read through the configuration")]
+    policy: PolicyArgs,
 }
 
-impl RunArgs {
-    fn policy(&self) -> Policy {
-        Policy {
-            new_after: self.new_after.0,
-            retire_after: self.retire_after.0,
-            expire_after: self.expire_after.0,
-            delete_after: self.delete_after.0,
-            quiet: self.quiet_after_alarm.0,
-            deletions_per_second: self.rate,
-        }
-    }
+/// Ages are written as 30d, 12h, 10min, 90s.
+#[derive(clap::Args, Debug)]
+#[allow(dead_code, reason = "read through the configuration")]
+struct PolicyArgs {
+    /// Make a new root when the youngest active one is so old [default: 30d]
+    #[arg(long, value_name = "AGE")]
+    new_after: Option<String>,
+
+    /// Retire an active root when there has been a younger one for so long [default: 1d]
+    #[arg(long, value_name = "AGE")]
+    retire_after: Option<String>,
+
+    /// Expire a root that was retired so long ago [default: 7d]
+    #[arg(long, value_name = "AGE")]
+    expire_after: Option<String>,
+
+    /// Delete a root that expired so long ago [default: 7d]
+    #[arg(long, value_name = "AGE")]
+    delete_after: Option<String>,
+
+    /// Delete nothing for so long after an alarm was cleared [default: 10min]
+    #[arg(long, value_name = "AGE")]
+    quiet_after_alarm: Option<String>,
+
+    /// Delete so many objects in a second, at the most [default: 1000]
+    #[arg(long, value_name = "NUMBER")]
+    delete_rate: Option<String>,
+}
+
+/// The policy that flags and the configuration file say.
+fn policy(config: &Config) -> Result<Policy> {
+    Ok(Policy {
+        new_after: config.value(&keys::GC_NEW_AFTER)?.0,
+        retire_after: config.value(&keys::GC_RETIRE_AFTER)?.0,
+        expire_after: config.value(&keys::GC_EXPIRE_AFTER)?.0,
+        delete_after: config.value(&keys::GC_DELETE_AFTER)?.0,
+        quiet: config.value(&keys::GC_QUIET)?.0,
+        deletions_per_second: config.value(&keys::GC_DELETE_RATE)?,
+    })
 }
 
 /// Does it.
@@ -86,7 +94,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
         match &args.command {
             Command::Run(args) => {
                 let intent = if args.dry_run { Intent::Plan } else { Intent::Run };
-                let report = gc::collect(&store, &args.policy(), intent).await?;
+                let report = gc::collect(&store, &policy(global.config()?)?, intent).await?;
                 if args.json {
                     output::json(&report)?;
                 } else {
@@ -181,5 +189,15 @@ fn roughly(seconds: u64) -> String {
     match units.into_iter().find(|(_, len)| seconds / len >= 2) {
         Some((unit, len)) => format!("{} {unit}", seconds / len),
         None => format!("{seconds} seconds"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_word_of_the_user_the_policy_is_the_stores_own() {
+        assert_eq!(policy(&Config::default()).unwrap(), Policy::default());
     }
 }

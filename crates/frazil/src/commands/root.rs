@@ -10,8 +10,8 @@ use frazil_store::{AlarmState, RootStatus, Store};
 use serde::Serialize;
 
 use super::gc::deletion_in_words;
-use crate::age::Age;
 use crate::cli::Global;
+use crate::config::{Span, Value};
 use crate::exit::Exit;
 use crate::output::{self, Table, note};
 use crate::wiring::{self, Absent};
@@ -49,8 +49,8 @@ enum Command {
         root: RootId,
 
         /// Refuse unless it was retired at least so long ago
-        #[arg(long, value_name = "AGE", default_value_t = Age(Policy::default().expire_after))]
-        after: Age,
+        #[arg(long, value_name = "AGE", value_parser = age, default_value = "7d")]
+        after: Duration,
     },
     /// Delete everything of an expired root, or go on with it; refused while the alarm stands
     Delete {
@@ -59,8 +59,8 @@ enum Command {
         root: RootId,
 
         /// Refuse unless it expired at least so long ago: its readers need some minutes to raise the alarm
-        #[arg(long, value_name = "AGE", default_value_t = Age(Policy::default().delete_after))]
-        after: Age,
+        #[arg(long, value_name = "AGE", value_parser = age, default_value = "7d")]
+        after: Duration,
 
         /// Print what would be deleted, image by image, and delete nothing
         #[arg(long)]
@@ -68,8 +68,13 @@ enum Command {
 
         /// Delete so many objects in a second, at the most
         #[arg(long, value_name = "NUMBER", default_value_t = Policy::default().deletions_per_second)]
-        rate: u32,
+        delete_rate: u32,
     },
+}
+
+/// An age, written as durations are in the configuration.
+fn age(text: &str) -> Result<Duration, String> {
+    Span::parse(text).map(|span| span.0)
 }
 
 /// A root as people write it: `3` or `00000003`.
@@ -120,13 +125,13 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
                 say(format!("root {root} is retired: frazil gc run copies what names refer to"));
             }
             Command::Expire { root, after } => {
-                gc::expire_root(&store, *root, after.0).await?;
+                gc::expire_root(&store, *root, *after).await?;
                 say(format!("root {root} is expired: whoever reads it raises the alarm"));
             }
-            Command::Delete { root, after, dry_run, rate } => {
-                let policy = Policy { deletions_per_second: *rate, ..Policy::default() };
+            Command::Delete { root, after, dry_run, delete_rate } => {
+                let policy = Policy { deletions_per_second: *delete_rate, ..Policy::default() };
                 let intent = if *dry_run { Intent::Plan } else { Intent::Run };
-                let deletion = gc::delete_root(&store, *root, after.0, &policy, intent).await?;
+                let deletion = gc::delete_root(&store, *root, *after, &policy, intent).await?;
                 output::print(&deletion_in_words(&deletion, intent))?;
             }
         }

@@ -104,6 +104,13 @@ keys! {
     THREADS: u16 = "convert.threads", Derived("one per processor"), "", "threads";
     MAX_IMAGE_SIZE: Size = "convert.max_image_size", Fixed("256 GiB"), "", "max-image-size";
     COMPRESSION: Compression = "convert.compression", Derived("as the tenant's scope says"), "", "compression";
+
+    GC_NEW_AFTER: Span = "gc.new_after", Fixed("30d"), "", "new-after";
+    GC_RETIRE_AFTER: Span = "gc.retire_after", Fixed("1d"), "", "retire-after";
+    GC_EXPIRE_AFTER: Span = "gc.expire_after", Fixed("7d"), "", "expire-after";
+    GC_DELETE_AFTER: Span = "gc.delete_after", Fixed("7d"), "", "delete-after";
+    GC_QUIET: Span = "gc.quiet_after_alarm", Fixed("10min"), "", "quiet-after-alarm";
+    GC_DELETE_RATE: u32 = "gc.delete_rate", Fixed("1000"), "", "delete-rate";
 }
 
 #[cfg(test)]
