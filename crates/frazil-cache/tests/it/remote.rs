@@ -55,16 +55,26 @@ pub(crate) async fn filled(
 ) -> (Remote<Below>, Below) {
     // A busy machine may leave a shard out, and a test that switches the store off would wait for it for ever.
     for _ in 0..MAX_FILLINGS {
-        let below = Below::with(chunks.iter().cloned());
-        let remote = Remote::start(below.clone(), listed(fleet), options.clone()).await;
-        read_all(&remote, chunks).await;
-        remote.settled().await;
+        let (remote, below) = offered(fleet, chunks, options.clone()).await;
         if remote.counts().fills == chunks.len() as u64 {
             return (remote, below);
         }
         fleet.iter().for_each(|node| node.raw().flush());
     }
     panic!("the fleet never took every chunk");
+}
+
+/// A fleet to which every chunk was offered, whatever it took.
+async fn offered(
+    fleet: &[Memcached],
+    chunks: &[(Wanted, SealedChunk)],
+    options: RemoteOptions,
+) -> (Remote<Below>, Below) {
+    let below = Below::with(chunks.iter().cloned());
+    let remote = Remote::start(below.clone(), listed(fleet), options).await;
+    read_all(&remote, chunks).await;
+    remote.settled().await;
+    (remote, below)
 }
 
 /// How often a fleet is filled until it has everything.
@@ -167,7 +177,7 @@ async fn small_fleets_serve_as_well_as_they_can() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chunk_too_large_for_the_nodes_passes_the_fleet_by() {
     let (fleet, chunks) = (nodes(5), chunks(2, 4 << 20));
-    let (remote, below) = filled(&fleet, &chunks, patient()).await;
+    let (remote, below) = offered(&fleet, &chunks, patient()).await;
     assert_eq!((remote.counts().oversized, below.gets()), (2, 2));
     assert_eq!(fleet.iter().map(|node| node.raw().stat("cmd_set")).sum::<u64>(), 0);
 }
@@ -294,7 +304,7 @@ async fn a_fleet_under_tls_is_read_by_those_who_trust_it_and_by_nobody_else() {
     let counts = remote.counts();
     assert_eq!((counts.fills, counts.hits), (20, 20), "{counts:?}");
     // In the clear there is no fleet, and no error either.
-    let (clear, below) = filled(&fleet, &chunks, RemoteOptions::default()).await;
+    let (clear, below) = offered(&fleet, &chunks, RemoteOptions::default()).await;
     assert_eq!((clear.counts().hits, below.gets()), (0, 20));
     assert!(Tls::trusting(b"no certificate", None).is_err());
 }

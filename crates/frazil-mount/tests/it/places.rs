@@ -66,12 +66,16 @@ fn unmount_says_what_is_wrong_with_a_directory_that_is_not_ours() {
 fn a_mount_in_use_is_not_unmounted_and_the_error_names_who_uses_it() {
     for face in FACES {
         let mut mount = TestMount::new(&everything(), face);
+        // Another process, since the one that asks knows of itself.
         let opened = fs::File::open(mount.path("empty")).unwrap();
+        let mut user = std::process::Command::new("sleep").arg("1000").stdin(opened).spawn().unwrap();
         let MountError::Busy { holders, .. } = unmount(mount.dir.path()).unwrap_err() else {
             panic!("unmounted in use");
         };
-        assert!(holders.iter().any(|holder| holder.contains(&std::process::id().to_string())), "{holders:?}");
-        drop(opened);
+        let named = holders.iter().any(|holder| *holder == format!("sleep ({})", user.id()));
+        user.kill().unwrap();
+        user.wait().unwrap();
+        assert!(named, "{holders:?}");
         unmount(mount.dir.path()).unwrap();
         mount.wait_for_end();
     }

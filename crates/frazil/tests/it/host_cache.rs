@@ -373,6 +373,30 @@ fn many_mounts_at_once_fetch_each_chunk_once_and_a_second_image_finds_its_base()
 }
 
 #[test]
+fn a_hundred_mounts_of_one_image_at_once_ask_the_store_once_for_each_chunk() {
+    let home = home();
+    let log = home.path("access.log");
+    let cached = Cached::start(&home, &["--access-log", log.to_str().unwrap()]);
+    let (home, cached) = (&home, &cached);
+    let mounts: Vec<_> = thread::scope(|scope| {
+        let starting: Vec<_> =
+            (0..100).map(|_| scope.spawn(|| mount(home, "python", "tree", cached))).collect();
+        starting.into_iter().map(|mount| mount.join().unwrap()).collect()
+    });
+    let expected = fs::read(mounts[0].path("usr/bin/python3.11")).unwrap();
+    thread::scope(|scope| {
+        for mount in &mounts {
+            scope.spawn(|| assert!(fs::read(mount.path("usr/bin/python3.11")).unwrap() == expected));
+        }
+    });
+    thread::scope(|scope| mounts.into_iter().for_each(|mount| drop(scope.spawn(move || mount.unmount()))));
+    let reads = chunk_reads(&log).ids;
+    let different: BTreeSet<_> = reads.iter().collect();
+    assert!(different.len() > 30, "{}", different.len());
+    assert_eq!(different.len(), reads.len(), "a chunk was fetched twice");
+}
+
+#[test]
 fn run_reads_through_a_host_cache_too() {
     let home = home();
     let cached = Cached::start(&home, &[]);
