@@ -28,8 +28,6 @@ pub struct Explanation {
     pub files: Vec<FileRead>,
     /// Files beyond those.
     pub files_left_out: u64,
-    /// All waits.
-    pub waits: Wait,
 }
 
 /// How one file was read. Several names of one file are told as the first of them.
@@ -68,8 +66,7 @@ impl Image {
     pub async fn explain(self: &Arc<Self>) -> Result<Explanation, ReadError> {
         let waits = self.account().waits();
         let metadata = self.part(0..self.geometry().metadata_len, &waits);
-        let mut explanation =
-            Explanation { metadata, files: Vec::new(), files_left_out: 0, waits: waits.sum() };
+        let mut explanation = Explanation { metadata, files: Vec::new(), files_left_out: 0 };
         let mut seen = HashSet::new();
         each_entry(self, |entry| {
             let body = entry.inode.extents().body.clone();

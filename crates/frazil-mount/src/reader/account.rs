@@ -5,8 +5,8 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use frazil_cache::Level;
@@ -15,6 +15,7 @@ use frazil_cache::resilience::Priority;
 use frazil_erofs::BLOCK_SIZE;
 
 use super::ChunkIndex;
+use super::blocks::{Blocks, blocks_of};
 use super::chunk_table::ChunkTable;
 
 /// Places of the image where readers waited that are told apart; what comes later is only counted.
@@ -27,7 +28,7 @@ const AHEAD: u8 = 0x80;
 pub(crate) struct Account {
     /// The bit of each chunk's first block.
     first_bits: Box<[u32]>,
-    blocks: Box<[AtomicU64]>,
+    blocks: Blocks,
     /// Zero, or one more than the level that had the chunk, and [`AHEAD`].
     origins: Box<[AtomicU8]>,
     waits: Mutex<Waits>,
@@ -40,15 +41,6 @@ pub(crate) struct Waits {
     pub(crate) by_block: HashMap<u64, Wait>,
     /// Waits at places beyond those that are told apart.
     pub(crate) elsewhere: Wait,
-}
-
-impl Waits {
-    /// All of them.
-    pub(crate) fn sum(&self) -> Wait {
-        let mut sum = self.elsewhere;
-        self.by_block.values().for_each(|wait| sum.add(wait));
-        sum
-    }
 }
 
 /// How often and how long readers waited.
@@ -90,7 +82,7 @@ impl Account {
         let first_bits = first_bits.collect();
         Self {
             first_bits,
-            blocks: (0..bits.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
+            blocks: Blocks::new(bits as usize),
             origins: (0..table.len()).map(|_| AtomicU8::new(0)).collect(),
             waits: Mutex::default(),
             levels: Default::default(),
@@ -99,36 +91,26 @@ impl Account {
 
     /// These bytes of a chunk are read now.
     pub(super) fn read(&self, index: ChunkIndex, within: &Range<usize>) {
-        let Some((mut bit, end)) = self.bits(index, within) else { return };
-        while bit < end {
-            let Some(word) = self.blocks.get(bit / 64) else { return };
-            let count = ((bit / 64 + 1) * 64).min(end) - bit;
-            let mask = (u64::MAX >> (64 - count)) << (bit % 64);
-            if word.load(Relaxed) & mask != mask {
-                word.fetch_or(mask, Relaxed);
-            }
-            bit += count;
+        if let Some(blocks) = self.blocks_of(index, within) {
+            self.blocks.set(blocks);
         }
     }
 
     /// How many blocks of these bytes of a chunk were read.
     pub(crate) fn blocks_read(&self, index: ChunkIndex, within: &Range<usize>) -> u64 {
-        let Some((first, end)) = self.bits(index, within) else { return 0 };
-        let is_read = |bit: &usize| {
-            self.blocks.get(bit / 64).is_some_and(|word| word.load(Relaxed) & (1 << (bit % 64)) != 0)
-        };
-        (first..end).filter(is_read).count() as u64
+        self.blocks_of(index, within).map_or(0, |blocks| self.blocks.count(blocks))
     }
 
     /// What was read of the image's data and metadata, in bytes; whole blocks.
     pub(crate) fn read_bytes(&self) -> u64 {
-        let blocks: u64 = self.blocks.iter().map(|word| u64::from(word.load(Relaxed).count_ones())).sum();
-        blocks.saturating_mul(BLOCK_SIZE as u64)
+        self.blocks.count_all().saturating_mul(BLOCK_SIZE as u64)
     }
 
-    fn bits(&self, index: ChunkIndex, within: &Range<usize>) -> Option<(usize, usize)> {
+    /// The bits of these bytes of a chunk.
+    fn blocks_of(&self, index: ChunkIndex, within: &Range<usize>) -> Option<Range<usize>> {
         let first = *self.first_bits.get(index.as_usize())? as usize;
-        Some((first + within.start / BLOCK_SIZE, first + within.end.div_ceil(BLOCK_SIZE)))
+        let blocks = blocks_of(within);
+        Some(first + blocks.start..first + blocks.end)
     }
 
     /// A sealed chunk came.
@@ -159,15 +141,28 @@ impl Account {
 
     /// A reader of the byte at `offset` waited.
     pub(super) fn waited(&self, offset: u64, waited: Duration) {
-        let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waits = self.lock_waits();
         let block = offset / BLOCK_SIZE as u64;
         let is_full = waits.by_block.len() >= WAITS_MAX && !waits.by_block.contains_key(&block);
         let place = if is_full { &mut waits.elsewhere } else { waits.by_block.entry(block).or_default() };
         place.add(&Wait { count: 1, total: waited, longest: waited });
     }
 
+    /// Where readers waited.
     pub(crate) fn waits(&self) -> Waits {
-        self.waits.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock_waits().clone()
+    }
+
+    /// All waits.
+    pub(super) fn all_waits(&self) -> Wait {
+        let waits = self.lock_waits();
+        let mut sum = waits.elsewhere;
+        waits.by_block.values().for_each(|wait| sum.add(wait));
+        sum
+    }
+
+    fn lock_waits(&self) -> MutexGuard<'_, Waits> {
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The chunks that each level had.

@@ -2,13 +2,15 @@
 //! chunk that is covered has done its work. It decides what is kept longer, and nothing else.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
 use frazil_erofs::BLOCK_SIZE;
 
+use super::blocks::{Blocks, blocks_of};
+
 /// The blocks of one chunk, counted from its own start.
 pub(super) struct Coverage {
-    blocks: Box<[AtomicU64]>,
+    blocks: Blocks,
     uncovered: AtomicU32,
     was_read: AtomicBool,
 }
@@ -27,7 +29,7 @@ impl Coverage {
     pub(super) fn new(len: usize) -> Self {
         let blocks = len.div_ceil(BLOCK_SIZE);
         Self {
-            blocks: (0..blocks.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
+            blocks: Blocks::new(blocks),
             // A chunk has a thousand blocks at the most.
             uncovered: AtomicU32::new(blocks as u32),
             was_read: AtomicBool::new(false),
@@ -37,18 +39,7 @@ impl Coverage {
     /// These bytes are read now. A block that is read in part counts as read.
     pub(super) fn read(&self, range: &Range<usize>) -> Read {
         let first = !self.was_read.load(Relaxed) && !self.was_read.swap(true, Relaxed);
-        let (mut block, end) = (range.start / BLOCK_SIZE, range.end.div_ceil(BLOCK_SIZE));
-        let mut covered = 0;
-        while block < end {
-            let Some(word) = self.blocks.get(block / 64) else { break };
-            let word_end = (block / 64 + 1) * 64;
-            let count = word_end.min(end) - block;
-            let mask = (u64::MAX >> (64 - count)) << (block % 64);
-            if word.load(Relaxed) & mask != mask {
-                covered += (mask & !word.fetch_or(mask, Relaxed)).count_ones();
-            }
-            block += count;
-        }
+        let covered = self.blocks.set(blocks_of(range));
         let last = covered > 0 && self.uncovered.fetch_sub(covered, Relaxed) == covered;
         Read { first, last }
     }

@@ -182,7 +182,7 @@ impl Image {
 
     /// How often and how long readers waited.
     pub fn waits(&self) -> Wait {
-        self.account.waits().sum()
+        self.account.all_waits()
     }
 
     /// What programs, or the kernel for them, read of the image so far, in bytes; whole blocks, each once.

@@ -7,6 +7,7 @@
 mod account;
 mod address_space;
 mod at_hand;
+mod blocks;
 mod chunk_table;
 mod complaints;
 mod counters;
