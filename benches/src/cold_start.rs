@@ -14,6 +14,7 @@ mod floor;
 pub(crate) mod frazil;
 pub(crate) mod launch;
 pub(crate) mod nydus;
+mod places;
 mod plot;
 pub(crate) mod process;
 pub(crate) mod scene;
@@ -23,19 +24,16 @@ mod trace;
 mod unpacked;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
 
 use crate::link::LinkSpec;
-use crate::measure::measure;
-use crate::oci::Layout;
-use catalog::Workload;
 use cells::{Cell, Cells};
 use contender::Contender;
-use scene::{Scene, Tools};
+pub(crate) use places::{Places, layout};
+use scene::Scene;
 use servers::Servers;
 
 /// What the benchmark needs to know.
@@ -62,25 +60,13 @@ pub(crate) struct Setup {
     /// Where results go [default: target/bench/cold-start/LINK]
     #[arg(long)]
     out: Option<PathBuf>,
-    /// The OCI layout that `benches/images` made
-    #[arg(long, default_value = "target/bench-images")]
-    layout: PathBuf,
-    /// The frazil binary
-    #[arg(long, default_value = "target/release/frazil")]
-    frazil: PathBuf,
-    /// Where the peers were installed by `benches/peers`
-    #[arg(long, default_value = "target/peers/bin")]
-    peers: PathBuf,
-    /// Where servers, stores and unpacked trees are kept from run to run; a directory on a real disk
-    #[arg(long, default_value = "target/bench/cold-start-images")]
-    work_dir: PathBuf,
+    #[command(flatten)]
+    places: Places,
 }
 
 /// Runs what has not been run yet, and reports on all that has.
 pub(crate) fn run(setup: &Setup) -> anyhow::Result<()> {
-    std::fs::create_dir_all(&setup.work_dir)?;
-    let work = setup.work_dir.canonicalize()?;
-    let tools = tools(&setup.frazil, &setup.peers)?;
+    let (work, tools) = (setup.places.work()?, setup.places.tools()?);
     let named = format!("target/bench/cold-start/{}", setup.link.to_string().replace('/', "-"));
     let out = setup.out.clone().unwrap_or_else(|| PathBuf::from(named));
     // Cells of one directory have these in common.
@@ -91,7 +77,9 @@ pub(crate) fn run(setup: &Setup) -> anyhow::Result<()> {
     let started = Instant::now();
     for name in &setup.images {
         let workload = catalog::workload(name)?;
-        let scene = layout(&setup.layout, workload, &work)
+        let scene = setup
+            .places
+            .layout(workload, &work)
             .and_then(|layout| Scene::of(workload, layout, &servers, &tools, &work));
         match scene {
             Ok(scene) => start_all(setup, &scene, &contenders, &cells, started, &mut skipped)?,
@@ -99,14 +87,6 @@ pub(crate) fn run(setup: &Setup) -> anyhow::Result<()> {
         }
     }
     report(setup, &out, &cells, &skipped)
-}
-
-pub(crate) fn tools(frazil: &Path, peers: &Path) -> anyhow::Result<Tools> {
-    let frazil = frazil
-        .canonicalize()
-        .with_context(|| format!("there is no {}: cargo build --release -p frazil", frazil.display()))?;
-    let build = build(&frazil)?;
-    Ok(Tools { frazil, peers: std::path::absolute(peers)?, build })
 }
 
 /// Every contender once, then every contender again, so that whatever else the machine does meets all of them.
@@ -170,28 +150,6 @@ fn chosen(words: &[String]) -> anyhow::Result<Vec<Contender>> {
                 .with_context(|| format!("no contender is called {word}; there are {}", known()))
         })
         .collect()
-}
-
-/// The layout that holds a workload's image; the fixture becomes one on the way.
-pub(crate) fn layout(images: &Path, workload: &Workload, work: &Path) -> anyhow::Result<Layout> {
-    if workload.name != "hello" {
-        return Layout::open(&format!("{}:{}", images.display(), workload.tag))
-            .with_context(|| format!("no image: benches/images {} {}", images.display(), workload.tag));
-    }
-    let layout = work.join("fixture");
-    if !layout.join("index.json").exists() {
-        let to = format!("oci:{}:{}", layout.display(), workload.tag);
-        let fixture = concat!("oci-archive:", env!("CARGO_MANIFEST_DIR"), "/../fixtures/hello.oci.tar");
-        measure(Command::new("skopeo").args(["copy", "--quiet", fixture, &to]))
-            .context("skopeo runs: install the package skopeo")?;
-    }
-    Layout::open(&format!("{}:{}", layout.display(), workload.tag))
-}
-
-/// A short name of a program's build.
-fn build(program: &Path) -> anyhow::Result<String> {
-    let digest = <sha2::Sha256 as sha2::Digest>::digest(std::fs::read(program)?);
-    Ok(digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn report(setup: &Setup, out: &Path, cells: &Cells, skipped: &[String]) -> anyhow::Result<()> {

@@ -6,11 +6,11 @@
 mod herd;
 mod siblings;
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use crate::cold_start::Places;
 use crate::cold_start::catalog::workload;
 use crate::cold_start::containerd::Containerd;
 use crate::cold_start::frazil::{HostCache, at_home, published};
@@ -18,7 +18,6 @@ use crate::cold_start::nydus::{Nydusd, Prefetch};
 use crate::cold_start::process::Speaker;
 use crate::cold_start::scene::{NAME, Scene};
 use crate::cold_start::servers::Servers;
-use crate::cold_start::{layout, tools};
 use crate::link::LinkSpec;
 use crate::report::{Series, table};
 use herd::Herd;
@@ -48,18 +47,8 @@ pub(crate) struct Setup {
     /// Round trip and bandwidth
     #[arg(long, default_value = "5ms/1Gbit")]
     link: LinkSpec,
-    /// The OCI layout that `benches/images` made
-    #[arg(long, default_value = "target/bench-images")]
-    layout: PathBuf,
-    /// The frazil binary
-    #[arg(long, default_value = "target/release/frazil")]
-    frazil: PathBuf,
-    /// Where the peers were installed by `benches/peers`
-    #[arg(long, default_value = "target/peers/bin")]
-    peers: PathBuf,
-    /// Where servers, stores and unpacked trees are kept from run to run; a directory on a real disk
-    #[arg(long, default_value = "target/bench/cold-start-images")]
-    work_dir: PathBuf,
+    #[command(flatten)]
+    places: Places,
 }
 
 /// Who takes part, and what is warm.
@@ -106,12 +95,10 @@ struct Figures {
 
 /// Raises the storms and prints a table for each number of starts.
 pub(crate) fn run(setup: &Setup) -> anyhow::Result<()> {
-    std::fs::create_dir_all(&setup.work_dir)?;
-    let work = setup.work_dir.canonicalize()?;
-    let tools = tools(&setup.frazil, &setup.peers)?;
+    let (work, tools) = (setup.places.work()?, setup.places.tools()?);
     let workload = workload(&setup.image)?;
     let servers = Servers::start(&work, setup.link)?;
-    let scene = Scene::of(workload, layout(&setup.layout, workload, &work)?, &servers, &tools, &work)?;
+    let scene = Scene::of(workload, setup.places.layout(workload, &work)?, &servers, &tools, &work)?;
     let siblings = Siblings::prepare(&scene, setup.siblings)?;
     let started = Instant::now();
     for &starts in &setup.starts {
