@@ -116,15 +116,20 @@ fn a_check_ends_well_with_the_defaults_and_names_what_does_not_fit_the_machine_o
     assert!(words.contains("disk.quota is \"lots\" (environment $FRAZIL_DISK_QUOTA)"), "{words}");
 }
 
+/// Lets agents without a host cache keep chunks in this directory.
+fn keep_on_disk(home: &Home, directory: &Path) {
+    let text = format!(
+        "[embedded]\ndisk_directory = {directory:?}\ndisk_quota = \"64 MiB\"\n[disk]\nfree_floor = 0\n"
+    );
+    configure(home, &text);
+}
+
 #[test]
 fn an_agent_without_a_host_cache_keeps_chunks_on_disk_when_it_is_told_to_and_starts_warm() {
     let busybox = Busybox::of(Caller::Root);
     let home = &busybox.home;
     let disk = home.path("kept");
-    configure(
-        home,
-        &format!("[embedded]\ndisk_directory = {disk:?}\ndisk_quota = \"64 MiB\"\n[disk]\nfree_floor = 0\n"),
-    );
+    keep_on_disk(home, &disk);
     let file = home.path("first");
     home.says(["export", NAME, file.to_str().unwrap()]);
     let kept = files_below(&disk.join("chunks/v1/chunks"));
@@ -143,10 +148,7 @@ fn two_mounts_of_one_cache_directory_read_both_and_the_second_says_that_it_reads
     let busybox = Busybox::of(Caller::Root);
     let home = &busybox.home;
     let disk = home.path("kept");
-    configure(
-        home,
-        &format!("[embedded]\ndisk_directory = {disk:?}\ndisk_quota = \"64 MiB\"\n[disk]\nfree_floor = 0\n"),
-    );
+    keep_on_disk(home, &disk);
     let first = home.mount(NAME, "tree");
     let second = home.mount(NAME, "tree");
     let read = |mount: &Path| fs::read(mount.join("bin/busybox")).unwrap();

@@ -2,19 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
 
-/// Every Rust file below a directory.
-fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-}
+use crate::support::sources;
 
 /// What is in the parentheses of a macro's call, from behind the opening one.
 fn arguments(text: &str) -> &str {
@@ -57,16 +46,8 @@ fn message(arguments: &str) -> String {
 
 /// Every message of level WARN and ERROR in the crates, with its level.
 fn messages() -> BTreeSet<(String, String)> {
-    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let mut files = Vec::new();
-    for entry in fs::read_dir(crates).unwrap() {
-        let source = entry.unwrap().path().join("src");
-        if source.is_dir() {
-            sources(&source, &mut files);
-        }
-    }
     let mut found = BTreeSet::new();
-    for file in files {
+    for file in sources::of_crates("src") {
         let text = fs::read_to_string(file).unwrap();
         for (call, level) in [("warn!(", "WARN"), ("error!(", "ERROR")] {
             for (at, _) in text.match_indices(call) {

@@ -1,29 +1,18 @@
 //! The promises of docs/SPECIFICATION.md are held by tests that exist.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+
+use crate::support::sources;
 
 const SPECIFICATION: &str = include_str!("../../../../docs/SPECIFICATION.md");
 
 /// Words in code font that are shorter are names of other things.
 const TEST_NAME_LEN_MIN: usize = 20;
 
-/// Appends every Rust source below `dir`.
-fn sources(dir: &Path, text: &mut String) {
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, text);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            text.push_str(&std::fs::read_to_string(&path).unwrap());
-        }
-    }
-}
-
 #[test]
 fn every_test_that_the_specification_names_exists() {
-    let mut text = String::new();
-    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."), &mut text);
+    let text: String =
+        sources::of_crates("").iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
     let named: BTreeSet<&str> = SPECIFICATION
         .split('`')
         .skip(1)
