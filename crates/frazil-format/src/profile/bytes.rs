@@ -85,8 +85,11 @@ impl Profiles {
     pub fn open(bytes: &[u8], key: &ProfileKey, chunk_count: usize) -> Result<Self, FormatError> {
         let len = bytes.len() as u64;
         within(WHAT, len, MAX_PROFILES_LEN)?;
-        let too_short = |_| FormatError::WrongLength { what: WHAT, expected: SHORTEST_LEN, present: len };
-        let (header, sealed) = Header::ref_from_prefix(bytes).map_err(|_| too_short(()))?;
+        let (header, sealed) = Header::ref_from_prefix(bytes).map_err(|_| FormatError::WrongLength {
+            what: WHAT,
+            expected: SHORTEST_LEN,
+            present: len,
+        })?;
         if header.magic != MAGIC {
             return Err(FormatError::NotA { what: WHAT });
         }
@@ -100,10 +103,10 @@ impl Profiles {
         }
         let body = cipher::open(&key_of(key, &header.salt), sealed)
             .map_err(|cipher::NotAuthentic| FormatError::NotAuthentic { what: WHAT })?;
-        let profiles = decode_body(&body)?;
+        let (profiles, body_len) = decode_body(&body)?;
         check(&profiles, chunk_count)?;
         // One spelling: another power of two would have held the same body.
-        if encode_body(&profiles).len() as u64 <= spare(len) {
+        if body_len as u64 <= spare(len) {
             return Err(FormatError::WrongLength { what: WHAT, expected: len / 2, present: len });
         }
         Ok(profiles)
@@ -146,18 +149,20 @@ pub(crate) fn encode_body(profiles: &Profiles) -> Vec<u8> {
     body
 }
 
-fn decode_body(mut body: &[u8]) -> Result<Profiles, FormatError> {
-    let body = &mut body;
-    let count = u32::from_le_bytes(*split(body, 0)?);
+/// The profiles, and the length of the body without its padding.
+fn decode_body(body: &[u8]) -> Result<(Profiles, usize), FormatError> {
+    let short = FormatError::BadProfile { number: 0, problem: "it ends too early" };
+    let (count, mut rest) = body.split_first_chunk().ok_or(short)?;
+    let count = u32::from_le_bytes(*count);
     within(WHAT, count.into(), MAX_PROFILES)?;
-    let profiles = (0..u64::from(count)).map(|number| decode(body, number)).collect::<Result<_, _>>()?;
-    if body.iter().any(|&byte| byte != 0) {
+    let profiles = (0..count.into()).map(|number| decode(&mut rest, number)).collect::<Result<_, _>>()?;
+    if rest.iter().any(|&byte| byte != 0) {
         return Err(FormatError::BadProfile {
             number: count.into(),
             problem: "what is behind the last is not zero",
         });
     }
-    Ok(Profiles(profiles))
+    Ok((Profiles(profiles), body.len() - rest.len()))
 }
 
 fn decode(body: &mut &[u8], number: u64) -> Result<Profile, FormatError> {
@@ -196,11 +201,4 @@ fn decode(body: &mut &[u8], number: u64) -> Result<Profile, FormatError> {
         chunks: records.iter().map(chunk).collect(),
         bundle,
     })
-}
-
-fn split<'a, const N: usize>(body: &mut &'a [u8], number: u64) -> Result<&'a [u8; N], FormatError> {
-    let short = FormatError::BadProfile { number, problem: "it ends too early" };
-    let (first, rest) = body.split_first_chunk().ok_or(short)?;
-    *body = rest;
-    Ok(first)
 }
