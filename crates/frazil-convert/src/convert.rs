@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
+use bytes::Bytes;
 use frazil_format::{DiffId, Entry, LayerIndex};
 use frazil_store::{ImageName, Store};
 use tokio::runtime::Handle;
@@ -112,9 +113,10 @@ async fn convert_once(
     progress.phase(Phase::Metadata);
     let metadata_len = area.bytes.len() as u64;
     ingest.limits.stream.take(metadata_len)?;
+    let bytes = Bytes::from(area.bytes);
     // A profile of the image before is inherited by what both trees say.
-    let metadata = stands.as_ref().map(|_| area.bytes.clone()).unwrap_or_default();
-    let metadata_chunks = ingest.stream(area.bytes).await?;
+    let metadata = stands.as_ref().map(|_| bytes.clone()).unwrap_or_default();
+    let metadata_chunks = ingest.stream(bytes).await?;
 
     // The durability barrier: nothing is named before all that it needs is safe.
     progress.phase(Phase::Publish);

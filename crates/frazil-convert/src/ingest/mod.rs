@@ -22,6 +22,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use frazil_format::{DiffId, Entry, LayerIndex, StreamChunk};
 use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::{mpsc, oneshot};
@@ -121,7 +122,7 @@ impl Ingest<'_> {
     }
 
     /// Cuts, seals and puts a stream that is in memory, for the tenant's own scope.
-    pub(crate) async fn stream(&self, bytes: Vec<u8>) -> Result<Vec<StreamChunk>, ConvertError> {
+    pub(crate) async fn stream(&self, bytes: Bytes) -> Result<Vec<StreamChunk>, ConvertError> {
         let (sealed_queue, sealed) = mpsc::unbounded_channel();
         let (result, cut) = oneshot::channel();
         let (pool, parameters) = (self.pool.sealing(self.sealings.own()), self.cut);
