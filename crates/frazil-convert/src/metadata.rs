@@ -33,11 +33,10 @@ pub(crate) fn build(
     let mut uuid = Sha256::new_with_prefix(b"frazil image uuid v1");
     for (diff_id, stream_len, entries) in layers {
         uuid.update(diff_id.as_bytes());
-        let count = entries.len();
         // The last place of a layer takes its entries; those before it copy one at a time.
         match Arc::try_unwrap(entries) {
-            Ok(entries) => flattener.layer(diff_id, stream_len, count, entries)?,
-            Err(shared) => flattener.layer(diff_id, stream_len, count, shared.iter().cloned())?,
+            Ok(entries) => flattener.layer(diff_id, stream_len, entries.into_iter())?,
+            Err(shared) => flattener.layer(diff_id, stream_len, shared.iter().cloned())?,
         }
     }
     let (tree, data_blocks) = flattener.finish();

@@ -31,17 +31,16 @@ impl Flattener {
         Self { arena: Arena::new(), layer: 0, data_blocks: 0 }
     }
 
-    /// Applies the next layer, which has `count` entries.
+    /// Applies the next layer.
     pub(crate) fn layer(
         &mut self,
         diff_id: DiffId,
         stream_len: u64,
-        count: usize,
-        entries: impl IntoIterator<Item = Entry>,
+        entries: impl ExactSizeIterator<Item = Entry>,
     ) -> Result<(), FlattenError> {
         // The root has been touched by no layer yet: layers count from 1 here.
         self.layer += 1;
-        self.arena.bounds.layer(count);
+        self.arena.bounds.layer(entries.len());
         for entry in entries {
             let Entry { path, kind } = entry;
             if let Err(reason) = self.entry(&path, kind) {

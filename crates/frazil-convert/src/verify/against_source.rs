@@ -88,8 +88,7 @@ async fn read_source(
         let (read, hasher) = blob_through_threads(blob, layer, |_| (), read).await?;
         hashes.extend(hasher.hashes.into_iter().map(|(offset, hash)| (blocks + offset / BLOCK_SIZE, hash)));
         blocks += hasher.stream_len / BLOCK_SIZE;
-        let count = read.entries.len();
-        flattener.layer(layer.diff_id, hasher.stream_len, count, read.entries)?;
+        flattener.layer(layer.diff_id, hasher.stream_len, read.entries.into_iter())?;
     }
     Ok(Expected { tree: flattener.finish().0, hashes })
 }
