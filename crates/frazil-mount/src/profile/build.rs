@@ -1,17 +1,17 @@
 //! Making a bundle: the sealed chunks of a profile, from memory or the tiers, in its order.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use frazil_cache::host::{HostError, ProfileShelf};
+use frazil_cache::host::HostError;
 use frazil_cache::resilience::{Priority, Urgency};
-use frazil_cache::{ErrorClass, Reference, Tier, Wanted};
+use frazil_cache::{ErrorClass, Tier, Wanted};
 use frazil_format::bounds::MAX_BUNDLE_LEN;
-use frazil_format::{
-    Bundle, BundleId, BundleSealer, Chunk, ChunkId, Profile, ProfileKey, SealedChunk, bundle_len,
-};
+use frazil_format::{Bundle, BundleId, BundleSealer, Chunk, Profile, bundle_len};
 use futures::stream::{self, StreamExt, TryStreamExt};
 
+use super::ProfilingOptions;
+use super::handover::Remembered;
 use super::learn::{foretold, sealed_len};
 
 /// Fewer chunks are fetched one by one as quickly.
@@ -50,18 +50,16 @@ pub(super) fn wanted(profile: &Profile, table: &[Chunk]) -> Option<Vec<u32>> {
 
 /// Where the chunks of a bundle come from, and where it goes.
 pub(super) struct Workshop {
-    pub(super) shelf: Arc<dyn ProfileShelf>,
-    pub(super) of: Reference,
-    pub(super) key: ProfileKey,
-    pub(super) table: Arc<[Chunk]>,
-    pub(super) remembered: HashMap<ChunkId, SealedChunk>,
+    pub(super) options: Arc<ProfilingOptions>,
+    pub(super) remembered: Remembered,
     pub(super) below: Arc<dyn Tier>,
 }
 
 impl Workshop {
     /// Makes a bundle of these chunks, and writes it.
     pub(super) async fn make(self, chunks: Vec<u32>, now_seconds: u64) -> Result<Bundle, HostError> {
-        let Self { shelf, of, key, table, remembered, below } = self;
+        let Self { options, remembered, below } = self;
+        let (of, table) = (options.of, Arc::clone(&options.chunks));
         let id = BundleId::generate().map_err(failed)?;
         let remembered = Arc::new(remembered);
         let fetches = chunks.clone().into_iter().map(move |chunk| {
@@ -77,7 +75,7 @@ impl Workshop {
                 fetched.map(|served| served.chunk).map_err(failed)
             }
         });
-        let sealer = Some(BundleSealer::new(key, id));
+        let sealer = Some(BundleSealer::new(options.key.clone(), id));
         let sealed = stream::iter(fetches).buffered(FETCHES).map(Some).chain(stream::iter([None]));
         let segments = sealed.scan(sealer, |sealer, next| {
             let segments = match next {
@@ -88,7 +86,7 @@ impl Workshop {
             std::future::ready(Some(segments.map_err(failed)))
         });
         let bytes = segments.map_ok(|segments| stream::iter(segments.into_iter().map(Ok))).try_flatten();
-        shelf.put_bundle(&of, &id, bytes.boxed()).await?;
+        options.shelf.put_bundle(&of, &id, bytes.boxed()).await?;
         Ok(Bundle { id, made_seconds: now_seconds, chunks })
     }
 }
@@ -107,7 +105,7 @@ fn failed(error: impl std::error::Error + Send + Sync + 'static) -> HostError {
 
 #[cfg(test)]
 mod tests {
-    use frazil_format::{Label, ProfiledChunk};
+    use frazil_format::{ChunkId, Label, ProfiledChunk};
 
     use super::*;
 

@@ -23,6 +23,9 @@ const PATIENCE: Duration = Duration::from_millis(200);
 /// Sealed chunks that are remembered for a bundle, in bytes. The rest is fetched again when it is made.
 const REMEMBERED_MAX: u64 = 32 << 20;
 
+/// Sealed chunks that came from below during a start.
+pub(super) type Remembered = HashMap<ChunkId, SealedChunk>;
+
 /// A tier with a second way for chunks to come.
 pub(super) struct Handover {
     below: Arc<dyn Tier>,
@@ -34,7 +37,7 @@ struct State {
     /// A reader waited in vain: none is to wait again.
     is_late: bool,
     /// None when nothing is remembered any more.
-    remembered: Option<HashMap<ChunkId, SealedChunk>>,
+    remembered: Option<Remembered>,
     remembered_bytes: u64,
     counts: ProfilingCounts,
 }
@@ -137,7 +140,7 @@ impl Handover {
     }
 
     /// Remembers no chunks any more; gives what was.
-    pub(super) fn forget(&self) -> HashMap<ChunkId, SealedChunk> {
+    pub(super) fn forget(&self) -> Remembered {
         self.lock().remembered.take().unwrap_or_default()
     }
 

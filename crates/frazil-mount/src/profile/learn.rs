@@ -38,18 +38,18 @@ pub fn is_worth_playing(profile: &Profile) -> bool {
 }
 
 /// The chunks that the next start will touch, in the order in which it will.
-pub fn foretold(profile: &Profile) -> Vec<u32> {
+pub(super) fn foretold(profile: &Profile) -> Vec<u32> {
     profile.chunks.iter().filter(|chunk| chunk.is_likely()).map(|chunk| chunk.chunk).collect()
 }
 
 /// The sealed bytes of these chunks.
-pub(crate) fn sealed_len(chunks: impl IntoIterator<Item = u32>, table: &[Chunk]) -> u64 {
+pub(super) fn sealed_len(chunks: impl IntoIterator<Item = u32>, table: &[Chunk]) -> u64 {
     let len = |index: u32| table.get(index as usize).map_or(0, |chunk| u64::from(chunk.sealed_len));
     chunks.into_iter().map(len).sum()
 }
 
 /// What the profile of a command becomes after a start that touched these chunks in this order.
-pub fn learn(
+pub(super) fn learn(
     known: Option<Profile>,
     label: &Label,
     touched: &[u32],
@@ -78,7 +78,7 @@ pub fn learn(
 }
 
 /// Whether what a start touched is worth writing down. `dice` is any number.
-pub(crate) fn is_worth_learning(
+pub(super) fn is_worth_learning(
     known: Option<&Profile>,
     touched: &[u32],
     table: &[Chunk],

@@ -9,15 +9,16 @@
 //!
 //! The invariant: a profile decides what is fetched early and never what is read. One that is damaged, of another
 //! manifest, out of date or slow costs bounded bandwidth, and no read an error. docs/FORMAT.md has the bytes, and
-//! [`learn`] the rules.
+//! `learn` the rules.
 
 mod build;
 mod files;
 mod handover;
-pub mod learn;
+mod learn;
 mod player;
 mod profiling;
 mod recorder;
 
 pub use files::files_in;
+pub use learn::is_worth_playing;
 pub use profiling::{Fetching, Profiling, ProfilingCounts, ProfilingOptions, Sharing};

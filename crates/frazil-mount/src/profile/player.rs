@@ -12,10 +12,11 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use frazil_cache::host::{HostError, ProfileShelf};
 use frazil_cache::{Reference, Wanted};
-use frazil_format::{Bundle, BundleOpener, Chunk, FormatError, ProfileKey, SEGMENT_LEN, SealedChunk};
+use frazil_format::{Bundle, BundleId, BundleOpener, Chunk, FormatError, SEGMENT_LEN, SealedChunk};
 use futures::TryStreamExt;
 use futures::future::try_join;
 
+use super::ProfilingOptions;
 use super::handover::Handover;
 use crate::reader::{Source, Supplied};
 use crate::{Image, PrefetchHandle};
@@ -46,10 +47,20 @@ pub(super) enum BundleFailed {
 pub(super) struct Player {
     pub(super) image: Arc<Image>,
     pub(super) handover: Arc<Handover>,
-    pub(super) shelf: Arc<dyn ProfileShelf>,
-    pub(super) of: Reference,
-    pub(super) key: ProfileKey,
-    pub(super) table: Arc<[Chunk]>,
+    pub(super) options: Arc<ProfilingOptions>,
+}
+
+/// A bundle, and what opens it.
+pub(super) struct OpenedBundle {
+    bundle: Bundle,
+    opener: BundleOpener,
+}
+
+impl OpenedBundle {
+    /// What it has, in its order.
+    pub(super) fn chunks(&self) -> &[u32] {
+        &self.bundle.chunks
+    }
 }
 
 impl Player {
@@ -60,16 +71,27 @@ impl Player {
         self.image.prefetch(indexes, Source::Profile)
     }
 
+    /// A bundle that is about to be read.
+    pub(super) fn open(&self, bundle: Bundle) -> Result<OpenedBundle, BundleFailed> {
+        let ProfilingOptions { key, chunks, .. } = &*self.options;
+        let opener = BundleOpener::new(key.clone(), &bundle, chunks)?;
+        Ok(OpenedBundle { bundle, opener })
+    }
+
     /// Reads the bundle to its end, and hands over what of it is foretold.
-    pub(super) async fn bundle(&self, bundle: &Bundle, foretold: &HashSet<u32>) -> Result<(), BundleFailed> {
-        let opener = BundleOpener::new(self.key.clone(), bundle, &self.table)?;
+    pub(super) async fn bundle(
+        &self,
+        opened: OpenedBundle,
+        foretold: &HashSet<u32>,
+    ) -> Result<(), BundleFailed> {
+        let OpenedBundle { bundle, opener } = opened;
         let runs = runs(opener.filled_segments());
         let opener = tokio::sync::Mutex::new(opener);
         let next = std::sync::Mutex::new(runs.into_iter());
         let take = || next.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
         let worker = || async {
             while let Some(run) = take() {
-                self.run(bundle, run, &opener, foretold).await?;
+                self.run(&bundle.id, run, &opener, foretold).await?;
             }
             Ok::<_, BundleFailed>(())
         };
@@ -80,10 +102,9 @@ impl Player {
     }
 
     /// The chunks of the bundle's first runs are expected from now on.
-    pub(super) fn expect_first(&self, bundle: &Bundle) {
-        let Ok(opener) = BundleOpener::new(self.key.clone(), bundle, &self.table) else { return };
-        for run in runs(opener.filled_segments()).into_iter().take(2) {
-            self.expect(&opener, run);
+    pub(super) fn expect_first(&self, bundle: &OpenedBundle) {
+        for run in runs(bundle.opener.filled_segments()).into_iter().take(2) {
+            self.expect(&bundle.opener, run);
         }
     }
 
@@ -98,7 +119,7 @@ impl Player {
 
     async fn run(
         &self,
-        bundle: &Bundle,
+        bundle: &BundleId,
         run: Range<usize>,
         opener: &tokio::sync::Mutex<BundleOpener>,
         foretold: &HashSet<u32>,
@@ -106,7 +127,7 @@ impl Player {
         self.expect(&*opener.lock().await, run.clone());
         let range = run.start as u64 * SEGMENT_LEN..run.end as u64 * SEGMENT_LEN;
         self.handover.asked(range.end - range.start);
-        let mut pieces = within(self.shelf.bundle(&self.of, &bundle.id, range)).await??;
+        let mut pieces = within(self.options.shelf.bundle(&self.options.of, bundle, range)).await??;
         let (mut gathered, mut segment) = (BytesMut::new(), run.start);
         while segment < run.end {
             let piece = within(pieces.try_next()).await??.ok_or(BundleFailed::Short)?;
@@ -132,7 +153,7 @@ impl Player {
         sealed: SealedChunk,
         foretold: &HashSet<u32>,
     ) -> Result<(), BundleFailed> {
-        let Some(place) = self.table.get(chunk as usize) else { return Ok(()) };
+        let Some(place) = self.options.chunks.get(chunk as usize) else { return Ok(()) };
         let Some(mut sealed) = self.handover.came(&place.id, sealed) else { return Ok(()) };
         if !foretold.contains(&chunk) {
             return Ok(());

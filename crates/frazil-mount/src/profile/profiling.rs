@@ -1,7 +1,7 @@
 //! One start of an image, from what is known of earlier ones to what this one taught.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -13,9 +13,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::build::{self, Workshop};
-use super::handover::Handover;
+use super::handover::{Handover, Remembered};
 use super::learn::{foretold, is_worth_learning, is_worth_playing, learn};
-use super::player::{Player, are_near};
+use super::player::{BundleFailed, OpenedBundle, Player, are_near};
 use super::recorder::Recorder;
 use crate::{Image, PrefetchHandle, TouchListener};
 
@@ -81,10 +81,9 @@ pub struct ProfilingCounts {
 }
 
 struct Inner {
-    options: ProfilingOptions,
+    options: Arc<ProfilingOptions>,
     recorder: Arc<Recorder>,
     handover: Arc<Handover>,
-    image: OnceLock<Weak<Image>>,
     state: Mutex<State>,
     stage: watch::Sender<Stage>,
 }
@@ -140,10 +139,9 @@ impl Profiling {
     /// A start whose chunks come from `below`.
     pub fn new(options: ProfilingOptions, below: Arc<dyn Tier>) -> Self {
         Self(Arc::new(Inner {
-            options,
+            options: Arc::new(options),
             recorder: Arc::new(Recorder::new()),
             handover: Arc::new(Handover::over(below)),
-            image: OnceLock::new(),
             state: Mutex::default(),
             stage: watch::Sender::new(Stage::Starting),
         }))
@@ -173,27 +171,28 @@ impl Profiling {
 
     /// Plays what is known, as soon as it is there, and records until the workload is ready.
     pub fn begin(&self, image: &Arc<Image>) {
-        let inner = Arc::clone(&self.0);
-        let _ = inner.image.set(Arc::downgrade(image));
+        let (inner, image) = (Arc::clone(&self.0), Arc::downgrade(image));
         let (chosen, fetching) = {
             let mut state = inner.lock();
             (state.chosen.take(), state.fetching.take())
         };
         if let Some(chosen) = chosen {
-            inner.clone().play(chosen);
+            inner.clone().play(&image, chosen);
         }
         if let Some(profiles) = fetching {
             let inner = Arc::clone(&inner);
             tokio::spawn(async move {
                 if let Some(chosen) = inner.choose(profiles.outcome().await).await {
-                    inner.play(chosen);
+                    inner.play(&image, chosen);
                 }
             });
         }
         tokio::spawn(async move {
             inner.await_readiness().await;
             inner.end_recording();
-            if tokio::time::timeout(SAVE_MAX, inner.save()).await.is_err() {
+            // Whether or not there is something to be learnt: nothing is remembered behind a start.
+            let remembered = inner.handover.forget();
+            if tokio::time::timeout(SAVE_MAX, inner.save(remembered)).await.is_err() {
                 tracing::debug!("a profile could not be written in time");
             }
             inner.advance(Stage::Over);
@@ -273,51 +272,44 @@ impl Inner {
         let profile = known.clone().or_else(|| akin(profiles, &self.options.label));
         self.lock().known = known;
         let profile = profile.filter(is_worth_playing)?;
-        let ProfilingOptions { shelf, of, chunks, sharing, .. } = &self.options;
+        let ProfilingOptions { shelf, of, chunks, sharing, .. } = &*self.options;
         let is_near = *sharing == Sharing::Kept
             && profile.bundle.is_some()
             && are_near(shelf.as_ref(), of, chunks, &foretold(&profile)).await;
         Some(Chosen { profile, is_near })
     }
 
-    fn play(self: Arc<Self>, chosen: Chosen) {
-        let Some(image) = self.image.get().and_then(Weak::upgrade) else { return };
+    fn play(self: Arc<Self>, image: &Weak<Image>, chosen: Chosen) {
+        let Some(image) = image.upgrade() else { return };
         let Chosen { profile, is_near } = chosen;
         if profile.bundle.is_some() {
             // There is one: chunks need not be remembered for another.
             self.handover.forget();
         }
-        let player = Player {
-            image,
-            handover: Arc::clone(&self.handover),
-            shelf: Arc::clone(&self.options.shelf),
-            of: self.options.of,
-            key: self.options.key.clone(),
-            table: Arc::clone(&self.options.chunks),
-        };
-        let bundle = profile.bundle.as_ref().filter(|_| !is_near);
-        // Nothing is near: the very first reads wait for it.
-        bundle.iter().for_each(|bundle| player.expect_first(bundle));
-        let bundle = bundle.cloned();
+        let chunks = foretold(&profile);
+        let bundle = profile.bundle.filter(|_| !is_near);
+        let player =
+            Player { image, handover: Arc::clone(&self.handover), options: Arc::clone(&self.options) };
         let mut state = self.lock();
         if !self.recorder.is_open() {
             return;
         }
+        let bundle = bundle.and_then(|bundle| player.open(bundle).inspect_err(not_used).ok());
+        if let Some(bundle) = &bundle {
+            // Nothing is near: the very first reads wait for it.
+            player.expect_first(bundle);
+        }
         let inner = Arc::clone(&self);
-        let chunks = foretold(&profile);
         state.player = Some(tokio::spawn(async move { inner.play_with(player, chunks, bundle).await }));
     }
 
-    async fn play_with(&self, player: Player, mut chunks: Vec<u32>, bundle: Option<Bundle>) {
-        if let Some(bundle) = &bundle {
+    async fn play_with(&self, player: Player, mut chunks: Vec<u32>, bundle: Option<OpenedBundle>) {
+        if let Some(bundle) = bundle {
             let all: HashSet<u32> = chunks.iter().copied().collect();
-            let bundled: HashSet<u32> = bundle.chunks.iter().copied().collect();
+            let bundled: HashSet<u32> = bundle.chunks().iter().copied().collect();
             match player.bundle(bundle, &all).await {
                 Ok(()) => chunks.retain(|chunk| !bundled.contains(chunk)),
-                Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::debug!(error, "a bundle is not used");
-                }
+                Err(error) => not_used(&error),
             }
         }
         let handle = player.chunks(chunks);
@@ -338,33 +330,26 @@ impl Inner {
     }
 
     /// Writes down what the start taught, on top of what is there by now: the last of several writers wins.
-    async fn save(&self) {
+    async fn save(&self, remembered: Remembered) {
         let (order, table) = (self.recorder.order(), &self.options.chunks);
         let known = self.lock().known.take();
         if !is_worth_learning(known.as_ref(), &order, table, dice()) {
             return;
         }
-        if let Err(error) = self.learn_and_put(&order).await {
+        if let Err(error) = self.learn_and_put(&order, remembered).await {
             let error = &error as &dyn std::error::Error;
             tracing::debug!(error, "a profile is not kept");
         }
     }
 
-    async fn learn_and_put(&self, order: &[u32]) -> Result<(), HostError> {
-        let ProfilingOptions { label, of, key, chunks: table, shelf, .. } = &self.options;
+    async fn learn_and_put(&self, order: &[u32], remembered: Remembered) -> Result<(), HostError> {
+        let ProfilingOptions { label, of, key, chunks: table, shelf, .. } = &*self.options;
         let mut profiles = shelf.profiles(of).await?.and_then(|bytes| self.open(&bytes)).unwrap_or_default();
         let mut profile = learn(profiles.take(&label.id), label, order, table, now_seconds());
         let mut useless = Vec::new();
-        let remembered = self.handover.forget();
         if let Some(chunks) = build::wanted(&profile, table) {
-            let workshop = Workshop {
-                shelf: Arc::clone(shelf),
-                of: *of,
-                key: key.clone(),
-                table: Arc::clone(table),
-                remembered,
-                below: Arc::clone(self.handover.below()),
-            };
+            let below = Arc::clone(self.handover.below());
+            let workshop = Workshop { options: Arc::clone(&self.options), remembered, below };
             match workshop.make(chunks, now_seconds()).await {
                 Ok(bundle) => useless.extend(profile.bundle.replace(bundle)),
                 Err(error) => {
@@ -403,6 +388,10 @@ fn outcome(fetched: Result<Result<Option<Bytes>, HostError>, tokio::task::JoinEr
         }
         Err(_) => None,
     }
+}
+
+fn not_used(error: &BundleFailed) {
+    tracing::debug!(error = error as &dyn std::error::Error, "a bundle is not used");
 }
 
 /// The youngest profile of the same program: most of what a program touches does not depend on its arguments.

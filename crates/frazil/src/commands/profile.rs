@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, anyhow};
 use clap::Subcommand;
 use frazil_format::{Chunk, Label, Manifest, Profile, Profiles, bundle_len};
-use frazil_mount::profile::{files_in, learn};
+use frazil_mount::profile::{files_in, is_worth_playing};
 use frazil_store::{Reference, Store};
 use serde::Serialize;
 
@@ -183,7 +183,7 @@ impl Shown {
             sealed_bytes: profile.chunks.iter().map(|chunk| len(chunk.chunk)).sum(),
             starts: profile.starts,
             precision: f64::from(profile.precision) / 1000.0,
-            is_played: learn::is_worth_playing(profile),
+            is_played: is_worth_playing(profile),
             recorded_seconds: profile.recorded_seconds,
             bundle_bytes: bundle
                 .map(|bundle| bundle_len(bundle.chunks.iter().map(|chunk| len(*chunk)).sum())),
