@@ -90,6 +90,11 @@ impl ChunkTable {
         self.chunks.get(index).map_or(0, |chunk| u64::from(chunk.len))
     }
 
+    /// The length of a sealed chunk, in bytes; 0 if there is no such chunk.
+    pub(super) fn sealed_len_of(&self, index: ChunkIndex) -> u64 {
+        self.chunks.get(index.as_usize()).map_or(0, |chunk| u64::from(chunk.sealed_len))
+    }
+
     /// Where the metadata area, or the layer, ends that this chunk is in: the chunk behind it.
     pub(super) fn area_end(&self, index: usize) -> usize {
         let area = self.area_ends.partition_point(|end| *end <= index);

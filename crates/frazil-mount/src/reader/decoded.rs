@@ -16,14 +16,13 @@ use super::shelf::{Shelf, Worth};
 const SPARE_SHARE: u64 = 4;
 
 /// A decoded chunk, and how much of it was read.
-#[derive(Clone)]
 pub(super) struct Opened {
     pub(super) bytes: Bytes,
-    pub(super) coverage: Arc<Coverage>,
+    pub(super) coverage: Coverage,
 }
 
 /// The decoded chunks of one image.
-pub(super) struct Decoded(Shelf<Opened>);
+pub(super) struct Decoded(Shelf<Arc<Opened>>);
 
 impl Decoded {
     /// A cache that holds at most `budget_bytes` of decoded chunks.
@@ -31,7 +30,7 @@ impl Decoded {
         Self(Shelf::new(budget_bytes, budget_bytes / SPARE_SHARE))
     }
 
-    pub(super) fn get(&self, index: ChunkIndex) -> Option<Opened> {
+    pub(super) fn get(&self, index: ChunkIndex) -> Option<Arc<Opened>> {
         self.0.get(index)
     }
 
@@ -40,7 +39,7 @@ impl Decoded {
     }
 
     /// Keeps a chunk; gives those that had to go although something of them was still to be read.
-    pub(super) fn insert(&self, index: ChunkIndex, chunk: Opened) -> Vec<ChunkIndex> {
+    pub(super) fn insert(&self, index: ChunkIndex, chunk: Arc<Opened>) -> Vec<ChunkIndex> {
         let len = chunk.bytes.len() as u64;
         self.0.insert(index, chunk, len, Worth::Dear)
     }

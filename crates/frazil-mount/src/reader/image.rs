@@ -76,7 +76,7 @@ pub struct Image {
     pub(super) decoded: Decoded,
     pub(super) sealed: Sealed,
     /// From a chunk's index to its plain bytes.
-    pub(super) openings: Flights<Opened>,
+    pub(super) openings: Flights<Arc<Opened>>,
     /// From a chunk's index to its sealed bytes.
     pub(super) fetches: Flights<SealedChunk>,
     pub(super) touches: Touches,

@@ -56,7 +56,7 @@ impl Image {
             (None, _) => Some(use_bytes(&[])),
             (Some(Piece::Zeros(len)), None) => Some(use_bytes(ZEROS.get(..len)?)),
             (Some(Piece::Chunk(index, within)), None) => {
-                Some(use_bytes(self.at_hand(index, &within)?.get(within)?))
+                Some(use_bytes(self.at_hand(index, &within)?.bytes.get(within)?))
             }
             (Some(first), Some(second)) => SCRATCH.with_borrow_mut(|scratch| {
                 scratch.clear();
@@ -65,7 +65,7 @@ impl Image {
                         Piece::Zeros(len) => scratch.resize(scratch.len() + len, 0),
                         Piece::Chunk(index, within) => {
                             let chunk = self.at_hand(index, &within)?;
-                            scratch.extend_from_slice(chunk.get(within)?);
+                            scratch.extend_from_slice(chunk.bytes.get(within)?);
                         }
                     }
                 }
@@ -94,7 +94,7 @@ impl Image {
     async fn read_pieces(self: &Arc<Self>, offset: u64, len: usize) -> Result<Bytes, ReadError> {
         let pieces: Vec<Piece> = self.table.pieces(offset, len).collect();
         if let [Piece::Chunk(index, within)] = pieces.as_slice() {
-            return Ok(self.chunk(*index, within).await?.slice(within.clone()));
+            return Ok(self.chunk(*index, within).await?.bytes.slice(within.clone()));
         }
         let len = pieces.iter().map(Piece::len).sum();
         let whole = BytesMut::with_capacity(len);
@@ -117,22 +117,26 @@ impl Image {
             Piece::Zeros(len) => Ok((len, None)),
             Piece::Chunk(index, within) => {
                 let chunk = self.chunk(index, &within).await?;
-                Ok((within.len(), Some(chunk.slice(within))))
+                Ok((within.len(), Some(chunk.bytes.slice(within))))
             }
         }
     }
 
     /// A chunk that is decoded already, of which this part is read.
-    fn at_hand(&self, index: ChunkIndex, within: &Range<usize>) -> Option<Bytes> {
+    fn at_hand(&self, index: ChunkIndex, within: &Range<usize>) -> Option<Arc<Opened>> {
         let chunk = self.decoded.get(index)?;
         self.touch(index);
         add(&self.tally.cache_hits, 1);
         self.served(index, &chunk, within);
-        Some(chunk.bytes)
+        Some(chunk)
     }
 
     /// A chunk, of which this part is read.
-    async fn chunk(self: &Arc<Self>, index: ChunkIndex, within: &Range<usize>) -> Result<Bytes, ReadError> {
+    async fn chunk(
+        self: &Arc<Self>,
+        index: ChunkIndex,
+        within: &Range<usize>,
+    ) -> Result<Arc<Opened>, ReadError> {
         if let Some(chunk) = self.at_hand(index, within) {
             return Ok(chunk);
         }
@@ -142,12 +146,12 @@ impl Image {
         self.waited(index, within, started.elapsed());
         let chunk = chunk?;
         self.served(index, &chunk, within);
-        Ok(chunk.bytes)
+        Ok(chunk)
     }
 
     fn touch(&self, index: ChunkIndex) {
         self.touches.touch(index);
-        self.marks.read(index, || self.table.get(index).map_or(0, |(chunk, _)| u64::from(chunk.sealed_len)));
+        self.marks.read(index, || self.table.sealed_len_of(index));
     }
 
     fn waited(&self, index: ChunkIndex, within: &Range<usize>, waited: Duration) {
@@ -177,7 +181,7 @@ impl Image {
     }
 
     /// A chunk for somebody who waits. An opening that was begun ahead may have been given up on too early.
-    async fn opened_for_reader(self: &Arc<Self>, index: ChunkIndex) -> Result<Opened, ReadError> {
+    async fn opened_for_reader(self: &Arc<Self>, index: ChunkIndex) -> Result<Arc<Opened>, ReadError> {
         let demand = Urgency::new(Priority::Demand);
         for _ in 0..PREFETCHES_JOINED_MAX {
             let flight = self.open_once(index, &demand);
@@ -195,12 +199,12 @@ impl Image {
         self: &Arc<Self>,
         index: ChunkIndex,
         urgency: &Urgency,
-    ) -> Result<Opened, ReadError> {
+    ) -> Result<Arc<Opened>, ReadError> {
         let flight = self.open_once(index, urgency);
         self.openings.land(flight).await
     }
 
-    fn open_once(self: &Arc<Self>, index: ChunkIndex, urgency: &Urgency) -> Flight<Opened> {
+    fn open_once(self: &Arc<Self>, index: ChunkIndex, urgency: &Urgency) -> Flight<Arc<Opened>> {
         self.openings.join(index, urgency, |urgency| {
             // The span is that of who began: the others only wait.
             let span = debug_span!("flight", chunk = index.as_usize(), priority = ?urgency.priority());
@@ -209,7 +213,7 @@ impl Image {
     }
 
     /// One opening: the sealed chunk, the chunk, and where both are kept.
-    async fn fly(self: Arc<Self>, index: ChunkIndex, urgency: Urgency) -> Result<Opened, ReadError> {
+    async fn fly(self: Arc<Self>, index: ChunkIndex, urgency: Urgency) -> Result<Arc<Opened>, ReadError> {
         // Whoever asked may have done so just before an earlier flight landed.
         if let Some(chunk) = self.decoded.get(index) {
             return Ok(chunk);
@@ -218,17 +222,14 @@ impl Image {
             Some(opened) => opened,
             None => match self.fetched(index, &urgency).await {
                 Ok(sealed) => self.open(index, sealed, &urgency).await,
-                Err(error) => {
-                    add(&self.tally.errors, 1);
-                    return Err(error);
-                }
+                Err(error) => Err(error),
             },
         };
         match &opened {
             Ok(chunk) => {
                 add(&self.tally.decoded_bytes, chunk.bytes.len() as u64);
-                for gone in self.decoded.insert(index, chunk.clone()) {
-                    self.throw_away(gone);
+                for gone in self.decoded.insert(index, Arc::clone(chunk)) {
+                    self.marks.evicted(gone);
                 }
             }
             Err(_) => add(&self.tally.errors, 1),
@@ -241,7 +242,7 @@ impl Image {
         self: &Arc<Self>,
         index: ChunkIndex,
         urgency: &Urgency,
-    ) -> Option<Result<Opened, ReadError>> {
+    ) -> Option<Result<Arc<Opened>, ReadError>> {
         let sealed = self.sealed.get(index)?;
         match self.open(index, sealed, urgency).await {
             Err(ReadError::Open { .. }) => {
@@ -327,7 +328,7 @@ impl Image {
         index: ChunkIndex,
         sealed: SealedChunk,
         urgency: &Urgency,
-    ) -> Result<Opened, ReadError> {
+    ) -> Result<Arc<Opened>, ReadError> {
         let Some((&chunk, _)) = self.table.get(index) else { return Err(ReadError::Stopped) };
         let core = self.cores.take(urgency.clone()).await.map_err(|_| ReadError::Stopped)?;
         let image = Arc::clone(self);
@@ -342,8 +343,8 @@ impl Image {
         });
         match opening.await {
             Ok(Some(Ok(bytes))) => {
-                let coverage = Arc::new(Coverage::new(bytes.len()));
-                Ok(Opened { bytes: bytes.into(), coverage })
+                let coverage = Coverage::new(bytes.len());
+                Ok(Arc::new(Opened { bytes: bytes.into(), coverage }))
             }
             Ok(Some(Err(source))) => {
                 Err(ReadError::Open { chunk: chunk.id, offset: chunk.offset, source: Arc::new(source) })

@@ -7,42 +7,34 @@ use super::ChunkIndex;
 use super::shelf::{Shelf, Worth};
 
 /// The sealed chunks of one image.
-pub(super) struct Sealed {
-    shelf: Shelf<SealedChunk>,
-    budget: u64,
-}
+pub(super) struct Sealed(Shelf<SealedChunk>);
 
 impl Sealed {
     /// At most `budget_bytes` of sealed chunks.
     pub(super) fn new(budget_bytes: u64) -> Self {
-        Self { shelf: Shelf::new(budget_bytes, budget_bytes), budget: budget_bytes }
+        Self(Shelf::new(budget_bytes, budget_bytes))
     }
 
-    /// What may lie ahead of the readers, in bytes.
-    pub(super) fn budget_ahead(&self) -> u64 {
-        self.budget
-    }
-
-    /// What does.
-    pub(super) fn bytes_ahead(&self) -> u64 {
-        self.shelf.occupancy().dear
+    /// Bytes that may be added to what lies ahead of the readers, when so many are on their way.
+    pub(super) fn free_ahead(&self, in_flight: u64) -> u64 {
+        self.0.budget().saturating_sub(self.0.occupancy().dear.saturating_add(in_flight))
     }
 
     pub(super) fn get(&self, index: ChunkIndex) -> Option<SealedChunk> {
-        self.shelf.get(index)
+        self.0.get(index)
     }
 
     pub(super) fn contains(&self, index: ChunkIndex) -> bool {
-        self.shelf.contains(index)
+        self.0.contains(index)
     }
 
     /// Keeps a chunk; gives those that had to go before anybody read them.
     pub(super) fn insert(&self, index: ChunkIndex, chunk: SealedChunk, worth: Worth) -> Vec<ChunkIndex> {
         let len = chunk.len() as u64;
         match worth {
-            Worth::Dear => self.shelf.insert(index, chunk, len, worth),
+            Worth::Dear => self.0.insert(index, chunk, len, worth),
             Worth::Spare => {
-                self.shelf.insert_spare(index, chunk, len);
+                self.0.insert_spare(index, chunk, len);
                 Vec::new()
             }
         }
@@ -50,11 +42,11 @@ impl Sealed {
 
     /// It was opened: it stays only where there is room.
     pub(super) fn has_served(&self, index: ChunkIndex) {
-        self.shelf.spare(index);
+        self.0.spare(index);
     }
 
     /// Nothing of it is to be read any more, or it is not what it should be.
     pub(super) fn remove(&self, index: ChunkIndex) {
-        self.shelf.remove(index);
+        self.0.remove(index);
     }
 }

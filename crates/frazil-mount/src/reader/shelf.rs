@@ -73,6 +73,10 @@ impl<V: Clone> Shelf<V> {
         self.read().kept.contains_key(&index)
     }
 
+    pub(super) fn budget(&self) -> u64 {
+        self.budget
+    }
+
     pub(super) fn occupancy(&self) -> Occupancy {
         let state = self.read();
         Occupancy { dear: state.dear.bytes, spare: state.spare.bytes }

@@ -32,11 +32,6 @@ impl PrefetchHandle {
         self.run.finished().await;
     }
 
-    /// Begins nothing more of it.
-    pub fn cancel(&self) {
-        self.run.cancel();
-    }
-
     /// Lets it go on by itself.
     pub fn detach(mut self) {
         self.ends = Ends::WithTheList;

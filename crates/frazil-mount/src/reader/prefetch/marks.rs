@@ -21,8 +21,6 @@ pub struct PrefetchCounts {
     pub used_bytes: u64,
     /// Chunks that were thrown away before anybody read them.
     pub evicted_chunks: u64,
-    /// Their sealed bytes.
-    pub evicted_bytes: u64,
     /// Chunks that could not be had.
     pub failed_chunks: u64,
 }
@@ -45,7 +43,7 @@ pub(in crate::reader) struct Marks {
 struct Tally {
     fetched: Sum,
     used: Sum,
-    evicted: Sum,
+    evicted_chunks: AtomicU64,
     failed_chunks: AtomicU64,
 }
 
@@ -60,6 +58,11 @@ impl Sum {
         self.chunks.fetch_add(1, Relaxed);
         self.bytes.fetch_add(bytes, Relaxed);
     }
+}
+
+/// Whose mark this is; nobody's if it is none.
+fn source_of(mark: u8) -> Option<Source> {
+    Source::ALL.get(usize::from(mark).checked_sub(1)?).copied()
 }
 
 impl Marks {
@@ -93,8 +96,7 @@ impl Marks {
 
     /// For whom this chunk is ahead of its reader, if it is.
     pub(super) fn ahead_for(&self, index: ChunkIndex) -> Option<Source> {
-        let mark = usize::from(self.by_chunk.get(index.as_usize())?.load(Relaxed));
-        mark.checked_sub(1).and_then(|rank| Source::ALL.get(rank).copied())
+        source_of(self.by_chunk.get(index.as_usize())?.load(Relaxed))
     }
 
     /// It could not be had.
@@ -116,9 +118,9 @@ impl Marks {
     }
 
     /// It is thrown away.
-    pub(in crate::reader) fn evicted(&self, index: ChunkIndex, bytes: u64) {
+    pub(in crate::reader) fn evicted(&self, index: ChunkIndex) {
         if let Some(source) = self.take(index) {
-            self.tallies[source.rank()].evicted.add(bytes);
+            self.tallies[source.rank()].evicted_chunks.fetch_add(1, Relaxed);
         }
     }
 
@@ -129,8 +131,7 @@ impl Marks {
             fetched_bytes: tally.fetched.bytes.load(Relaxed),
             used_chunks: tally.used.chunks.load(Relaxed),
             used_bytes: tally.used.bytes.load(Relaxed),
-            evicted_chunks: tally.evicted.chunks.load(Relaxed),
-            evicted_bytes: tally.evicted.bytes.load(Relaxed),
+            evicted_chunks: tally.evicted_chunks.load(Relaxed),
             failed_chunks: tally.failed_chunks.load(Relaxed),
         }
     }
@@ -141,8 +142,7 @@ impl Marks {
         if place.load(Relaxed) == 0 {
             return None;
         }
-        let mark = usize::from(place.swap(0, Relaxed));
-        let source = mark.checked_sub(1).and_then(|rank| Source::ALL.get(rank).copied())?;
+        let source = source_of(place.swap(0, Relaxed))?;
         self.ahead.fetch_sub(1, Relaxed);
         Some(source)
     }

@@ -168,14 +168,11 @@ impl Image {
     fn step(&self) -> Step {
         let mut state = self.prefetches.lock();
         let State { queue, pace, sealed_in_flight, .. } = &mut *state;
-        let sealed_len = |index| self.table.get(index).map_or(0, |(chunk, _)| u64::from(chunk.sealed_len));
         let is_wanted = |run: &Run, index| self.is_worth_fetching(index, run.source);
-        let room = self.sealed.budget_ahead().saturating_sub(*sealed_in_flight);
-        let ahead = self.sealed.bytes_ahead();
+        let room = self.sealed.free_ahead(*sealed_in_flight);
         // What waits sealed for its reader must not push out what waits before it.
-        let may_go = |run: &Run, index| {
-            run.source.keep() != Keep::Sealed || ahead.saturating_add(sealed_len(index)) <= room
-        };
+        let may_go =
+            |run: &Run, index| run.source.keep() != Keep::Sealed || self.table.sealed_len_of(index) <= room;
         let Some((run, index)) = queue.next(is_wanted, may_go) else {
             if queue.is_empty() {
                 state.is_running = false;
@@ -183,7 +180,7 @@ impl Image {
             }
             return Step::Wait(None);
         };
-        let bytes = sealed_len(index);
+        let bytes = self.table.sealed_len_of(index);
         let scene = Scene {
             now: Instant::now(),
             readers: self.prefetches.0.readers.load(Relaxed),
@@ -209,13 +206,16 @@ impl Image {
     }
 
     pub(super) fn is_worth_fetching(&self, index: ChunkIndex, source: Source) -> bool {
+        // What was touched is in the page cache; a stream that comes back knows better.
+        let has_served = source != Source::ReadAhead && self.touches.contains(index);
+        if has_served || self.table.get(index).is_none() {
+            return false;
+        }
         let is_there = self.decoded.contains(index)
             || self.sealed.contains(index)
             || self.openings.contains(index)
             || self.fetches.contains(index);
-        // What was touched is in the page cache; a stream that comes back knows better.
-        let has_served = source != Source::ReadAhead && self.touches.contains(index);
-        self.table.get(index).is_some() && !is_there && !has_served
+        !is_there
     }
 
     /// One prefetch, from its start to where it is kept.
@@ -254,15 +254,8 @@ impl Image {
     pub(in crate::reader) fn keep_ahead(&self, index: ChunkIndex, sealed: &SealedChunk) {
         if self.marks.ahead_for(index).is_some_and(|source| source.keep() == Keep::Sealed) {
             for gone in self.sealed.insert(index, sealed.clone(), Worth::Dear) {
-                self.throw_away(gone);
+                self.marks.evicted(gone);
             }
-        }
-    }
-
-    /// A chunk that was ahead had to go.
-    pub(in crate::reader) fn throw_away(&self, index: ChunkIndex) {
-        if let Some((chunk, _)) = self.table.get(index) {
-            self.marks.evicted(index, u64::from(chunk.sealed_len));
         }
     }
 }

@@ -17,7 +17,7 @@ pub enum Supplied {
 }
 
 impl Image {
-    /// Takes a sealed chunk as if it had been prefetched for this source. Should it be another than it is said to
+    /// Takes a sealed chunk, in memory of its own, as if it had been prefetched for this source. Should it be another than it is said to
     /// be, it does not open, and is fetched when it is read.
     pub fn supply(&self, index: ChunkIndex, sealed: SealedChunk, source: Source) -> Supplied {
         let bytes = sealed.len() as u64;
@@ -30,8 +30,7 @@ impl Image {
         }
         self.marks.begun(index, source);
         self.account.supplied(index);
-        // A part of a bundle would keep all of it in memory.
-        self.keep_ahead(index, &sealed.into_compact());
+        self.keep_ahead(index, &sealed);
         self.marks.came(source, bytes);
         Supplied::Kept
     }
@@ -47,7 +46,6 @@ impl Image {
 
     /// Sealed bytes that may be added to what waits for readers.
     pub(super) fn free_ahead(&self) -> u64 {
-        let taken = self.sealed.bytes_ahead().saturating_add(self.prefetches.sealed_in_flight());
-        self.sealed.budget_ahead().saturating_sub(taken)
+        self.sealed.free_ahead(self.prefetches.sealed_in_flight())
     }
 }
