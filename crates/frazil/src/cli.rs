@@ -4,11 +4,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Args, Parser};
 
 use crate::commands::Command;
-use crate::config::{self, Config, Flags};
+use crate::config::{Config, Flags, keys};
 use crate::wiring;
 
 /// A container image store that starts huge images in the time it takes to read the few bytes they touch.
@@ -82,24 +82,16 @@ impl Global {
 
     /// Whose images these are.
     pub(crate) fn tenant(&self) -> Result<String> {
-        Ok(self.config()?.value(&config::keys::TENANT)?.0)
+        Ok(self.config()?.value(&keys::TENANT)?.0)
     }
 
-    /// The same, as arguments for a process of frazil with another current directory and environment.
+    /// The same, as arguments for a process of frazil that begins in the same directory.
     pub(crate) fn arguments(&self) -> Result<Vec<OsString>> {
+        let config = self.config()?;
         let mut arguments = vec!["--store".into(), wiring::location(self)?.to_string().into()];
-        let file = config::place(self.config.as_deref())?;
-        for (option, path) in
-            [("--keys", &self.keys), ("--access-log", &self.access_log), ("--config", &file)]
-        {
-            if let Some(path) = path {
-                let is_service = path.to_string_lossy().starts_with(wiring::KEY_SERVICE);
-                let path = match is_service && option == "--keys" {
-                    true => path.clone(),
-                    false => std::path::absolute(path).context("there is no current directory")?,
-                };
-                arguments.extend([option.into(), path.into_os_string()]);
-            }
+        arguments.extend(config.flags(&[&keys::KEYS, &keys::ACCESS_LOG]).into_iter().map(OsString::from));
+        if let Some(file) = config.path() {
+            arguments.extend(["--config".into(), file.into()]);
         }
         arguments.extend(["--tenant".into(), self.tenant()?.into()]);
         arguments.extend(self.allow_http.then(|| "--allow-http".into()));

@@ -24,7 +24,7 @@ pub(crate) use file::{Problem, Text};
 pub(crate) use fit::misfits;
 pub(crate) use flags::Flags;
 pub(crate) use key::{Default, Entry, Key, Value};
-pub(crate) use units::{Span, Switch};
+pub(crate) use units::{KeyPlace, Span, Switch};
 
 /// The variable that says which file is read.
 const FILE_VARIABLE: &str = "FRAZIL_CONFIG";
@@ -62,13 +62,17 @@ pub(crate) struct Config {
     path: Option<PathBuf>,
     file: BTreeMap<&'static str, Text>,
     flags: Flags,
+    /// Where this process began, which is what relative paths mean; it may go elsewhere.
+    directory: PathBuf,
 }
 
 impl Config {
     /// Reads the file that is meant: the one that was named, `$FRAZIL_CONFIG`, or the first that is there of the
     /// user's and the system's. None of the latter two is no error.
     pub(crate) fn load(named: Option<&Path>, flags: Flags) -> Result<Self> {
-        let Some(path) = place(named)? else { return Ok(Self { flags, ..Self::default() }) };
+        let Some(path) = place(named)? else {
+            return Ok(Self { flags, directory: here(), ..Self::default() });
+        };
         let text = std::fs::read_to_string(&path)
             .with_context(|| format!("cannot read the configuration {}", path.display()))?;
         match Self::read(path.clone(), &text, flags) {
@@ -83,7 +87,7 @@ impl Config {
 
     /// Takes a file's text; all that is wrong with it if anything is.
     pub(crate) fn read(path: PathBuf, text: &str, flags: Flags) -> Result<Self, Vec<Problem>> {
-        Ok(Self { file: file::parse(text)?, path: Some(path), flags })
+        Ok(Self { file: file::parse(text)?, path: Some(path), flags, directory: here() })
     }
 
     /// The file that was read.
@@ -117,13 +121,27 @@ impl Config {
         };
         let value = T::parse(&text)
             .map_err(|error| anyhow!("{} is {text:?} ({source}): {error}", key.about().path))?;
-        Ok(Some(value))
+        Ok(Some(value.within(&self.directory)))
+    }
+
+    /// The flags that say these keys, for a process of frazil that begins in the same directory.
+    pub(crate) fn flags(&self, keys: &[&dyn Entry]) -> Vec<String> {
+        let said = keys.iter().filter_map(|key| match self.said(*key) {
+            Some((text, Source::Flag(flag))) => Some([format!("--{flag}"), text]),
+            _ => None,
+        });
+        said.flatten().collect()
     }
 
     /// The value of a key that has a default.
     pub(crate) fn value<T: Value>(&self, key: &Key<T>) -> Result<T> {
         self.get(key)?.with_context(|| format!("{} has no value", key.about().path))
     }
+}
+
+/// The current directory; paths stay relative where there is none.
+fn here() -> PathBuf {
+    std::env::current_dir().unwrap_or_default()
 }
 
 /// What an environment variable says; an empty one says nothing.

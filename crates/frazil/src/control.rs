@@ -10,7 +10,7 @@ use std::fs;
 use std::io::{BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
 
 use crate::failure::Advise;
-use crate::mount_record;
+use crate::{mount_record, wiring};
 
 pub(crate) use account::{AgentStats, Explained, Part, Prefetched, Subject, Waited};
 
@@ -49,23 +49,13 @@ pub(crate) enum Question {
     Stats,
     /// Nothing; the workload is ready, and its start is over.
     Ready,
+    /// Nothing; the image is to be completed behind whatever reads it.
+    Complete,
 }
 
-/// The socket, before anybody is answered. It goes away with the value.
+/// The socket, before anybody is answered. Its name goes away with the mount's record.
 #[derive(Debug)]
-pub(crate) struct Control {
-    listener: std::os::unix::net::UnixListener,
-    _name: SocketName,
-}
-
-#[derive(Debug)]
-struct SocketName(PathBuf);
-
-impl Drop for SocketName {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
-}
+pub(crate) struct Control(std::os::unix::net::UnixListener);
 
 impl Control {
     /// Listens for questions about the mount at this directory, whose record this process holds.
@@ -75,16 +65,14 @@ impl Control {
         let _ = fs::remove_file(&path);
         let listener = std::os::unix::net::UnixListener::bind(&path)
             .with_context(|| format!("cannot listen on {}", path.display()))?;
-        let name = SocketName(path);
-        fs::set_permissions(&name.0, fs::Permissions::from_mode(0o600)).context("cannot keep others out")?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).context("cannot keep others out")?;
         listener.set_nonblocking(true).context("cannot listen without waiting")?;
-        Ok(Self { listener, _name: name })
+        Ok(Self(listener))
     }
 
     /// Answers questions about the subject for as long as somebody polls it.
-    pub(crate) async fn serve(&self, subject: Subject) -> Result<()> {
-        let listener = self.listener.try_clone().context("cannot keep the control socket")?;
-        let listener = UnixListener::from_std(listener).context("cannot listen on the control socket")?;
+    pub(crate) async fn serve(self, subject: Subject) -> Result<()> {
+        let listener = UnixListener::from_std(self.0).context("cannot listen on the control socket")?;
         let (subject, room) = (Arc::new(subject), Arc::new(Semaphore::new(MAX_ASKERS)));
         loop {
             let place = Arc::clone(&room).acquire_owned().await?;
@@ -120,6 +108,11 @@ async fn answer(stream: tokio::net::UnixStream, subject: &Subject) -> std::io::R
             Ok(Question::Stats) => encode(subject.stats()),
             Ok(Question::Ready) => {
                 subject.profiling.iter().for_each(Profiling::ready);
+                encode(())
+            }
+            Ok(Question::Complete) => {
+                tracing::info!("asked to complete the image");
+                wiring::complete(&subject.image);
                 encode(())
             }
             Err(error) => Err(format!("the agent does not understand the question: {error}")),

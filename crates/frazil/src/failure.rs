@@ -5,7 +5,8 @@
 use std::fmt;
 use std::io::{ErrorKind, Write};
 
-use anyhow::Error;
+use anyhow::{Error, anyhow};
+use serde::{Deserialize, Serialize};
 
 use crate::exit::Exit;
 use crate::hints;
@@ -64,6 +65,31 @@ impl<T, E: Into<Error>> Advise<T> for Result<T, E> {
 
     fn exit(self, exit: Exit) -> Result<T, Error> {
         self.map_err(|error| Advised::new(error).with_exit(exit).into())
+    }
+}
+
+/// An error in words that one process can hand on to another.
+#[derive(Serialize, Deserialize, Debug)]
+pub(crate) struct Refusal {
+    /// Why, with all causes.
+    error: String,
+    /// What can be done about it.
+    hint: Option<String>,
+}
+
+impl Refusal {
+    /// The words of an error.
+    pub(crate) fn of(error: &Error) -> Self {
+        Self { error: chain(error), hint: hint(error) }
+    }
+
+    /// The error again.
+    pub(crate) fn into_error(self) -> Error {
+        let error = Advised::new(anyhow!(self.error));
+        match self.hint {
+            Some(hint) => error.with_hint(hint).into(),
+            None => error.into(),
+        }
     }
 }
 

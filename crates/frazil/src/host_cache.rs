@@ -1,7 +1,6 @@
 //! Where a host cache is, and whether this process uses one.
 
 use std::convert::Infallible;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -18,7 +17,8 @@ const SOCKET: &str = "cached.sock";
 /// The host cache of the whole system, which any user may be let into.
 const SYSTEM_SOCKET: &str = "/run/frazil/cached.sock";
 
-/// Where sealed chunks come from.
+/// Where sealed chunks come from. Read through the configuration, which knows what else says it.
+#[allow(dead_code, reason = "declared for the command line")]
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct CacheArgs {
     /// The host cache to read through: a socket, none, or auto, which is the one at $XDG_RUNTIME_DIR/frazil or
@@ -56,18 +56,12 @@ impl Value for Choice {
     fn parse(text: &str) -> Result<Self, String> {
         Ok(text.parse().unwrap_or(Self::Auto))
     }
-}
 
-impl CacheArgs {
-    /// The same, as arguments for a process of frazil with another current directory.
-    pub(crate) fn arguments(&self) -> Result<Vec<OsString>> {
-        let value = match &self.cache {
-            None => return Ok(Vec::new()),
-            Some(Choice::Auto) => "auto".into(),
-            Some(Choice::None) => "none".into(),
-            Some(Choice::Socket(path)) => std::path::absolute(path)?.into_os_string(),
-        };
-        Ok(vec!["--cache".into(), value])
+    fn within(self, directory: &Path) -> Self {
+        match self {
+            Self::Socket(path) => Self::Socket(path.within(directory)),
+            word => word,
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 //! A host cache and an agent without one are built by the same function. Every level is metered, so that what one
 //! asks of the next are its misses.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
@@ -17,7 +16,6 @@ use frazil_cache::{Disk, Memory, Nodes, Remote, Tier};
 use frazil_store::{Store, StoreError, StoreLocation, StoreOptions};
 use futures::FutureExt;
 
-use crate::config::{Config, Entry, Source, Value, keys};
 use crate::counters;
 use crate::plan::Plan;
 use crate::size::Size;
@@ -41,25 +39,6 @@ pub(crate) struct TierArgs {
     /// A fleet of memcached nodes: HOST:PORT,HOST:PORT,… or dns:NAME:PORT
     #[arg(long, value_name = "NODES")]
     remote: Option<Nodes>,
-}
-
-impl TierArgs {
-    /// The same, as arguments for a process of frazil with another current directory.
-    pub(crate) fn arguments(config: &Config) -> Result<Vec<OsString>> {
-        let mut arguments = Vec::new();
-        let keys: [&dyn Entry; 4] =
-            [&keys::EMBEDDED_MEMORY, &keys::EMBEDDED_DIRECTORY, &keys::EMBEDDED_QUOTA, &keys::REMOTE];
-        for key in keys {
-            if let Some((text, Source::Flag(flag))) = config.said(key) {
-                let text = match key.about().form {
-                    PathBuf::FORM => std::path::absolute(text)?.into_os_string(),
-                    _ => text.into(),
-                };
-                arguments.extend([format!("--{flag}").into(), text]);
-            }
-        }
-        Ok(arguments)
-    }
 }
 
 /// The tiers, and what is to be known of them.

@@ -23,14 +23,11 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::runtime::{Handle, Runtime};
 
 use crate::cli::Global;
-use crate::config::{Switch, keys};
+use crate::config::{KeyPlace, Switch, keys};
 use crate::failure::Advise;
 use crate::plan::Plan;
 use crate::tiers::{OriginStore, Tiers};
 use crate::{places, plan, similar};
-
-/// What stands before the keys of AWS KMS, in the place of a keyring's directory.
-pub(crate) const KEY_SERVICE: &str = "kms:";
 
 /// How long the end of a process may wait for its disk tier.
 const SETTLING: Duration = Duration::from_secs(5);
@@ -103,17 +100,16 @@ impl fmt::Display for Keys {
 /// Opens the keys, and closes this process to its debuggers.
 pub(crate) fn keys(global: &Global, absent: Absent) -> Result<Keys> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable).context("cannot forbid memory dumps")?;
+    let tenant = global.tenant()?;
     let directory = match (global.config()?.get(&keys::KEYS)?, places::keys()) {
-        (Some(directory), _) => directory,
-        (None, Some(directory)) => directory,
+        (Some(KeyPlace::Service(keys)), _) => {
+            return Ok(Keys { tenant, provider: key_service(&keys)?, keyring: None });
+        }
+        (Some(KeyPlace::Directory(directory)), _) | (None, Some(directory)) => directory,
         (None, None) => {
             return Err(anyhow!("there is no home directory")).hint("say where the keys are: --keys");
         }
     };
-    let tenant = global.tenant()?;
-    if let Some(keys) = directory.to_str().and_then(|text| text.strip_prefix(KEY_SERVICE)) {
-        return Ok(Keys { tenant, provider: key_service(keys)?, keyring: None });
-    }
     let keyring = match absent {
         Absent::Create => Keyring::open_or_create(directory)?,
         Absent::Refuse => Keyring::open(directory)?,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use frazil_format::Label;
-use frazil_mount::{Image, MountError, MountOptions, Mounted};
+use frazil_mount::{MountError, MountOptions, Mounted};
 use rustix::process::setsid;
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -19,6 +19,7 @@ use crate::cli::Global;
 use crate::config::keys;
 use crate::control::{Control, Subject};
 use crate::exit::Exit;
+use crate::failure::Refusal;
 use crate::host_cache::{CacheArgs, Choice};
 use crate::inherited::inherit;
 use crate::mount_record::{Mount, MountRecord};
@@ -102,15 +103,6 @@ pub(crate) struct Announcement {
     pub(crate) reason: String,
 }
 
-/// A tree could not be mounted.
-#[derive(Serialize, Deserialize, Debug)]
-pub(crate) struct Refusal {
-    /// Why, with all causes.
-    pub(crate) error: String,
-    /// What can be done about it.
-    pub(crate) hint: Option<String>,
-}
-
 impl Announcement {
     /// Waits for an agent's word; none if it ended without one.
     pub(crate) fn receive(socket: &UnixStream) -> std::io::Result<Option<Result<Self, Refusal>>> {
@@ -126,7 +118,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
     let _ = rustix::thread::set_name(c"frazil-agent");
     // No terminal's signals, and no directory that could not be unmounted because of this process.
     setsid().context("cannot leave the session")?;
-    // What paths in the environment mean depends on the directory that is left.
+    // Read here: what relative paths in it mean depends on the directory that is left.
     let config = global.config();
     std::env::set_current_dir("/").context("cannot leave the directory")?;
     let served = config.and_then(|_| {
@@ -134,7 +126,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
         serve(&args.name, &args.directory, &args.recording, extent, global, ready)
     });
     served.or_else(|error| {
-        match spec::send(&answer, &Err::<Announcement, _>(mount::refusal(&error))) {
+        match spec::send(&answer, &Err::<Announcement, _>(Refusal::of(&error))) {
             Ok(()) => Ok(Exit::FAILURE),
             // Nobody listens: the tree was readable before. The log is for this.
             Err(_) => Err(error),
@@ -162,7 +154,6 @@ pub(crate) fn serve(
     }
     wiring::runtime()?.block_on(async {
         let mut end = End::new()?;
-        let completions = signal(SignalKind::user_defined2()).context("cannot listen for signals")?;
         let supply = Supply::open(global, host_cache.as_deref(), name).await?;
         let keys = wiring::keys(global, Absent::Refuse)?;
         let labelled = |_: &[u8]| Ok(Label::mount(&recording.label));
@@ -173,8 +164,9 @@ pub(crate) fn serve(
         let options = MountOptions { face: probe.face, name: open.name.to_string() };
         let mounted = frazil_mount::mount(&open.image, directory, &options).await?;
         let face = probe.face.to_string();
-        record.write(&Mount { pid: std::process::id(), directory, image: name, face: face.clone() })?;
+        // Before there is a record: who sees that finds somebody to ask.
         let control = Control::bind(directory)?;
+        record.write(&Mount { pid: std::process::id(), directory, image: name, face: face.clone() })?;
         let subject = Subject {
             image: Arc::clone(&open.image),
             name: open.name.to_string(),
@@ -205,7 +197,6 @@ pub(crate) fn serve(
         if extent == Extent::Whole {
             wiring::complete(&open.image);
         }
-        tokio::spawn(complete_when_asked(completions, Arc::clone(&open.image)));
         let ended = tokio::select! {
             ended = until_the_end(mounted, unmounter, &mut end) => ended,
             Err(error) = control.serve(subject) => Err(error),
@@ -217,14 +208,6 @@ pub(crate) fn serve(
         open.settle().await;
         ended
     })
-}
-
-/// `frazil hydrate DIR` asks by SIGUSR2.
-async fn complete_when_asked(mut asked: Signal, image: Arc<Image>) {
-    while asked.recv().await.is_some() {
-        tracing::info!("asked to complete the image");
-        wiring::complete(&image);
-    }
 }
 
 async fn until_the_end(mut mounted: Mounted, unmounter: Option<Unmounter>, end: &mut End) -> Result<Exit> {

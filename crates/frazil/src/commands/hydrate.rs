@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 use frazil_mount::{ChunkIndex, Counters, Image, RunCounts, Source};
-use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cli::Global;
+use crate::control::{self, Question};
 use crate::exit::Exit;
 use crate::failure::Advise;
 use crate::host_cache::{CacheArgs, Choice};
@@ -57,22 +57,22 @@ pub(crate) struct Args {
 /// Completes it.
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
     let host_cache = Choice::find(global.config()?)?;
-    let served = mount_record::served_at(&mount_record::canonical(Path::new(&args.target))?)?;
+    let directory = mount_record::canonical(Path::new(&args.target))?;
+    let served = mount_record::served_at(&directory)?;
     match served {
-        Some(served) if host_cache.is_none() => ask(&served, args, global),
+        Some(served) if host_cache.is_none() => ask(&directory, &served, args, global),
         Some(Served { image, .. }) => fetch(&image, host_cache.as_deref(), args, global),
         None => fetch(&args.target, host_cache.as_deref(), args, global),
     }
 }
 
 /// The tiers of a mount without a host cache are its agent's.
-fn ask(served: &Served, args: &Args, global: &Global) -> Result<Exit> {
+fn ask(directory: &Path, served: &Served, args: &Args, global: &Global) -> Result<Exit> {
     if args.rate.is_some() {
         return Err(anyhow!("{} is read without a host cache: its agent knows no rate", args.target))
             .hint("leave --rate out: its readers go first in any case");
     }
-    let pid = Pid::from_raw(served.pid).ok_or_else(|| anyhow!("the record of {} is damaged", args.target))?;
-    kill_process(pid, Signal::USR2)?;
+    control::ask::<()>(directory, Question::Complete)?;
     if args.json {
         output::json(&serde_json::json!({ "image": served.image, "asked_pid": served.pid }))?;
     } else if global.quiet == 0 {

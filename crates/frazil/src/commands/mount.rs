@@ -12,9 +12,9 @@ use anyhow::{Context, Result, anyhow};
 
 use super::agent::{self, Announcement, Extent, Readiness};
 use crate::cli::Global;
-use crate::config::keys;
+use crate::config::{Entry, keys};
 use crate::exit::Exit;
-use crate::failure::{Advise, chain};
+use crate::failure::Advise;
 use crate::host_cache::CacheArgs;
 use crate::inherited::bequeath;
 use crate::mount_record;
@@ -81,6 +81,10 @@ impl RecordingArgs {
     }
 }
 
+/// What is said of the agent's tiers.
+const HANDED_ON: [&dyn Entry; 5] =
+    [&keys::CACHE, &keys::EMBEDDED_MEMORY, &keys::EMBEDDED_DIRECTORY, &keys::EMBEDDED_QUOTA, &keys::REMOTE];
+
 /// Mounts it.
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
     let directory = mount_record::canonical(&args.directory)?;
@@ -109,8 +113,7 @@ fn start_agent(args: &Args, directory: &Path, global: &Global) -> Result<Announc
         .args(global.arguments()?)
         .args(["agent", "--ready", &number, "--via", config.value(&keys::VIA)?.word()])
         .args(args.eager.then_some("--eager"))
-        .args(args.cache.arguments()?)
-        .args(TierArgs::arguments(config)?)
+        .args(config.flags(&HANDED_ON))
         .args(args.recording.arguments())
         .arg("--")
         .arg(&args.name)
@@ -128,11 +131,7 @@ fn start_agent(args: &Args, directory: &Path, global: &Global) -> Result<Announc
         Some(Err(refusal)) => {
             let _ = agent.wait();
             mount_record::discard_empty(&log_path);
-            let error = Err(anyhow!(refusal.error));
-            match refusal.hint {
-                Some(hint) => error.hint(hint),
-                None => error,
-            }
+            Err(refusal.into_error())
         }
         None => {
             let ended = agent.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
@@ -158,9 +157,4 @@ impl Announcement {
 /// Says that a mount is ready, in the foreground.
 pub(crate) fn say(announcement: &Announcement) {
     note(announcement.in_words());
-}
-
-/// Puts an error into the words of a refusal.
-pub(crate) fn refusal(error: &anyhow::Error) -> agent::Refusal {
-    agent::Refusal { error: chain(error), hint: crate::failure::hint(error) }
 }

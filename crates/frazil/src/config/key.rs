@@ -1,6 +1,7 @@
 //! One key: its name, its parser, its default, and where else it can be said.
 
 use std::marker::PhantomData;
+use std::path::Path;
 
 /// A type that a key can have. The same text means the same in the file, the environment and on the command line.
 pub(crate) trait Value: Sized {
@@ -12,6 +13,11 @@ pub(crate) trait Value: Sized {
     /// # Errors
     /// What was expected instead.
     fn parse(text: &str) -> Result<Self, String>;
+
+    /// The same, seen from this directory: a relative path is one below it.
+    fn within(self, _directory: &Path) -> Self {
+        self
+    }
 }
 
 /// What holds when nobody says anything.

@@ -10,7 +10,7 @@ use frazil_format::Compression;
 
 use super::key::Default::{Derived, Fixed};
 use super::key::{Entry, Key};
-use super::units::{List, Share, Span, Switch, Tenant};
+use super::units::{KeyPlace, List, Share, Span, Switch, Tenant};
 use crate::host_cache::Choice;
 use crate::run::spec::Network;
 use crate::size::Size;
@@ -31,7 +31,7 @@ keys! {
     ALLOW_HTTP: Switch = "store.allow_http", Fixed("false"), "FRAZIL_ALLOW_HTTP", "allow-http";
     ACCESS_LOG: PathBuf = "store.access_log", Derived("none"), "FRAZIL_ACCESS_LOG", "access-log";
 
-    KEYS: PathBuf = "keys.directory", Derived("$XDG_CONFIG_HOME/frazil/keys"), "FRAZIL_KEYS", "keys";
+    KEYS: KeyPlace = "keys.directory", Derived("$XDG_CONFIG_HOME/frazil/keys"), "FRAZIL_KEYS", "keys";
     TENANT: Tenant = "keys.tenant", Fixed("default"), "FRAZIL_TENANT", "tenant";
 
     CACHE: Choice = "agent.cache", Fixed("auto"), "FRAZIL_CACHE", "cache";

@@ -1,7 +1,7 @@
 //! The types of values, and how each is written.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -33,6 +33,18 @@ pub(crate) enum Switch {
 /// Several values: an array in the file, commas elsewhere.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct List<T>(pub(crate) Vec<T>);
+
+/// Where keys are.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum KeyPlace {
+    /// In a keyring, which is a directory.
+    Directory(PathBuf),
+    /// With a key service: its keys, separated by commas.
+    Service(String),
+}
+
+/// What stands in front of a key service's keys.
+const KEY_SERVICE: &str = "kms:";
 
 /// The units of a duration, in milliseconds.
 const UNITS_MS: [(&str, u64); 5] =
@@ -125,6 +137,28 @@ impl Value for PathBuf {
 
     fn parse(text: &str) -> Result<Self, String> {
         if text.is_empty() { Err("expected a path".to_owned()) } else { Ok(text.into()) }
+    }
+
+    fn within(self, directory: &Path) -> Self {
+        directory.join(self)
+    }
+}
+
+impl Value for KeyPlace {
+    const FORM: &'static str = PathBuf::FORM;
+
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.strip_prefix(KEY_SERVICE) {
+            Some(keys) => Ok(Self::Service(keys.to_owned())),
+            None => PathBuf::parse(text).map(Self::Directory),
+        }
+    }
+
+    fn within(self, directory: &Path) -> Self {
+        match self {
+            Self::Directory(path) => Self::Directory(path.within(directory)),
+            service @ Self::Service(_) => service,
+        }
     }
 }
 

@@ -9,35 +9,11 @@ use anyhow::{Context, Result, anyhow};
 use rustix::process::{
     Pid, Signal, WaitOptions, getpid, getppid, kill_process, set_parent_process_death_signal, waitpid,
 };
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use super::spec;
-use crate::failure::{Advise, chain, hint};
-
-/// Why a part could not be done, in words that a process can hand on.
-#[derive(Serialize, Deserialize, Debug)]
-pub(crate) struct Refusal {
-    error: String,
-    hint: Option<String>,
-}
-
-impl Refusal {
-    /// The words of an error.
-    pub(crate) fn of(error: &anyhow::Error) -> Self {
-        Self { error: chain(error), hint: hint(error) }
-    }
-
-    /// The error again.
-    pub(crate) fn into_error(self) -> anyhow::Error {
-        let error = Err::<(), _>(anyhow!(self.error));
-        let advised = match self.hint {
-            Some(hint) => error.hint(hint),
-            None => error,
-        };
-        advised.err().unwrap_or_else(|| anyhow!("nothing"))
-    }
-}
+use crate::failure::{Refusal, chain};
 
 /// The sockets between the two.
 #[derive(Debug)]

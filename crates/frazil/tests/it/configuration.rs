@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
 use crate::support::busybox::{Busybox, Caller, NAME};
 use crate::support::home::Home;
+use crate::support::mount::Mount;
 use crate::support::tool::{output, run};
 
 /// Writes a home's own configuration file.
@@ -114,6 +116,21 @@ fn a_check_ends_well_with_the_defaults_and_names_what_does_not_fit_the_machine_o
     let words = String::from_utf8(checked.stderr).unwrap();
     assert_eq!(checked.status.code(), Some(1));
     assert!(words.contains("disk.quota is \"lots\" (environment $FRAZIL_DISK_QUOTA)"), "{words}");
+}
+
+#[test]
+fn relative_paths_in_the_environment_mean_to_an_agent_what_they_meant_to_who_mounted() {
+    let busybox = Busybox::of(Caller::Root);
+    let (home, root) = (&busybox.home, busybox.home.mountpoint());
+    let (place, keys) = (home.keys().parent().unwrap(), home.keys().file_name().unwrap());
+    let mut mount = Command::new(env!("CARGO_BIN_EXE_frazil"));
+    mount.current_dir(place).env("HOME", home.path("")).env("XDG_RUNTIME_DIR", home.path("runtime"));
+    mount.env("FRAZIL_KEYS", keys).env("FRAZIL_ACCESS_LOG", "relative.log");
+    run(mount.arg("--store").arg(home.store()).args(["mount", "--via", "tree", NAME]).arg(&root));
+    let mounted = Mount::at(home, root);
+    assert!(mounted.path("bin/busybox").exists());
+    mounted.unmount();
+    assert!(place.join("relative.log").exists(), "the agent's requests are logged there, too");
 }
 
 /// Lets agents without a host cache keep chunks in this directory.
