@@ -55,6 +55,16 @@ pub(crate) fn duration(duration: std::time::Duration) -> String {
     }
 }
 
+/// A duration in the largest unit of which there are two.
+pub(crate) fn roughly(duration: std::time::Duration) -> String {
+    let seconds = duration.as_secs();
+    let units = [("days", 86_400), ("hours", 3600), ("minutes", 60)];
+    match units.into_iter().find(|(_, len)| seconds / len >= 2) {
+        Some((unit, len)) => format!("{} {unit}", seconds / len),
+        None => format!("{seconds} seconds"),
+    }
+}
+
 /// A table with a heading, columns as wide as they need.
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,

@@ -144,7 +144,12 @@ fn shelf(
     if let Some((directory, budget_bytes)) = bundles {
         shelf = Arc::new(KeptBundles::new(shelf, directory, budget_bytes).beside(near));
     }
-    match profiles {
+    or_local(shelf, profiles)
+}
+
+/// A shelf, and a directory for the profiles that it does not take, if there is one.
+pub(crate) fn or_local(shelf: Arc<dyn ProfileShelf>, directory: Option<PathBuf>) -> Arc<dyn ProfileShelf> {
+    match directory {
         Some(directory) => Arc::new(OrLocal::new(shelf, directory)),
         None => shelf,
     }

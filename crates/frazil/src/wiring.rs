@@ -26,7 +26,7 @@ use crate::cli::Global;
 use crate::config::{KeyPlace, Switch, keys};
 use crate::failure::Advise;
 use crate::plan::Plan;
-use crate::tiers::{OriginStore, Tiers};
+use crate::tiers::{OriginStore, Tiers, or_local};
 use crate::{places, plan, similar};
 
 /// How long the end of a process may wait for its disk tier.
@@ -354,9 +354,14 @@ impl Supply {
         }
     }
 
-    /// What lies beside manifests.
-    pub(crate) async fn shelf(&self) -> Arc<dyn ProfileShelf> {
-        self.sources().await.shelf
+    /// What lies beside manifests; the tiers above have no part in that.
+    pub(crate) fn shelf(&self) -> Arc<dyn ProfileShelf> {
+        match self {
+            Self::Store(embedded) => {
+                or_local(Arc::new(embedded.store.clone()), embedded.plan.profiles.clone())
+            }
+            Self::HostCache(cache) => Arc::clone(cache) as _,
+        }
     }
 
     async fn sources(&self) -> Sources {

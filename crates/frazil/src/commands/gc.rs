@@ -1,6 +1,7 @@
 //! `frazil gc`: storage back, without losing what anybody needs.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -138,7 +139,9 @@ fn step_in_words(step: &Step, intent: Intent) -> String {
         Step::Migrate(migration) => migration_in_words(migration, intent),
         Step::Expire { root } => format!("expire root {root}\n"),
         Step::Delete(deletion) => deletion_in_words(deletion, intent),
-        Step::Wait { root, next, in_s } => format!("root {root}: {next} in {}\n", roughly(*in_s)),
+        Step::Wait { root, next, in_s } => {
+            format!("root {root}: {next} in {}\n", output::roughly(Duration::from_secs(*in_s)))
+        }
         Step::Blocked { root, next, .. } => format!("root {root}: {next} is due, and is not done\n"),
     }
 }
@@ -181,15 +184,6 @@ fn image_table(images: &[ImageBytes], what: &str) -> String {
         ]);
     }
     if images.is_empty() { String::new() } else { table.render() }
-}
-
-/// Seconds, in the largest unit of which there are two.
-fn roughly(seconds: u64) -> String {
-    let units = [("days", 86_400), ("hours", 3600), ("minutes", 60)];
-    match units.into_iter().find(|(_, len)| seconds / len >= 2) {
-        Some((unit, len)) => format!("{} {unit}", seconds / len),
-        None => format!("{seconds} seconds"),
-    }
 }
 
 #[cfg(test)]

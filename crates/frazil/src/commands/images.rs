@@ -83,14 +83,9 @@ fn table(rows: &[Row]) -> String {
     table.render()
 }
 
-/// How long ago that was, in the largest unit of which there are two.
+/// How long ago that was.
 fn age(created_seconds: u64) -> String {
     let created = UNIX_EPOCH.checked_add(Duration::from_secs(created_seconds));
     let since = created.and_then(|created| SystemTime::now().duration_since(created).ok());
-    let seconds = since.unwrap_or_default().as_secs();
-    let units = [("days", 86_400), ("hours", 3600), ("minutes", 60)];
-    match units.into_iter().find(|(_, len)| seconds / len >= 2) {
-        Some((unit, len)) => format!("{} {unit} ago", seconds / len),
-        None => format!("{seconds} seconds ago"),
-    }
+    format!("{} ago", output::roughly(since.unwrap_or_default()))
 }

@@ -120,7 +120,7 @@ impl Show {
         let key = wiring::data_key(&name, &reference, &sealed, &keys).await?;
         let manifest = sealed.open(&key)?;
         let supply = Supply::of_store(global, store.clone())?;
-        let profiles = match supply.shelf().await.profiles(&reference).await? {
+        let profiles = match supply.shelf().profiles(&reference).await? {
             Some(bytes) => Profiles::open(&bytes, &key.profile_key(), manifest.chunks.len())?,
             None => Profiles::default(),
         };

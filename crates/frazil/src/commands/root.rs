@@ -169,12 +169,6 @@ async fn list(store: &Store, json: bool) -> Result<()> {
     Ok(())
 }
 
-/// How long ago, in the largest unit of which there are two.
-pub(super) fn since(age: Duration) -> String {
-    let seconds = age.as_secs();
-    let units = [("days", 86_400), ("hours", 3600), ("minutes", 60)];
-    match units.into_iter().find(|(_, len)| seconds / len >= 2) {
-        Some((unit, len)) => format!("{} {unit} ago", seconds / len),
-        None => format!("{seconds} seconds ago"),
-    }
+fn since(age: Duration) -> String {
+    format!("{} ago", output::roughly(age))
 }
