@@ -4,7 +4,7 @@ use frazil_format::{ChunkId, MAX_SEALED_LEN, RootId, SealedChunk};
 
 use crate::objects::{Durability, Put};
 use crate::roots::alarm::Access;
-use crate::{ErrorClass, Store, StoreError, layout};
+use crate::{Store, StoreError, layout};
 
 impl Store {
     /// Writes a sealed chunk, unless it is there. It is durable after the next [`Store::sync`], whoever wrote it.
@@ -45,9 +45,4 @@ impl Store {
     pub async fn contains_chunk(&self, root: RootId, id: &ChunkId) -> Result<Option<u64>, StoreError> {
         self.objects().len(&layout::chunk(root, id)).await
     }
-}
-
-/// Whether there was nothing.
-pub(crate) fn is_not_found(error: &StoreError) -> bool {
-    error.class() == ErrorClass::NotFound
 }

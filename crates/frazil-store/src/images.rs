@@ -11,12 +11,11 @@ use futures::future::{Either, select};
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 
-use crate::chunks::is_not_found;
 use crate::name::Label;
 use crate::objects::Durability;
 use crate::record::NameRecord;
 use crate::roots::alarm::Access;
-use crate::{ImageName, Reference, Store, StoreError, layout, record};
+use crate::{ErrorClass, ImageName, Reference, Store, StoreError, layout, record};
 
 /// The longest layer index that is read, in bytes: ten million files of a hundred bytes.
 pub const MAX_LAYER_INDEX_BYTES: u64 = 1 << 30;
@@ -165,9 +164,10 @@ impl Store {
     }
 }
 
-fn optional<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+/// `None` for what is not there.
+pub(crate) fn optional<T>(read: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
     match read {
-        Err(error) if is_not_found(&error) => Ok(None),
+        Err(error) if error.class() == ErrorClass::NotFound => Ok(None),
         read => read.map(Some),
     }
 }

@@ -359,6 +359,19 @@ impl Objects {
             .boxed()
     }
 
+    /// What is picked of everything below a directory; nothing if the directory is not there.
+    pub(crate) async fn all_below<T, C: Default + Extend<T>>(
+        &self,
+        path: &Path,
+        mut pick: impl FnMut(Listed) -> Option<T>,
+    ) -> Result<C, StoreError> {
+        let picked = self.below(path).try_filter_map(|listed| std::future::ready(Ok(pick(listed))));
+        match picked.try_collect().await {
+            Err(StoreError::NotFound { .. }) => Ok(C::default()),
+            picked => picked,
+        }
+    }
+
     /// Copies an object as it is, on the store's side.
     pub(crate) async fn copy(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
         let copied = self.durable.copy(from, to).await;

@@ -10,7 +10,7 @@ use frazil_format::bounds::{MAX_BUNDLE_LEN, MAX_PROFILES_LEN};
 use frazil_format::{BundleId, ManifestId, RootId};
 use object_store::path::Path;
 
-use crate::chunks::is_not_found;
+use crate::images::optional;
 use crate::objects::{Durability, PART_LEN, Pieces};
 use crate::{Store, StoreError, layout};
 
@@ -21,10 +21,7 @@ impl Store {
     /// The profiles of a manifest, as they were put; `None` if there are none. Asked for once.
     pub async fn profiles(&self, root: RootId, manifest: &ManifestId) -> Result<Option<Bytes>, StoreError> {
         let path = layout::profiles(root, manifest);
-        match self.objects().read_once(&path, MAX_PROFILES_LEN).await {
-            Err(error) if is_not_found(&error) => Ok(None),
-            read => read.map(Some),
-        }
+        optional(self.objects().read_once(&path, MAX_PROFILES_LEN).await)
     }
 
     /// Replaces the profiles of a manifest.
@@ -69,10 +66,8 @@ impl Store {
 
     /// The bundles of a manifest.
     pub async fn bundles(&self, root: RootId, manifest: &ManifestId) -> Result<Vec<BundleId>, StoreError> {
-        match self.objects().objects(&layout::bundles(root, manifest)).await {
-            Err(error) if is_not_found(&error) => Ok(Vec::new()),
-            listed => Ok(listed?.iter().filter_map(layout::bundle_of).collect()),
-        }
+        let listed = self.listed(&layout::bundles(root, manifest)).await?;
+        Ok(listed.iter().filter_map(layout::bundle_of).collect())
     }
 
     /// Deletes a bundle; says whether it was there.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use frazil_format::{ChunkId, LayerIndex, MAX_SEALED_LEN, RootId, SealedChunk, SealedManifest};
 use futures::{StreamExt, TryStreamExt, stream};
+use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -193,11 +194,8 @@ async fn scrub_directory(
     pace: &mut Pace,
 ) -> Result<(), StoreError> {
     let path = layout::chunks(root).join(format!("{directory:02x}"));
-    let mut chunks: Vec<(ChunkId, u64)> = listed(store, &path)
-        .await?
-        .into_iter()
-        .filter_map(|listed| Some((layout::chunk_of(&listed.path)?, listed.len)))
-        .collect();
+    let chunk = |listed: Listed| Some((layout::chunk_of(&listed.path)?, listed.len));
+    let mut chunks: Vec<(ChunkId, u64)> = store.objects().all_below(&path, chunk).await?;
     chunks.sort_unstable();
     let checks =
         chunks.into_iter().map(|(id, len)| async move { Ok((id, len, check(store, root, &id).await?)) });
@@ -226,11 +224,13 @@ async fn check(store: &Store, root: RootId, id: &ChunkId) -> Result<Result<(), S
 
 /// The manifests and layer indexes of a root that are damaged.
 async fn records(store: &Store, root: RootId) -> Result<Vec<Fault>, StoreError> {
-    let manifests = listed(store, &layout::manifests(root)).await?;
-    let indexes = listed(store, &layout::layer_indexes(root)).await?;
-    let all = manifests.into_iter().map(|listed| (listed, true));
-    let all = all.chain(indexes.into_iter().map(|listed| (listed, false)));
-    let checks = all.map(|(Listed { path, .. }, is_manifest)| async move {
+    let objects = store.objects();
+    let mut all: Vec<(Path, bool)> =
+        objects.all_below(&layout::manifests(root), |listed| Some((listed.path, true))).await?;
+    let indexes: Vec<_> =
+        objects.all_below(&layout::layer_indexes(root), |listed| Some((listed.path, false))).await?;
+    all.extend(indexes);
+    let checks = all.into_iter().map(|(path, is_manifest)| async move {
         let limit = if is_manifest { MAX_MANIFEST_BYTES } else { MAX_LAYER_INDEX_BYTES };
         let sound = match store.objects().read(&path, limit).await {
             Ok(bytes) if is_manifest => match path.filename().and_then(|name| name.parse().ok()) {
@@ -315,13 +315,6 @@ async fn keep(store: &Store, root: RootId, done: &ScrubJournal) -> Result<(), St
             Ok(())
         }
         written => written,
-    }
-}
-
-async fn listed(store: &Store, directory: &object_store::path::Path) -> Result<Vec<Listed>, StoreError> {
-    match store.objects().below(directory).try_collect().await {
-        Err(StoreError::NotFound { .. }) => Ok(Vec::new()),
-        listed => listed,
     }
 }
 

@@ -30,13 +30,13 @@ impl Companions {
         let mut by_manifest = HashMap::<_, Vec<_>>::new();
         for kind in KINDS {
             let source = layout::companions(from, kind);
-            let found = listed(store, &source).await?;
+            let found: Vec<Listed> = store.objects().all_below(&source, Some).await?;
             if found.is_empty() {
                 continue;
             }
             let target = layout::companions(to, kind);
             let there: HashSet<_> =
-                listed(store, &target).await?.into_iter().map(|listed| (listed.path, listed.len)).collect();
+                store.objects().all_below(&target, |listed| Some((listed.path, listed.len))).await?;
             for Listed { path, len } in found {
                 let Some((manifest, copy)) = place(&path, &source, &target) else { continue };
                 if !there.contains(&(copy.clone(), len)) {
@@ -74,13 +74,6 @@ fn place(path: &Path, source: &Path, target: &Path) -> Option<(ManifestId, Path)
     Some((manifest, target.parts().chain(parts).collect()))
 }
 
-async fn listed(store: &Store, directory: &Path) -> Result<Vec<Listed>, StoreError> {
-    match store.objects().below(directory).try_collect().await {
-        Err(StoreError::NotFound { .. }) => Ok(Vec::new()),
-        listed => listed,
-    }
-}
-
 /// Copies the layer indexes of a root whose chunks are all in the target, once; how many. They are what lets the next
 /// conversion of an image with the same layers find them there.
 pub(super) async fn layer_indexes(
@@ -94,8 +87,9 @@ pub(super) async fn layer_indexes(
     if journal.layers_copied_to.contains(&to) {
         return Ok(0);
     }
-    let indexes = listed(store, &layout::layer_indexes(from)).await?;
-    let copies = indexes.into_iter().map(|listed| layer_index(store, listed.path, target, intent));
+    let directory = layout::layer_indexes(from);
+    let indexes: Vec<Path> = store.objects().all_below(&directory, |listed| Some(listed.path)).await?;
+    let copies = indexes.into_iter().map(|path| layer_index(store, path, target, intent));
     let copied: Vec<bool> = stream::iter(copies).buffer_unordered(CONCURRENT_INDEXES).try_collect().await?;
     if intent == Intent::Run {
         journal.layers_copied_to.push(to);

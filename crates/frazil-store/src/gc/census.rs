@@ -4,7 +4,7 @@
 //! every name that refers to the root, or may yet come to. Whoever claims later sees that the root is retired.
 
 use frazil_format::RootId;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use object_store::path::Path;
 
 use crate::mutation::{self, Mutation};
@@ -67,11 +67,8 @@ impl Census {
     }
 
     async fn read(store: &Store, taken: StoreTime) -> Result<Self, StoreError> {
-        let listed: Vec<_> = match store.objects().below(&layout::all_names()).try_collect::<Vec<_>>().await {
-            Err(StoreError::NotFound { .. }) => Vec::new(),
-            listed => listed?,
-        };
-        let mut paths: Vec<Path> = listed.into_iter().map(|listed| listed.path).collect();
+        let mut paths: Vec<Path> =
+            store.objects().all_below(&layout::all_names(), |listed| Some(listed.path)).await?;
         paths.sort();
         let reads = paths.into_iter().filter_map(|path| {
             let (tenant, name) = layout::owner_of(&path)?;

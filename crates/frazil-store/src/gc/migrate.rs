@@ -15,7 +15,7 @@ use super::collect::Intent;
 use super::report::{ImageBytes, Migration};
 use crate::images::MAX_MANIFEST_BYTES;
 use crate::mutation::{self, Mutation};
-use crate::objects::Durability;
+use crate::objects::{Durability, Listed};
 use crate::publication::Moved;
 use crate::{ErrorClass, Reference, Store, StoreError, layout};
 
@@ -58,14 +58,8 @@ impl Target {
 
 /// The chunks that lie in a root, with their lengths.
 pub(crate) async fn chunks_of(store: &Store, root: RootId) -> Result<HashMap<ChunkId, u64>, StoreError> {
-    let listing = store.objects().below(&layout::chunks(root));
-    let chunks = listing.try_filter_map(|listed| async move {
-        Ok(layout::chunk_of(&listed.path).map(|id| (id, listed.len)))
-    });
-    match chunks.try_collect().await {
-        Err(StoreError::NotFound { .. }) => Ok(HashMap::new()),
-        chunks => chunks,
-    }
+    let chunk = |listed: Listed| Some((layout::chunk_of(&listed.path)?, listed.len));
+    store.objects().all_below(&layout::chunks(root), chunk).await
 }
 
 /// One image on its way.
