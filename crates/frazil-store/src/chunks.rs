@@ -1,5 +1,6 @@
 //! Sealed chunks in a store: put if absent, and never believed when they come back.
 
+use bytes::Bytes;
 use frazil_format::{ChunkId, MAX_SEALED_LEN, RootId, SealedChunk};
 
 use crate::objects::{Durability, Put};
@@ -34,15 +35,24 @@ impl Store {
     pub async fn get_chunk(&self, root: RootId, id: &ChunkId) -> Result<SealedChunk, StoreError> {
         let path = layout::chunk(root, id);
         let read = self.objects().read_once(&path, MAX_SEALED_LEN.into());
-        let bytes = match self.noticed(root, Access::Chunk, read).await {
-            Err(StoreError::NotFound { .. }) => return Err(StoreError::ChunkNotFound { root, id: *id }),
-            read => read?,
-        };
-        SealedChunk::verify(id, bytes).map_err(|source| StoreError::CorruptChunk { root, id: *id, source })
+        verify(root, id, self.noticed(root, Access::Chunk, read).await)
     }
 
     /// The length in bytes of what lies under a chunk's name; `None` if nothing does. Nothing is verified.
     pub async fn contains_chunk(&self, root: RootId, id: &ChunkId) -> Result<Option<u64>, StoreError> {
         self.objects().len(&layout::chunk(root, id)).await
     }
+}
+
+/// The chunk, if that is what was read under its name.
+pub(crate) fn verify(
+    root: RootId,
+    id: &ChunkId,
+    read: Result<Bytes, StoreError>,
+) -> Result<SealedChunk, StoreError> {
+    let bytes = match read {
+        Err(StoreError::NotFound { .. }) => return Err(StoreError::ChunkNotFound { root, id: *id }),
+        read => read?,
+    };
+    SealedChunk::verify(id, bytes).map_err(|source| StoreError::CorruptChunk { root, id: *id, source })
 }

@@ -400,6 +400,11 @@ impl StoreError {
         }
     }
 
+    /// Whether it says that the thing itself is missing or damaged, and trying again does not help.
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(self.class(), ErrorClass::NotFound | ErrorClass::Corrupt)
+    }
+
     /// What a person could do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {

@@ -217,7 +217,7 @@ async fn check(store: &Store, root: RootId, id: &ChunkId) -> Result<Result<(), S
     let read = store.objects().read(&layout::chunk(root, id), MAX_SEALED_LEN.into()).await;
     match read {
         Ok(bytes) => Ok(SealedChunk::verify(id, bytes).map(drop).map_err(|error| error.to_string())),
-        Err(error) if is_damage(&error) => Ok(Err(error.to_string())),
+        Err(error) if error.is_damage() => Ok(Err(error.to_string())),
         Err(error) => Err(error),
     }
 }
@@ -238,7 +238,7 @@ async fn records(store: &Store, root: RootId) -> Result<Vec<Fault>, StoreError> 
                 None => Ok(()),
             },
             Ok(bytes) => LayerIndex::chunk_ids(&bytes).map(drop).map_err(|error| error.to_string()),
-            Err(error) if is_damage(&error) => Err(error.to_string()),
+            Err(error) if error.is_damage() => Err(error.to_string()),
             Err(error) => return Err(error),
         };
         Ok(sound.err().map(|reason| Fault { what: path.to_string(), reason }))
@@ -278,7 +278,7 @@ pub async fn broken_images(
             manifest_fault: None,
         };
         match store.objects().read(&layout::manifest(root, &reference.manifest), MAX_MANIFEST_BYTES).await {
-            Err(error) if is_damage(&error) => image.manifest_fault = Some(error.to_string()),
+            Err(error) if error.is_damage() => image.manifest_fault = Some(error.to_string()),
             Err(error) => return Err(error),
             Ok(bytes) => match SealedManifest::verify(&reference.manifest, bytes) {
                 Err(error) => image.manifest_fault = Some(error.to_string()),
@@ -316,10 +316,6 @@ async fn keep(store: &Store, root: RootId, done: &ScrubJournal) -> Result<(), St
         }
         written => written,
     }
-}
-
-fn is_damage(error: &StoreError) -> bool {
-    matches!(error.class(), ErrorClass::NotFound | ErrorClass::Corrupt)
 }
 
 /// Keeps reads to a rate.

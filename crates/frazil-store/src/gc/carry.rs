@@ -102,9 +102,7 @@ async fn layer_index(store: &Store, path: Path, target: &Target, intent: Intent)
     let Some(id) = layout::layer_index_of(&path) else { return Ok(false) };
     let bytes = match store.objects().read(&path, MAX_LAYER_INDEX_BYTES).await {
         Ok(bytes) => bytes,
-        Err(error) if matches!(error.class(), ErrorClass::NotFound | ErrorClass::Corrupt) => {
-            return Ok(false);
-        }
+        Err(error) if error.is_damage() => return Ok(false),
         Err(error) => return Err(error),
     };
     // One that is damaged is not worth it.

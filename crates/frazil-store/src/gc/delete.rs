@@ -17,7 +17,7 @@ use super::report::{Deletion, ImageBytes};
 use crate::images::MAX_MANIFEST_BYTES;
 use crate::mutation::{self, Mutation};
 use crate::objects::Listed;
-use crate::{ErrorClass, RootState, Store, StoreError, layout};
+use crate::{RootState, Store, StoreError, layout};
 
 /// Objects that are deleted between two looks at the alarm.
 const BATCH: usize = if cfg!(test) { 4 } else { 256 };
@@ -82,7 +82,7 @@ pub(super) async fn plan(store: &Store, root: RootId) -> Result<Deletion, StoreE
 async fn read(store: &Store, path: Path) -> Result<Option<SealedManifest>, StoreError> {
     match store.objects().read(&path, MAX_MANIFEST_BYTES).await {
         Ok(bytes) => Ok(SealedManifest::parse(bytes).ok()),
-        Err(error) if matches!(error.class(), ErrorClass::NotFound | ErrorClass::Corrupt) => Ok(None),
+        Err(error) if error.is_damage() => Ok(None),
         Err(error) => Err(error),
     }
 }

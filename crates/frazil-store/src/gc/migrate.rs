@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use frazil_format::{ChunkId, MAX_SEALED_LEN, ManifestId, RootId, SealedChunk, SealedManifest};
+use frazil_format::{ChunkId, MAX_SEALED_LEN, ManifestId, RootId, SealedManifest};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::carry::Companions;
@@ -17,7 +17,7 @@ use crate::images::MAX_MANIFEST_BYTES;
 use crate::mutation::{self, Mutation};
 use crate::objects::{Durability, Listed};
 use crate::publication::Moved;
-use crate::{ErrorClass, Reference, Store, StoreError, layout};
+use crate::{Reference, Store, StoreError, chunks, layout};
 
 /// Images whose chunks are copied together, so that what they share is copied once.
 const IMAGES_AT_ONCE: usize = 64;
@@ -150,7 +150,7 @@ async fn manifest(store: &Store, reference: Reference) -> Result<Result<SealedMa
         Ok(bytes) => {
             Ok(SealedManifest::verify(&reference.manifest, bytes).map_err(|error| format!("{path}: {error}")))
         }
-        Err(error) if is_damage(&error) => Ok(Err(error.to_string())),
+        Err(error) if error.is_damage() => Ok(Err(error.to_string())),
         Err(error) => Err(error),
     }
 }
@@ -188,7 +188,7 @@ async fn copy_chunks(
     let copies = wanted.into_iter().map(|(id, len)| async move {
         match copy_chunk(store, from, to, &id).await {
             Ok(()) => Ok((id, len, None)),
-            Err(error) if is_damage(&error) => Ok((id, len, Some(error.to_string()))),
+            Err(error) if error.is_damage() => Ok((id, len, Some(error.to_string()))),
             Err(error) => Err(error),
         }
     });
@@ -204,15 +204,8 @@ async fn copy_chunks(
 }
 
 async fn copy_chunk(store: &Store, from: RootId, to: RootId, id: &ChunkId) -> Result<(), StoreError> {
-    let bytes = match store.objects().read(&layout::chunk(from, id), MAX_SEALED_LEN.into()).await {
-        Err(StoreError::NotFound { .. }) => return Err(StoreError::ChunkNotFound { root: from, id: *id }),
-        read => read?,
-    };
-    let chunk = SealedChunk::verify(id, bytes).map_err(|source| StoreError::CorruptChunk {
-        root: from,
-        id: *id,
-        source,
-    })?;
+    let read = store.objects().read(&layout::chunk(from, id), MAX_SEALED_LEN.into()).await;
+    let chunk = chunks::verify(from, id, read)?;
     store.put_chunk(to, id, &chunk).await.map(drop)
 }
 
@@ -248,9 +241,4 @@ async fn publish_one(
         Moved::Elsewhere => traveller.entry.reference = None,
     }
     Ok(())
-}
-
-/// Whether an error says that the thing itself is missing or damaged, and trying again does not help.
-fn is_damage(error: &StoreError) -> bool {
-    matches!(error.class(), ErrorClass::NotFound | ErrorClass::Corrupt)
 }
