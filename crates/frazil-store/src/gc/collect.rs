@@ -284,7 +284,7 @@ async fn delete(store: &Store, status: RootStatus, policy: &Policy) -> Result<De
 /// # Errors
 /// [`StoreError::TooSoon`] if it was retired less than `after` ago; [`StoreError::RootInUse`] if names refer to it.
 pub async fn expire_root(store: &Store, root: RootId, after: Duration) -> Result<(), StoreError> {
-    let status = status_of(store, root, RootState::Retired, RootState::Expired).await?;
+    let status = status_of(store, root, &[RootState::Retired], RootState::Expired).await?;
     let mut census = Census::take(store).await?;
     old_enough(status, census.taken, after)?;
     census.break_claims(store, &[root]).await?;
@@ -303,12 +303,8 @@ pub async fn delete_root(
     policy: &Policy,
     intent: Intent,
 ) -> Result<Deletion, StoreError> {
-    let status = match status_of(store, root, RootState::Expired, RootState::Deleted).await {
-        Err(StoreError::BadTransition { state: RootState::Deleted, .. }) => {
-            RootStatus { root, state: RootState::Deleted, since_ms: 0 }
-        }
-        status => status?,
-    };
+    let from = [RootState::Expired, RootState::Deleted];
+    let status = status_of(store, root, &from, RootState::Deleted).await?;
     let census = Census::take(store).await?;
     old_enough(status, census.taken, after)?;
     unused(&census, root)?;
@@ -322,13 +318,13 @@ pub async fn delete_root(
 async fn status_of(
     store: &Store,
     root: RootId,
-    expected: RootState,
+    expected: &[RootState],
     wanted: RootState,
 ) -> Result<RootStatus, StoreError> {
     let path = crate::layout::root_state(root).to_string();
     let found = store.find_root(root).await?.ok_or(StoreError::NotFound { path })?;
     let state = found.record.state;
-    if state != expected {
+    if !expected.contains(&state) {
         return Err(StoreError::BadTransition { root, state, wanted });
     }
     Ok(RootStatus { root, state, since_ms: found.written_ms })
