@@ -18,7 +18,7 @@ use std::time::Duration;
 use frazil_format::RootId;
 
 use crate::objects::{Durability, Put, Swap};
-use crate::record::{self, Found, RootRecord};
+use crate::record::{self, Found, RootRecord, as_text};
 use crate::{RootState, Store, StoreError, layout};
 
 /// The most roots that are looked at. A store grows a root every few weeks at the most.
@@ -28,7 +28,7 @@ pub(crate) const MAX_ROOTS: usize = 4096;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, serde::Serialize)]
 pub struct RootStatus {
     /// The root.
-    #[serde(serialize_with = "as_text")]
+    #[serde(with = "as_text")]
     pub root: RootId,
     /// Where it is in its life.
     pub state: RootState,
@@ -65,10 +65,6 @@ impl StoreTime {
     pub(crate) fn since(self, written_ms: i64) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(written_ms)).unwrap_or(0))
     }
-}
-
-pub(crate) fn as_text<S: serde::Serializer>(root: &RootId, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(root)
 }
 
 impl Store {

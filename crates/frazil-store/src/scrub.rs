@@ -17,7 +17,7 @@ use crate::gc::census::Census;
 use crate::gc::{journal, migrate};
 use crate::images::{MAX_LAYER_INDEX_BYTES, MAX_MANIFEST_BYTES};
 use crate::objects::Listed;
-use crate::roots::as_text;
+use crate::record::as_text;
 use crate::{ErrorClass, RootState, Store, StoreError, layout};
 
 /// Chunks that are read at once.
@@ -53,7 +53,7 @@ impl Default for ScrubOptions {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Scrub {
     /// The root.
-    #[serde(serialize_with = "as_text")]
+    #[serde(with = "as_text")]
     pub root: RootId,
     /// Chunks that were read, by the scrubs that this one goes on with too.
     pub chunks: u64,

@@ -3,7 +3,7 @@
 use frazil_format::RootId;
 use serde::Serialize;
 
-use crate::roots::as_text;
+use crate::record::as_text;
 
 /// Everything that a collection did, or would do.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize)]
@@ -21,13 +21,13 @@ pub enum Step {
     /// A new root.
     New {
         /// The root.
-        #[serde(serialize_with = "as_text")]
+        #[serde(with = "as_text")]
         root: RootId,
     },
     /// An active root takes nothing new any more.
     Retire {
         /// The root.
-        #[serde(serialize_with = "as_text")]
+        #[serde(with = "as_text")]
         root: RootId,
     },
     /// What names refer to is copied from a retired root to the active one.
@@ -35,7 +35,7 @@ pub enum Step {
     /// Nobody should read the root any more.
     Expire {
         /// The root.
-        #[serde(serialize_with = "as_text")]
+        #[serde(with = "as_text")]
         root: RootId,
     },
     /// Everything of a root is deleted.
@@ -43,7 +43,7 @@ pub enum Step {
     /// A step that is due later.
     Wait {
         /// The root.
-        #[serde(serialize_with = "as_text")]
+        #[serde(with = "as_text")]
         root: RootId,
         /// `retire`, `expire` or `delete`.
         next: &'static str,
@@ -53,7 +53,7 @@ pub enum Step {
     /// A step that is due and not taken.
     Blocked {
         /// The root.
-        #[serde(serialize_with = "as_text")]
+        #[serde(with = "as_text")]
         root: RootId,
         /// `expire` or `delete`.
         next: &'static str,
@@ -66,10 +66,10 @@ pub enum Step {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Migration {
     /// The retired root.
-    #[serde(serialize_with = "as_text")]
+    #[serde(with = "as_text")]
     pub from: RootId,
     /// The active root.
-    #[serde(serialize_with = "as_text")]
+    #[serde(with = "as_text")]
     pub to: RootId,
     /// The images, in the order of their names.
     pub images: Vec<ImageBytes>,
@@ -85,7 +85,7 @@ pub struct Migration {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Deletion {
     /// The root.
-    #[serde(serialize_with = "as_text")]
+    #[serde(with = "as_text")]
     pub root: RootId,
     /// The manifests of the root, in the order of their names; only in a plan.
     pub images: Vec<ImageBytes>,
