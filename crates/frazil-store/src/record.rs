@@ -70,7 +70,7 @@ impl NameRecord {
         Ok(Self {
             root: reference.map(|reference| reference.root.to_string()),
             manifest: reference.map(|reference| reference.manifest.to_string()),
-            stamp: crate::random::bytes::<8>().map(hex::encode)?,
+            stamp: crate::random::stamp()?,
             claim: claim.map(|root| root.to_string()),
         })
     }

@@ -19,7 +19,7 @@ use frazil_format::RootId;
 
 use crate::objects::{Durability, Put, Swap};
 use crate::record::{self, Found, RootRecord, as_text};
-use crate::{RootState, Store, StoreError, layout};
+use crate::{RootState, Store, StoreError, layout, random};
 
 /// The most roots that are looked at. A store grows a root every few weeks at the most.
 pub(crate) const MAX_ROOTS: usize = 4096;
@@ -84,8 +84,7 @@ impl Store {
     /// What time it is by the store's clock. Writes an object to learn it.
     pub async fn time(&self) -> Result<StoreTime, StoreError> {
         let path = layout::clock();
-        let stamp = hex::encode(crate::random::bytes::<8>()?);
-        self.objects().put(&path, stamp.into(), Durability::AtOnce).await?;
+        self.objects().put(&path, random::stamp()?.into(), Durability::AtOnce).await?;
         self.objects().written_ms(&path).await.map(StoreTime::from_ms)
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use frazil_format::RootId;
 
 use crate::objects::Swap;
+use crate::random::stamp;
 use crate::record::{self, Alarm, AlarmState, Found};
 use crate::{Store, StoreError, layout};
 
@@ -101,8 +102,4 @@ impl Store {
         }
         Err(StoreError::AlarmStands { root: alarm.root, access: alarm.access, host: alarm.host })
     }
-}
-
-fn stamp() -> Result<String, StoreError> {
-    crate::random::bytes::<8>().map(hex::encode)
 }
