@@ -19,6 +19,8 @@
 //! profiles: a chunk or a manifest is named by its content, a layer index by what it was made from. A file whose name
 //! ends in `#` and digits is a write that has not finished: it is no object and in no listing.
 
+use std::str::FromStr;
+
 use frazil_format::{BundleId, ChunkId, DiffId, LayerIndexId, ManifestId, RootId};
 use object_store::path::Path;
 
@@ -75,11 +77,6 @@ pub(crate) fn bundles(root: RootId, manifest: &ManifestId) -> Path {
 /// A bundle of a manifest.
 pub(crate) fn bundle(root: RootId, manifest: &ManifestId, id: &BundleId) -> Path {
     bundles(root, manifest).join(id.to_string())
-}
-
-/// The bundle whose path this is.
-pub(crate) fn bundle_of(path: &Path) -> Option<BundleId> {
-    path.filename()?.parse().ok()
 }
 
 /// Where the scopes' records lie.
@@ -144,8 +141,8 @@ pub(crate) fn owner_of(reference: &Path) -> Option<(String, ImageName)> {
 }
 
 /// Everything of a root.
-pub(crate) fn root(root: RootId) -> Path {
-    in_root(root)
+pub(crate) fn in_root(root: RootId) -> Path {
+    roots().join(root.to_string())
 }
 
 /// All chunks of a root.
@@ -153,19 +150,14 @@ pub(crate) fn chunks(root: RootId) -> Path {
     in_root(root).join("chunks")
 }
 
-/// The chunk that lies at a path.
-pub(crate) fn chunk_of(path: &Path) -> Option<ChunkId> {
+/// The id of the chunk, layer index, manifest or bundle that lies at a path.
+pub(crate) fn id_of<T: FromStr>(path: &Path) -> Option<T> {
     path.filename()?.parse().ok()
 }
 
 /// All layer indexes of a root.
 pub(crate) fn layer_indexes(root: RootId) -> Path {
     in_root(root).join("layers")
-}
-
-/// The layer index that lies at a path.
-pub(crate) fn layer_index_of(path: &Path) -> Option<LayerIndexId> {
-    path.filename()?.parse().ok()
 }
 
 /// All manifests of a root.
@@ -200,10 +192,6 @@ pub(crate) fn is_unfinished(file_name: &str) -> bool {
         .is_some_and(|(_, suffix)| !suffix.is_empty() && suffix.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-fn in_root(root: RootId) -> Path {
-    roots().join(root.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,7 +208,7 @@ mod tests {
         assert_eq!(profiles(root, &manifest).as_ref(), format!("roots/00000001/profiles/{id}/all"));
         let bundle = bundle(root, &manifest, &id.parse().unwrap());
         assert_eq!(bundle.as_ref(), format!("roots/00000001/bundles/{id}/{id}"));
-        assert_eq!(bundle_of(&bundle), id.parse().ok());
+        assert_eq!(id_of::<BundleId>(&bundle), id.parse().ok());
         assert_eq!(
             name(&Label::tenant("default").unwrap(), &"a/b:1".parse().unwrap()).unwrap().as_ref(),
             "names/default/a%2Fb:1"

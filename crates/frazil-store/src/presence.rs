@@ -57,7 +57,7 @@ impl Store {
         for _ in 0..wanted.len().saturating_mul(LISTED_PER_WANTED) {
             let Some(listed) = listing.next().await else { return Ok(Some(absent)) };
             let listed = listed?;
-            if let Some(id) = layout::chunk_of(&listed.path)
+            if let Some(id) = layout::id_of::<ChunkId>(&listed.path)
                 && wanted.get(&id).is_some_and(|len| u64::from(*len) == listed.len)
             {
                 absent.remove(&id);

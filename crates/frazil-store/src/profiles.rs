@@ -67,7 +67,7 @@ impl Store {
     /// The bundles of a manifest.
     pub async fn bundles(&self, root: RootId, manifest: &ManifestId) -> Result<Vec<BundleId>, StoreError> {
         let listed = self.listed(&layout::bundles(root, manifest)).await?;
-        Ok(listed.iter().filter_map(layout::bundle_of).collect())
+        Ok(listed.iter().filter_map(layout::id_of).collect())
     }
 
     /// Deletes a bundle; says whether it was there.

@@ -194,7 +194,7 @@ async fn scrub_directory(
     pace: &mut Pace,
 ) -> Result<(), StoreError> {
     let path = layout::chunks(root).join(format!("{directory:02x}"));
-    let chunk = |listed: Listed| Some((layout::chunk_of(&listed.path)?, listed.len));
+    let chunk = |listed: Listed| Some((layout::id_of(&listed.path)?, listed.len));
     let mut chunks: Vec<(ChunkId, u64)> = store.objects().all_below(&path, chunk).await?;
     chunks.sort_unstable();
     let checks =
@@ -233,7 +233,7 @@ async fn records(store: &Store, root: RootId) -> Result<Vec<Fault>, StoreError> 
     let checks = all.into_iter().map(|(path, is_manifest)| async move {
         let limit = if is_manifest { MAX_MANIFEST_BYTES } else { MAX_LAYER_INDEX_BYTES };
         let sound = match store.objects().read(&path, limit).await {
-            Ok(bytes) if is_manifest => match path.filename().and_then(|name| name.parse().ok()) {
+            Ok(bytes) if is_manifest => match layout::id_of(&path) {
                 Some(id) => SealedManifest::verify(&id, bytes).map(drop).map_err(|error| error.to_string()),
                 None => Ok(()),
             },

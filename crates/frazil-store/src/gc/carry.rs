@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use frazil_format::{LayerIndex, ManifestId, RootId};
+use frazil_format::{LayerIndex, LayerIndexId, ManifestId, RootId};
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 
@@ -99,7 +99,7 @@ pub(super) async fn layer_indexes(
 }
 
 async fn layer_index(store: &Store, path: Path, target: &Target, intent: Intent) -> Result<bool, StoreError> {
-    let Some(id) = layout::layer_index_of(&path) else { return Ok(false) };
+    let Some(id) = layout::id_of::<LayerIndexId>(&path) else { return Ok(false) };
     let bytes = match store.objects().read(&path, MAX_LAYER_INDEX_BYTES).await {
         Ok(bytes) => bytes,
         Err(error) if error.is_damage() => return Ok(false),

@@ -32,7 +32,7 @@ pub(super) async fn plan(store: &Store, root: RootId) -> Result<Deletion, StoreE
     let mut plan = Deletion { root, images: Vec::new(), objects: 0, bytes: 0, unreferenced_bytes: 0 };
     let mut chunks = HashMap::<ChunkId, u64>::new();
     let mut manifests = Vec::new();
-    let mut listing = store.objects().below(&layout::root(root));
+    let mut listing = store.objects().below(&layout::in_root(root));
     while let Some(listed) = next(&mut listing).await? {
         if listed.path == layout::root_state(root) {
             continue;
@@ -40,7 +40,7 @@ pub(super) async fn plan(store: &Store, root: RootId) -> Result<Deletion, StoreE
         plan.objects = plan.objects.saturating_add(1);
         plan.bytes = plan.bytes.saturating_add(listed.len);
         if listed.path.prefix_matches(&layout::chunks(root)) {
-            chunks.extend(layout::chunk_of(&listed.path).map(|id| (id, listed.len)));
+            chunks.extend(layout::id_of::<ChunkId>(&listed.path).map(|id| (id, listed.len)));
         } else if listed.path.prefix_matches(&layout::manifests(root)) {
             manifests.push(listed.path);
         }
@@ -91,7 +91,7 @@ async fn read(store: &Store, path: Path) -> Result<Option<SealedManifest>, Store
 pub(super) async fn sweep(store: &Store, root: RootId, policy: &Policy) -> Result<Deletion, StoreError> {
     let mut done = Deletion { root, images: Vec::new(), objects: 0, bytes: 0, unreferenced_bytes: 0 };
     let mut journal: DeletionJournal = journal::read(store, JOURNAL, root).await?;
-    for directory in [layout::chunks(root), layout::root(root)] {
+    for directory in [layout::chunks(root), layout::in_root(root)] {
         let mut listing = store.objects().below(&directory);
         let mut batch = Vec::new();
         loop {
@@ -162,7 +162,7 @@ async fn next(listing: &mut Listing) -> Result<Option<Listed>, StoreError> {
 
 /// Whether a root has nothing but its record.
 pub(super) async fn is_swept(store: &Store, root: RootId) -> Result<bool, StoreError> {
-    let mut listing = store.objects().below(&layout::root(root));
+    let mut listing = store.objects().below(&layout::in_root(root));
     while let Some(listed) = next(&mut listing).await? {
         if listed.path != layout::root_state(root) {
             return Ok(false);

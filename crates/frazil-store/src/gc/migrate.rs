@@ -58,7 +58,7 @@ impl Target {
 
 /// The chunks that lie in a root, with their lengths.
 pub(crate) async fn chunks_of(store: &Store, root: RootId) -> Result<HashMap<ChunkId, u64>, StoreError> {
-    let chunk = |listed: Listed| Some((layout::chunk_of(&listed.path)?, listed.len));
+    let chunk = |listed: Listed| Some((layout::id_of(&listed.path)?, listed.len));
     store.objects().all_below(&layout::chunks(root), chunk).await
 }
 
