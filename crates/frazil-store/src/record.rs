@@ -1,6 +1,7 @@
 //! The small records of a store: JSON that people can read, versioned, and doubted when it is read.
 
 use std::fmt;
+use std::str::FromStr;
 
 use bytes::Bytes;
 use frazil_format::{ManifestId, RootId};
@@ -77,29 +78,28 @@ impl NameRecord {
 
     /// What the name stands for.
     pub(crate) fn reference(&self, path: &Path) -> Result<Option<Reference>, StoreError> {
-        let damaged = |reason: String| StoreError::Damaged { path: path.to_string(), reason };
         match (&self.root, &self.manifest) {
             (None, None) => Ok(None),
-            (Some(root), Some(manifest)) => Ok(Some(Reference {
-                root: root.parse().map_err(|error: frazil_format::FormatError| damaged(error.to_string()))?,
-                manifest: manifest
-                    .parse()
-                    .map_err(|error: frazil_format::FormatError| damaged(error.to_string()))?,
-            })),
-            _ => Err(damaged("it has a root or a manifest, and not both".to_owned())),
+            (Some(root), Some(manifest)) => {
+                Ok(Some(Reference { root: id(path, root)?, manifest: id(path, manifest)? }))
+            }
+            _ => Err(damaged(path, "it has a root or a manifest, and not both")),
         }
     }
 
     /// The root that is claimed.
     pub(crate) fn claim(&self, path: &Path) -> Result<Option<RootId>, StoreError> {
-        let parse = |text: &String| {
-            text.parse().map_err(|error: frazil_format::FormatError| StoreError::Damaged {
-                path: path.to_string(),
-                reason: error.to_string(),
-            })
-        };
-        self.claim.as_ref().map(parse).transpose()
+        self.claim.as_ref().map(|root| id(path, root)).transpose()
     }
+}
+
+/// An id in the record at a path.
+fn id<T: FromStr<Err: fmt::Display>>(path: &Path, text: &str) -> Result<T, StoreError> {
+    text.parse().map_err(|error| damaged(path, error))
+}
+
+fn damaged(path: &Path, reason: impl fmt::Display) -> StoreError {
+    StoreError::Damaged { path: path.to_string(), reason: reason.to_string() }
 }
 
 /// `gc/alarm.json`: somebody read a root that nobody should read any more.
@@ -198,7 +198,7 @@ struct VersionOnly {
 /// The record as it is stored.
 pub(crate) fn encode<T: Serialize>(path: &Path, record: T) -> Result<Bytes, StoreError> {
     let mut text = serde_json::to_vec_pretty(&Versioned { format: FORMAT, record })
-        .map_err(|error| StoreError::Damaged { path: path.to_string(), reason: error.to_string() })?;
+        .map_err(|error| damaged(path, error))?;
     text.push(b'\n');
     Ok(text.into())
 }
@@ -244,9 +244,7 @@ pub(crate) async fn read<T: DeserializeOwned>(objects: &Objects, path: &Path) ->
 }
 
 fn decode<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, StoreError> {
-    let damaged =
-        |error: serde_json::Error| StoreError::Damaged { path: path.to_string(), reason: error.to_string() };
-    let version: VersionOnly = serde_json::from_slice(bytes).map_err(damaged)?;
+    let version: VersionOnly = serde_json::from_slice(bytes).map_err(|error| damaged(path, error))?;
     if version.format != FORMAT {
         return Err(StoreError::UnknownFormat {
             path: path.to_string(),
@@ -254,7 +252,9 @@ fn decode<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, StoreErro
             known: FORMAT,
         });
     }
-    serde_json::from_slice::<Versioned<T>>(bytes).map(|versioned| versioned.record).map_err(damaged)
+    serde_json::from_slice::<Versioned<T>>(bytes)
+        .map(|versioned| versioned.record)
+        .map_err(|error| damaged(path, error))
 }
 
 /// Ids in records are written as they are printed, whatever their own serialisation is.
