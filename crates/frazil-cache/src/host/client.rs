@@ -282,11 +282,9 @@ impl Catalog for HostCache {
         verified(id, self.pieces(root, id).await?)
     }
 
-    /// Asks for the end of the manifest, which is nothing: a server takes any question for one as the word that its
-    /// image is mounted.
+    /// An earlier host cache does not know the question, and says so: then nobody is told.
     async fn in_use(&self, root: RootId, id: &ManifestId) {
-        let question = Question::Manifest { root, id: *id, offset: u64::MAX };
-        if let Err(failure) = self.ask(question).await {
+        if let Err(failure) = self.ask(Question::InUse { root, id: *id }).await {
             tracing::debug!(manifest = %id, "{}", super::error::chain(&failure.into_host(&about(id))));
         }
     }

@@ -25,6 +25,7 @@
 //!                        up to 1 MiB;   detail: 1 if it is the last. In order, the next when one is answered
 //!           10 clear     root u32 | manifest id 32 | bundle id 32
 //!           11 near      root u32 | sealed length u32 | chunk id 32
+//!           12 in use    root u32 | manifest id 32
 //!
 //! answer    1 chunk      the sealed bytes;           detail: who had them, 1 memory, 2 disk, 3 remote, 4 origin
 //!           2 reference  root u32 | manifest id 32, or nothing;   detail: 1 if it is the last known

@@ -201,6 +201,10 @@ impl Inner {
                 };
                 Answer::Shelved(near.then(Bytes::new))
             }
+            Question::InUse { root, id } => {
+                self.mounted(root, id);
+                Answer::Done
+            }
         }
     }
 
@@ -238,10 +242,16 @@ impl Inner {
         }
     }
 
+    /// Tells the catalog that an image is mounted; beside the answer, for a store that is slow to say how its root is
+    /// must not hold up a mount.
+    fn mounted(&self, root: RootId, id: ManifestId) {
+        let catalog = Arc::clone(&self.catalog);
+        tokio::spawn(async move { catalog.in_use(root, &id).await });
+    }
+
+    /// A piece of a manifest, which is asked for to mount it.
     async fn manifest(&self, root: RootId, id: &ManifestId, offset: u64) -> Answer {
-        // Beside the answer: a store that is slow to say how its root is must not hold up a mount.
-        let (catalog, mounted) = (Arc::clone(&self.catalog), *id);
-        tokio::spawn(async move { catalog.in_use(root, &mounted).await });
+        self.mounted(root, *id);
         match self.catalog.manifest(root, id).await {
             Ok(bytes) => Answer::Manifest { len: bytes.len() as u64, piece: piece(&bytes, offset) },
             Err(error) => Answer::Error { class: error.class(), message: chain(&error) },

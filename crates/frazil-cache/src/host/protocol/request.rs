@@ -24,6 +24,7 @@ const SHELVED: u8 = 8;
 const SHELVE: u8 = 9;
 const CLEAR: u8 = 10;
 const NEAR: u8 = 11;
+const IN_USE: u8 = 12;
 
 /// Only what has a piece in it has a long body.
 pub(super) fn limit_of(kind: u8) -> u32 {
@@ -89,6 +90,13 @@ pub enum Question {
     Clear(Shelved),
     /// Whether the host has this chunk.
     Near(Wanted),
+    /// That an image is mounted, which is noted and asks for nothing.
+    InUse {
+        /// The root that holds its manifest.
+        root: RootId,
+        /// Its manifest.
+        id: ManifestId,
+    },
 }
 
 /// What an agent sends.
@@ -112,7 +120,7 @@ impl Question {
             Self::Stats => MAX_STATS_BODY,
             Self::Shelved { what: Shelved { bundle: Some(_), .. }, len, .. } => *len,
             Self::Shelved { .. } => MAX_SHELVED_LEN,
-            Self::Ping | Self::Shelve { .. } | Self::Clear(_) | Self::Near(_) => 0,
+            Self::Ping | Self::Shelve { .. } | Self::Clear(_) | Self::Near(_) | Self::InUse { .. } => 0,
         };
         answer.max(MAX_ERROR_BODY)
     }
@@ -169,6 +177,11 @@ impl Request {
                 body.put_slice(wanted.id.as_bytes());
                 NEAR
             }
+            Self::Ask(Question::InUse { root, id }) => {
+                body.put_u32_le(root.number());
+                body.put_slice(id.as_bytes());
+                IN_USE
+            }
             Self::Forget => FORGET,
             Self::Hurry => HURRY,
         };
@@ -201,6 +214,7 @@ impl Request {
             }
             CLEAR => shelving::clear(body).ok_or(ProtocolError::BadBody("a request to delete a bundle")),
             NEAR => near(body).ok_or(ProtocolError::BadBody("a question for what is near")),
+            IN_USE => in_use(body).ok_or(ProtocolError::BadBody("the word that an image is mounted")),
             other => Err(ProtocolError::UnknownKind(other)),
         }
     }
@@ -259,4 +273,11 @@ fn manifest(body: &[u8]) -> Option<Request> {
     let root = RootId::from_number(u32::from_le_bytes(root));
     let question = Question::Manifest { root, id, offset: u64::from_le_bytes(offset) };
     (reserved == [0; 4]).then_some(Request::Ask(question))
+}
+
+fn in_use(body: &[u8]) -> Option<Request> {
+    let (root, rest) = split(body)?;
+    let root = RootId::from_number(u32::from_le_bytes(root));
+    let id = ManifestId::from_bytes(rest.try_into().ok()?);
+    Some(Request::Ask(Question::InUse { root, id }))
 }

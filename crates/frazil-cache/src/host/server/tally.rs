@@ -50,13 +50,11 @@ impl Tally {
         let counter = match question {
             Question::Chunk { .. } => &self.requests.chunks,
             Question::Reference { .. } => &self.requests.references,
-            // The word that an image is still mounted, which asks for nothing.
-            Question::Manifest { offset: u64::MAX, .. } => return,
             Question::Manifest { .. } => &self.requests.manifests,
             Question::Shelved { .. } | Question::Shelve { .. } | Question::Clear(_) | Question::Near(_) => {
                 &self.requests.profiles
             }
-            Question::Stats | Question::Ping => return,
+            Question::Stats | Question::Ping | Question::InUse { .. } => return,
         };
         counter.fetch_add(1, Relaxed);
     }

@@ -97,6 +97,8 @@ fn requests_have_these_bytes() {
         request(&Request::Ask(Question::Near(wanted))),
         header("28000000", "0b", "00") + "0300000034120000" + &id
     );
+    let in_use = Question::InUse { root: RootId::from_number(3), id: ManifestId::from_bytes([0xaa; 32]) };
+    assert_eq!(request(&Request::Ask(in_use)), header("24000000", "0c", "00") + "03000000" + &id);
     assert_eq!(request(&Request::Forget), header("00000000", "06", "00"));
     assert_eq!(request(&Request::Hurry), header("00000000", "07", "00"));
 }

@@ -21,7 +21,7 @@ use frazil_store::{ImageName, Reference, Store, StoreLocation, StoreOptions};
 use futures::FutureExt;
 use futures::future::join_all;
 
-use super::stand::{NoCatalog, Stand};
+use super::stand::{NoCatalog, Stand, until};
 use crate::stages::{below, chunks, read_all, scratch};
 
 /// A manifest of so many chunks, which nobody has.
@@ -63,6 +63,7 @@ pub(super) struct OneImage {
     bytes: Bytes,
     mood: std::sync::Mutex<Mood>,
     asked: AtomicU64,
+    mounts: AtomicU64,
 }
 
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -76,7 +77,8 @@ enum Mood {
 impl OneImage {
     pub(super) fn new(chunk_count: usize) -> Arc<Self> {
         let (id, bytes) = manifest(chunk_count);
-        Arc::new(Self { id, bytes, mood: std::sync::Mutex::new(Mood::There), asked: AtomicU64::new(0) })
+        let mood = std::sync::Mutex::new(Mood::There);
+        Arc::new(Self { id, bytes, mood, asked: AtomicU64::new(0), mounts: AtomicU64::new(0) })
     }
 
     fn is(&self, mood: Mood) {
@@ -114,6 +116,11 @@ impl Catalog for OneImage {
         self.meet().await?;
         Ok(self.bytes.clone())
     }
+
+    async fn in_use(&self, _: RootId, id: &ManifestId) {
+        assert_eq!(*id, self.id);
+        self.mounts.fetch_add(1, SeqCst);
+    }
 }
 
 impl fmt::Display for OneImage {
@@ -142,6 +149,22 @@ async fn an_agent_gets_name_and_manifest_through_the_host_cache_alone() {
     assert_eq!(SealedManifest::parse(bytes).unwrap().chunks().len(), 3);
     image.is(Mood::Nobodys);
     assert_eq!(agent.reference("default", &name()).await.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_word_that_an_image_is_mounted_reaches_the_catalog_and_reads_no_manifest() {
+    let (directory, image) = (scratch(), OneImage::new(3));
+    let kept = kept(&image, directory.path());
+    let stand = stand(Arc::clone(&kept) as Arc<dyn Catalog>);
+    let agent = stand.agent();
+    // Whoever asks for a manifest is about to mount it, and says so by that.
+    agent.manifest(RootId::FIRST, &image.id).await.unwrap();
+    until(|| image.mounts.load(SeqCst) == 1).await;
+    let (before, requests) = (kept.stats(), stand.server().stats().requests);
+    agent.in_use(RootId::FIRST, &image.id).await;
+    until(|| image.mounts.load(SeqCst) == 2).await;
+    assert_eq!((kept.stats(), image.asked.load(SeqCst)), (before, 1));
+    assert_eq!(stand.server().stats().requests.manifests, requests.manifests);
 }
 
 #[tokio::test(flavor = "multi_thread")]

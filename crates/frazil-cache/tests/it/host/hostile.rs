@@ -147,6 +147,10 @@ fn question() -> impl Strategy<Value = Question> {
         }),
         Just(Question::Stats),
         Just(Question::Ping),
+        (any::<u32>(), any::<[u8; 32]>()).prop_map(|(root, id)| {
+            let (root, id) = (RootId::from_number(root), ManifestId::from_bytes(id));
+            Question::InUse { root, id }
+        }),
     ]
 }
 
