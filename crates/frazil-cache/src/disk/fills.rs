@@ -76,6 +76,11 @@ impl Fills {
         self.lock().chunks.get(key).cloned()
     }
 
+    /// Whether a chunk is here.
+    pub(super) fn contains(&self, key: &Key) -> bool {
+        self.lock().chunks.contains_key(key)
+    }
+
     pub(super) fn len(&self) -> u64 {
         self.lock().order.len() as u64
     }

@@ -71,7 +71,7 @@ impl Disk {
     /// Whether it has this chunk now. One look at a directory, and no read.
     pub fn has(&self, wanted: &Wanted) -> bool {
         let key = Key::from(wanted);
-        self.shelf.fills.get(&key).is_some()
+        self.shelf.fills.contains(&key)
             || self.shelf.directory().is_some_and(|directory| directory.has(&file_name::chunk_file(&key)))
     }
 

@@ -56,9 +56,9 @@ impl Memory {
         self.kept.counters.read(self.kept.chunks.occupancy())
     }
 
-    /// Whether it has this chunk now.
+    /// Whether it has this chunk now; that is no use of it.
     pub fn has(&self, wanted: &Wanted) -> bool {
-        self.kept.chunks.get(&Key::from(wanted)).is_some()
+        self.kept.chunks.contains(&Key::from(wanted))
     }
 
     /// What keeping a chunk of so many sealed bytes takes from the budget, in bytes.

@@ -128,3 +128,21 @@ async fn a_short_part_of_a_large_buffer_is_kept_without_the_buffer() {
     let kept = memory.get(&sample.wanted).await.unwrap();
     assert!(!buffer.as_ptr_range().contains(&kept.chunk.bytes().as_ptr()), "the buffer is kept");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn to_ask_whether_a_chunk_is_there_keeps_it_no_longer() {
+    let samples = chunks(0..40, 20_000);
+    let new = || Memory::new(below(&samples), 10 * Memory::cost_of(20_017));
+    let (asked, left_alone) = (new(), new());
+    for sample in &samples {
+        for memory in [&asked, &left_alone] {
+            read_all(memory, std::slice::from_ref(sample)).await;
+        }
+        // The same ones ever again, as many starts of an image do.
+        for favourite in samples.iter().step_by(3) {
+            asked.has(&favourite.wanted);
+        }
+    }
+    let kept = |memory: &Memory| samples.iter().map(|sample| memory.has(&sample.wanted)).collect::<Vec<_>>();
+    assert_eq!(kept(&asked), kept(&left_alone));
+}
