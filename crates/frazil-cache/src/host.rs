@@ -26,7 +26,7 @@ mod socket_buffers;
 mod stats;
 
 pub use catalog::{Catalog, Freshness, Named};
-pub use client::{HostCache, HostCacheCounts, HostCacheOptions, is_served, knock};
+pub use client::{HostCache, HostCacheCounts, HostCacheOptions, is_served};
 pub use error::HostError;
 pub use guarded::{AdmissionSource, Guarded};
 pub use kept::{KeptCatalog, KeptOptions};
