@@ -133,9 +133,7 @@ impl Request {
         let mut detail = 0;
         let kind = match self {
             Self::Ask(Question::Chunk { wanted, priority, trace }) => {
-                body.put_u32_le(wanted.root.number());
-                body.put_u32_le(wanted.sealed_len);
-                body.put_slice(wanted.id.as_bytes());
+                put_wanted(&mut body, wanted);
                 if let Some(TraceContext { trace, span }) = trace {
                     body.put_slice(trace);
                     body.put_slice(span);
@@ -172,9 +170,7 @@ impl Request {
                 CLEAR
             }
             Self::Ask(Question::Near(wanted)) => {
-                body.put_u32_le(wanted.root.number());
-                body.put_u32_le(wanted.sealed_len);
-                body.put_slice(wanted.id.as_bytes());
+                put_wanted(&mut body, wanted);
                 NEAR
             }
             Self::Ask(Question::InUse { root, id }) => {
@@ -220,12 +216,24 @@ impl Request {
     }
 }
 
-fn near(body: &[u8]) -> Option<Request> {
+fn put_wanted(body: &mut BytesMut, wanted: &Wanted) {
+    body.put_u32_le(wanted.root.number());
+    body.put_u32_le(wanted.sealed_len);
+    body.put_slice(wanted.id.as_bytes());
+}
+
+/// A chunk, and what follows.
+fn wanted(body: &[u8]) -> Option<(Wanted, &[u8])> {
     let (root, rest) = split(body)?;
     let (sealed_len, rest) = split(rest)?;
-    let (root, sealed_len) = (RootId::from_number(u32::from_le_bytes(root)), u32::from_le_bytes(sealed_len));
-    let id = ChunkId::from_bytes(rest.try_into().ok()?);
-    Some(Request::Ask(Question::Near(Wanted { root, id, sealed_len })))
+    let (id, rest) = split(rest)?;
+    let (root, id) = (RootId::from_number(u32::from_le_bytes(root)), ChunkId::from_bytes(id));
+    Some((Wanted { root, id, sealed_len: u32::from_le_bytes(sealed_len) }, rest))
+}
+
+fn near(body: &[u8]) -> Option<Request> {
+    let (wanted, rest) = wanted(body)?;
+    rest.is_empty().then_some(Request::Ask(Question::Near(wanted)))
 }
 
 fn chunk(detail: u8, body: &[u8]) -> Option<Request> {
@@ -234,9 +242,7 @@ fn chunk(detail: u8, body: &[u8]) -> Option<Request> {
         PREFETCH => Priority::Prefetch,
         _ => return None,
     };
-    let (root, rest) = split(body)?;
-    let (sealed_len, rest) = split(rest)?;
-    let (id, rest) = split(rest)?;
+    let (wanted, rest) = wanted(body)?;
     let trace = match rest {
         [] => None,
         _ => {
@@ -244,9 +250,6 @@ fn chunk(detail: u8, body: &[u8]) -> Option<Request> {
             Some(TraceContext { trace, span: span.try_into().ok()? })
         }
     };
-    let root = RootId::from_number(u32::from_le_bytes(root));
-    let id = ChunkId::from_bytes(id);
-    let wanted = Wanted { root, id, sealed_len: u32::from_le_bytes(sealed_len) };
     Some(Request::Ask(Question::Chunk { wanted, priority, trace }))
 }
 

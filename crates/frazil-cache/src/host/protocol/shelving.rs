@@ -26,13 +26,18 @@ impl Shelved {
 
     pub(super) fn put_shelve(&self, body: &mut BytesMut, offset: u64, piece: &[u8]) {
         self.put_head(body, 0, offset);
-        body.put_slice(&self.bundle.map_or([0; 32], |bundle| *bundle.as_bytes()));
+        self.put_bundle(body);
         body.put_slice(piece);
     }
 
     pub(super) fn put_clear(&self, body: &mut BytesMut) {
         body.put_u32_le(self.of.root.number());
         body.put_slice(self.of.manifest.as_bytes());
+        self.put_bundle(body);
+    }
+
+    /// Zeros for none.
+    fn put_bundle(&self, body: &mut BytesMut) {
         body.put_slice(&self.bundle.map_or([0; 32], |bundle| *bundle.as_bytes()));
     }
 
