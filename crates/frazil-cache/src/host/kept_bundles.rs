@@ -15,10 +15,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use frazil_format::BundleId;
 use frazil_store::{ErrorClass, Reference};
-use futures::stream::{StreamExt, TryStreamExt};
 
 use super::joint::Joint;
 use super::kept::files::{Files, Outcome};
+use super::profile_shelf::{of_one, whole};
 use super::protocol::MAX_SHELVED_LEN;
 use super::{BundleBytes, HostError, ProfileShelf};
 use crate::Wanted;
@@ -75,8 +75,7 @@ impl ProfileShelf for KeptBundles {
                     let (below, files) = (Arc::clone(&self.below), self.files.clone());
                     let (of, id, file) = (*of, *id, file.clone());
                     async move {
-                        let pieces: Vec<Bytes> = below.bundle(&of, &id, range).await?.try_collect().await?;
-                        let part = Bytes::from(pieces.concat());
+                        let part = whole(below.bundle(&of, &id, range).await?).await?;
                         files.write(&file, part.clone()).await;
                         Ok(part)
                     }
@@ -87,7 +86,7 @@ impl ProfileShelf for KeptBundles {
                 })?
             }
         };
-        Ok(futures::stream::once(std::future::ready(Ok(part))).boxed())
+        Ok(of_one(part))
     }
 
     async fn put_bundle(&self, of: &Reference, id: &BundleId, bytes: BundleBytes) -> Result<(), HostError> {

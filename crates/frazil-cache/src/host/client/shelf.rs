@@ -6,10 +6,11 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use frazil_format::BundleId;
 use frazil_store::Reference;
-use futures::stream::{StreamExt, TryStreamExt};
+use futures::stream::TryStreamExt;
 
 use super::HostCache;
 use crate::Wanted;
+use crate::host::profile_shelf::of_one;
 use crate::host::protocol::{Answer, MAX_SHELVED_LEN, Question, SHELVE_PIECE_LEN, Shelved};
 use crate::host::{BundleBytes, HostError, ProfileShelf};
 
@@ -61,7 +62,7 @@ impl ProfileShelf for HostCache {
         let question = Question::Shelved { what, offset: range.start, len: len as u32 };
         match self.shelf(question).await? {
             Answer::Shelved(Some(part)) if part.len() as u64 == range.end.saturating_sub(range.start) => {
-                Ok(futures::stream::once(std::future::ready(Ok(part))).boxed())
+                Ok(of_one(part))
             }
             _ => Err(self.wrong_answer()),
         }

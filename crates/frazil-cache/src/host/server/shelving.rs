@@ -9,12 +9,13 @@ use bytes::{Bytes, BytesMut};
 use frazil_format::bounds::MAX_PROFILES_LEN;
 use frazil_format::{SealedManifest, bundle_len};
 use frazil_store::{ErrorClass, Reference};
-use futures::stream::{StreamExt, TryStreamExt};
+use futures::stream::StreamExt;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
 use super::{Answer, Inner, Peer};
 use crate::host::error::chain;
+use crate::host::profile_shelf::whole;
 use crate::host::protocol::Shelved;
 use crate::host::{HostError, ProfileShelf};
 
@@ -77,13 +78,7 @@ impl Inner {
             };
         };
         let range = offset..offset.saturating_add(u64::from(len));
-        let part = async {
-            let pieces: Vec<Bytes> = shelf.bundle(&what.of, bundle, range).await?.try_collect().await?;
-            Ok(match <[Bytes; 1]>::try_from(pieces) {
-                Ok([piece]) => piece,
-                Err(pieces) => pieces.concat().into(),
-            })
-        };
+        let part = async { whole(shelf.bundle(&what.of, bundle, range).await?).await };
         match part.await {
             Ok(part) if part.len() == len as usize => Answer::Shelved(Some(part)),
             Ok(_) => refused("the bundle is shorter than that"),
