@@ -8,6 +8,7 @@
 //! Invariant: a manifest is the one that its id names. A name is asked of the origin every time; what was known
 //! last is an answer only when the origin gives none, and says so.
 
+pub(super) mod fetches;
 pub(super) mod files;
 mod references;
 
@@ -23,9 +24,9 @@ use frazil_format::{ManifestId, RootId};
 use frazil_store::{ErrorClass, ImageName, MAX_MANIFEST_BYTES};
 
 use super::catalog::{about, verified};
-use super::joint::Joint;
 use super::stats::CatalogStats;
 use super::{Catalog, Freshness, HostError, Named};
+use fetches::Fetches;
 use files::{Files, Outcome};
 
 /// How names and manifests are kept.
@@ -54,7 +55,7 @@ pub struct KeptCatalog {
     patience: Duration,
     references: Files,
     manifests: Files,
-    fetches: Arc<Joint<(RootId, ManifestId), Result<Bytes, HostError>>>,
+    fetches: Fetches,
     counters: Arc<Counters>,
 }
 
@@ -69,12 +70,13 @@ struct Counters {
 impl KeptCatalog {
     /// Keeps what `below` says. A directory that cannot be used is no error: nothing is kept then.
     pub fn new(below: Arc<dyn Catalog>, options: &KeptOptions) -> Self {
+        let manifests = Files::new(options.directory.join("manifests"), options.manifest_bytes);
         Self {
             below,
             patience: options.patience,
             references: Files::new(options.directory.join("references"), references::MAX_BYTES),
-            manifests: Files::new(options.directory.join("manifests"), options.manifest_bytes),
-            fetches: Arc::default(),
+            fetches: Fetches::into(manifests.clone()),
+            manifests,
             counters: Arc::default(),
         }
     }
@@ -172,25 +174,13 @@ impl Catalog for KeptCatalog {
             self.counters.manifest_hits.fetch_add(1, Relaxed);
             return Ok(bytes);
         }
-        let fetch = || {
-            let (below, files, id) = (Arc::clone(&self.below), self.manifests.clone(), *id);
-            let counters = Arc::clone(&self.counters);
-            async move {
-                // Whoever asks now may have looked just before an earlier fetch ended.
-                if let Outcome::Found(bytes) = files.read(&file, MAX_MANIFEST_BYTES).await
-                    && let Ok(bytes) = verified(&id, bytes)
-                {
-                    return Ok(bytes);
-                }
-                counters.manifest_fetches.fetch_add(1, Relaxed);
-                let bytes = verified(&id, below.manifest(root, &id).await?)?;
-                files.write(&file, bytes.clone()).await;
-                Ok(bytes)
-            }
+        let (below, counters, id) = (Arc::clone(&self.below), Arc::clone(&self.counters), *id);
+        let fetch = async move {
+            counters.manifest_fetches.fetch_add(1, Relaxed);
+            verified(&id, below.manifest(root, &id).await?)
         };
-        self.fetches.join((root, *id), fetch).await.unwrap_or_else(|| {
-            Err(HostError::remark(about(id), ErrorClass::Transient, "the fetch ended without an answer"))
-        })
+        let accepted = move |bytes: &Bytes| verified(&id, bytes.clone()).is_ok();
+        self.fetches.join(file, MAX_MANIFEST_BYTES, accepted, fetch, || about(&id)).await
     }
 
     async fn in_use(&self, root: RootId, id: &ManifestId) {

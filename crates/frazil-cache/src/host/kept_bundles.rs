@@ -14,9 +14,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use frazil_format::BundleId;
-use frazil_store::{ErrorClass, Reference};
+use frazil_store::Reference;
 
-use super::joint::Joint;
+use super::kept::fetches::Fetches;
 use super::kept::files::{Files, Outcome};
 use super::profile_shelf::{of_one, whole};
 use super::protocol::MAX_SHELVED_LEN;
@@ -31,13 +31,14 @@ pub struct KeptBundles {
     below: Arc<dyn ProfileShelf>,
     files: Files,
     near: Option<Near>,
-    fetches: Arc<Joint<String, Result<Bytes, HostError>>>,
+    fetches: Fetches,
 }
 
 impl KeptBundles {
     /// Keeps parts of bundles in this directory, so many bytes at most.
     pub fn new(below: Arc<dyn ProfileShelf>, directory: PathBuf, budget_bytes: u64) -> Self {
-        Self { below, files: Files::new(directory, budget_bytes), near: None, fetches: Arc::default() }
+        let files = Files::new(directory, budget_bytes);
+        Self { below, near: None, fetches: Fetches::into(files.clone()), files }
     }
 
     /// Knows what the tiers beside it have.
@@ -71,19 +72,10 @@ impl ProfileShelf for KeptBundles {
         let part = match self.files.read(&file, len).await {
             Outcome::Found(bytes) if bytes.len() as u64 == len => bytes,
             _ => {
-                let fetch = || {
-                    let (below, files) = (Arc::clone(&self.below), self.files.clone());
-                    let (of, id, file) = (*of, *id, file.clone());
-                    async move {
-                        let part = whole(below.bundle(&of, &id, range).await?).await?;
-                        files.write(&file, part.clone()).await;
-                        Ok(part)
-                    }
-                };
-                self.fetches.join(file.clone(), fetch).await.unwrap_or_else(|| {
-                    let what = format!("bundle {id}");
-                    Err(HostError::remark(what, ErrorClass::Transient, "the fetch ended without an answer"))
-                })?
+                let (below, of, id) = (Arc::clone(&self.below), *of, *id);
+                let fetch = async move { whole(below.bundle(&of, &id, range).await?).await };
+                let accepted = move |bytes: &Bytes| bytes.len() as u64 == len;
+                self.fetches.join(file, len, accepted, fetch, || format!("bundle {id}")).await?
             }
         };
         Ok(of_one(part))
