@@ -76,7 +76,9 @@ impl PublishedUrl {
             return Err(StoreError::PlainHttp { location: self.to_string() });
         }
         // Redirects of an https URL to plain http are refused by the same option.
-        let options = ClientOptions::new().with_allow_http(self.scheme == Scheme::Http);
+        let is_plain = self.scheme == Scheme::Http;
+        // Reading a system's certificates takes longer than a round trip, and nobody would look at them.
+        let options = ClientOptions::new().with_allow_http(is_plain).with_no_system_certificates(is_plain);
         let mut builder = HttpBuilder::new()
             .with_url(self.to_string())
             .with_client_options(options)

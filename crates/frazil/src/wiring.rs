@@ -336,15 +336,11 @@ impl Supply {
         }
     }
 
-    /// What came of the profiles beside the manifest, if they came. What stays on this host goes before it.
+    /// What came of the profiles beside the manifest, if they were asked for.
     fn profiles(&self, reference: &Reference) -> Option<Option<Bytes>> {
-        match self {
-            Self::Store(embedded) if !embedded.store.is_read_only() => {
-                let first = embedded.first.as_ref().filter(|(_, first)| first.reference == *reference)?;
-                first.1.profiles.clone()
-            }
-            _ => None,
-        }
+        let Self::Store(embedded) = self else { return None };
+        let (_, first) = embedded.first.as_ref().filter(|(_, first)| first.reference == *reference)?;
+        first.profiles.clone()
     }
 
     fn catalog(&self) -> Arc<dyn Catalog> {
@@ -430,7 +426,7 @@ pub(crate) async fn image(
     let Sources { tier, shelf, disk, sharing } = supply.sources().await;
     // On their way beside the manifest, whose key opens them.
     let profiles = label.map(|_| match supply.profiles(&reference) {
-        Some(known) => Fetching::of(known),
+        Some(known) => Fetching::known(Arc::clone(&shelf), reference, known),
         None => Fetching::start(Arc::clone(&shelf), reference),
     });
     let sealed = supply.manifest(&reference).await?;

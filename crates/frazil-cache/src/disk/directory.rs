@@ -22,7 +22,7 @@ use frazil_format::MAX_SEALED_LEN;
 use rustix::fs::{self, AtFlags, FileType, FlockOperation, Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
-use super::file_name::{FAN_OUT, fan_out_directory};
+use super::file_name::CHUNKS;
 
 /// The layout below the cache directory. Another layout gets another number, and leaves this one alone.
 const VERSION: &str = "v1";
@@ -78,14 +78,10 @@ impl Directory {
         Ok(directory)
     }
 
+    /// The directories of a new cache. Those of chunks are made when the first of theirs is written: two hundred and
+    /// fifty-six of them would hold up the start of whoever waits for this one.
     fn make_all(&self) -> io::Result<()> {
-        for name in [TMP, QUARANTINE, "chunks"] {
-            make_directory(&self.version, name)?;
-        }
-        for number in 0..FAN_OUT {
-            make_directory(&self.version, &fan_out_directory(number))?;
-        }
-        Ok(())
+        [TMP, QUARANTINE, CHUNKS].into_iter().try_for_each(|name| make_directory(&self.version, name))
     }
 
     /// Whether somebody removed it, or its lock, under our feet.
@@ -136,12 +132,23 @@ impl Directory {
         let tmp = format!("{TMP}/fill");
         let flags = OFlags::CREATE | OFlags::TRUNC | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let fd = fs::openat(&self.version, tmp.as_str(), flags, Mode::RUSR | Mode::WUSR)?;
-        let written = File::from(fd).write_all(bytes).and_then(|()| self.rename(&tmp, name));
+        let written = File::from(fd).write_all(bytes).and_then(|()| self.place(&tmp, name));
         if written.is_err() {
             // The room it took may be the last there was.
             let _ = self.remove(&tmp);
         }
         written
+    }
+
+    /// Moves a file to where it belongs, into a directory that may not be there yet.
+    fn place(&self, from: &str, to: &str) -> io::Result<()> {
+        match (self.rename(from, to), to.rsplit_once('/')) {
+            (Err(error), Some((parent, _))) if error.kind() == io::ErrorKind::NotFound => {
+                make_directory(&self.version, parent)?;
+                self.rename(from, to)
+            }
+            (placed, _) => placed,
+        }
     }
 
     /// Moves a file.
@@ -157,9 +164,12 @@ impl Directory {
         }
     }
 
-    /// Lists the files of a directory of ours. Other things than files are left out.
+    /// Lists the files of a directory of ours, if it is there. Other things than files are left out.
     pub(super) fn list(&self, name: &str) -> io::Result<Vec<Listed>> {
-        let fd = fs::openat(&self.version, name, DIRECTORY, Mode::empty())?;
+        let fd = match fs::openat(&self.version, name, DIRECTORY, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(Vec::new()),
+            opened => opened?,
+        };
         let mut buffer = vec![MaybeUninit::uninit(); LISTING_BYTES];
         let mut entries = RawDir::new(fd.as_fd(), &mut buffer);
         let mut listed = Vec::new();

@@ -4,12 +4,15 @@
 
 use crate::policy::residents::Key;
 
+/// The directory of all chunks, below the version's.
+pub(super) const CHUNKS: &str = "chunks";
+
 /// How many directories the files are spread over.
 pub(super) const FAN_OUT: usize = 256;
 
 /// The directory of this number, below the version's.
 pub(super) fn fan_out_directory(number: usize) -> String {
-    format!("chunks/{number:02x}")
+    format!("{CHUNKS}/{number:02x}")
 }
 
 /// The file of a chunk, below the version's directory.

@@ -46,9 +46,16 @@ fn file_name(of: &Reference) -> String {
 impl ProfileShelf for OrLocal {
     /// What was learnt here goes before what the store has: it was learnt from that.
     async fn profiles(&self, of: &Reference) -> Result<Option<Bytes>, HostError> {
+        match self.own_profiles(of).await {
+            Some(bytes) => Ok(Some(bytes)),
+            None => self.store.profiles(of).await,
+        }
+    }
+
+    async fn own_profiles(&self, of: &Reference) -> Option<Bytes> {
         match self.local.read(&file_name(of), MAX_PROFILES_LEN).await {
-            Outcome::Found(bytes) => Ok(Some(bytes)),
-            Outcome::Absent => self.store.profiles(of).await,
+            Outcome::Found(bytes) => Some(bytes),
+            Outcome::Absent => None,
         }
     }
 

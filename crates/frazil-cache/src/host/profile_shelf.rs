@@ -56,6 +56,12 @@ pub trait ProfileShelf: Debug + Display + Send + Sync {
     /// Deletes a bundle, if it is there.
     async fn delete_bundle(&self, of: &Reference, id: &BundleId) -> Result<(), HostError>;
 
+    /// The profiles of a manifest that only this host has; they go before all others.
+    async fn own_profiles(&self, of: &Reference) -> Option<Bytes> {
+        let _ = of;
+        None
+    }
+
     /// Whether the tiers of this host have a chunk: then it comes as quickly as out of a bundle.
     async fn is_near(&self, wanted: &Wanted) -> bool {
         let _ = wanted;

@@ -120,9 +120,9 @@ enum Stage {
 }
 
 impl Fetching {
-    /// What came already.
-    pub fn of(profiles: Option<Bytes>) -> Self {
-        Self(tokio::spawn(std::future::ready(Ok(profiles))))
+    /// Those that came beside the manifest, unless this host has its own.
+    pub fn known(shelf: Arc<dyn ProfileShelf>, of: Reference, profiles: Option<Bytes>) -> Self {
+        Self(tokio::spawn(async move { Ok(shelf.own_profiles(&of).await.or(profiles)) }))
     }
 
     /// Asks for the profiles of a manifest.

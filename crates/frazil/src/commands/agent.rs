@@ -154,13 +154,16 @@ pub(crate) fn serve(
     }
     wiring::runtime()?.block_on(async {
         let mut end = End::new()?;
-        let supply = Supply::open(global, host_cache.as_deref(), name).await?;
-        let keys = wiring::keys(global, Absent::Refuse)?;
         let labelled = |_: &[u8]| Ok(Label::mount(&recording.label));
         let label = (!recording.no_profile).then_some(&labelled as _);
-        let open = wiring::image(global, &supply, &keys, name, label).await?;
-        let mut record = MountRecord::take(directory)?;
-        let probe = via.choose().await;
+        let opening = async {
+            let supply = Supply::open(global, host_cache.as_deref(), name).await?;
+            let keys = wiring::keys(global, Absent::Refuse)?;
+            wiring::image(global, &supply, &keys, name, label).await
+        };
+        // The trial of a face takes as long as a round trip: it goes on while the manifest is on its way.
+        let (open, probe) = tokio::join!(opening, via.choose());
+        let (open, mut record) = (open?, MountRecord::take(directory)?);
         let options = MountOptions { face: probe.face, name: open.name.to_string() };
         let mounted = frazil_mount::mount(&open.image, directory, &options).await?;
         let face = probe.face.to_string();

@@ -226,8 +226,10 @@ impl Served<'_> {
         let sandbox = self.host_cache.map(|_| Sandbox::prepare_to_stay()).transpose()?;
         let Some(name) = line.hear_begin::<String>()? else { return Ok(()) };
         let runtime = wiring::runtime()?;
-        let open = runtime.block_on(self.image(&name))?;
-        let probe = runtime.block_on(config.value(&keys::VIA)?.choose());
+        let via = config.value(&keys::VIA)?;
+        // The trial of a face takes as long as a round trip: it goes on while the manifest is on its way.
+        let (open, probe) = runtime.block_on(async { tokio::join!(self.image(&name), via.choose()) });
+        let open = open?;
         let options = MountOptions { face: probe.face, name: open.name.to_string() };
         let mounted = runtime.block_on(frazil_mount::mount(&open.image, &stage.image(), &options))?;
         tracing::info!(image = %open.name, face = %probe.face, reason = probe.reason, "mounted");
