@@ -26,6 +26,9 @@ pub const MAX_MANIFEST_BYTES: u64 = 256 << 20;
 /// How much later than their manifest profiles may come: both are asked for at once.
 const PROFILES_BEHIND: Duration = Duration::from_millis(10);
 
+/// How long after its last byte a connection serves the next request.
+const CONNECTION_FREED: Duration = Duration::from_millis(1);
+
 /// How many references are read at once.
 const CONCURRENT_READS: usize = 16;
 
@@ -117,14 +120,19 @@ impl Store {
         Ok(reference)
     }
 
-    /// What a name stands for, and its manifest as it was put, not verified; `None` if it is nobody's name. The look
-    /// at the root, and at its profiles, goes beside the manifest.
+    /// What a name stands for, its manifest as it was put, not verified, and the profiles beside it; `None` if it is
+    /// nobody's name. The root is not looked at: whoever reads on says so with [`Store::in_use`], which does.
     pub async fn published(&self, tenant: &str, name: &ImageName) -> Result<Option<Published>, StoreError> {
         let path = layout::name(&Label::tenant(tenant)?, name)?;
         let Some(reference) = self.read_name(&path).await? else { return Ok(None) };
         let Reference { root, manifest: id } = &reference;
-        let manifest = std::pin::pin!(self.manifest(*root, id));
-        let profiles = std::pin::pin!(self.profiles(*root, id));
+        let path = layout::manifest(*root, id);
+        let manifest = std::pin::pin!(self.objects().read(&path, MAX_MANIFEST_BYTES));
+        let profiles = std::pin::pin!(async {
+            // Until the connection that brought the name is free: a new one takes a round trip or more.
+            tokio::time::sleep(CONNECTION_FREED).await;
+            self.profiles(*root, id).await
+        });
         let (manifest, profiles) = match select(manifest, profiles).await {
             Either::Left((manifest, profiles)) => {
                 (manifest?, tokio::time::timeout(PROFILES_BEHIND, profiles).await.ok())

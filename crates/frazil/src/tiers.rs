@@ -140,11 +140,8 @@ fn shelf(
     profiles: Option<PathBuf>,
     near: Near,
 ) -> Arc<dyn ProfileShelf> {
-    let mut shelf = Arc::clone(store) as Arc<dyn ProfileShelf>;
-    if let Some((directory, budget_bytes)) = bundles {
-        shelf = Arc::new(KeptBundles::new(shelf, directory, budget_bytes).beside(near));
-    }
-    or_local(shelf, profiles)
+    let shelf = KeptBundles::new(Arc::clone(store) as Arc<dyn ProfileShelf>, bundles).beside(near);
+    or_local(Arc::new(shelf), profiles)
 }
 
 /// A shelf, and a directory for the profiles that it does not take, if there is one.

@@ -8,9 +8,10 @@
 //! Invariant: a manifest is the one that its id names. A name is asked of the origin every time; what was known
 //! last is an answer only when the origin gives none, and says so.
 
-pub(super) mod fetches;
+mod fetches;
 pub(super) mod files;
 mod references;
+pub(super) mod streams;
 
 use std::fmt;
 use std::path::PathBuf;

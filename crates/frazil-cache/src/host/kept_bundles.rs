@@ -16,9 +16,8 @@ use bytes::Bytes;
 use frazil_format::BundleId;
 use frazil_store::Reference;
 
-use super::kept::fetches::Fetches;
-use super::kept::files::{Files, Outcome};
-use super::profile_shelf::{of_one, whole};
+use super::kept::files::Files;
+use super::kept::streams::Streams;
 use super::protocol::MAX_SHELVED_LEN;
 use super::{BundleBytes, HostError, ProfileShelf};
 use crate::Wanted;
@@ -26,19 +25,18 @@ use crate::Wanted;
 /// Whether the tiers of this process have a chunk.
 pub type Near = Arc<dyn Fn(&Wanted) -> bool + Send + Sync>;
 
-/// A shelf that remembers bundles.
+/// A shelf that reads bundles once for all who ask, and remembers them.
 pub struct KeptBundles {
     below: Arc<dyn ProfileShelf>,
-    files: Files,
     near: Option<Near>,
-    fetches: Fetches,
+    streams: Streams,
 }
 
 impl KeptBundles {
-    /// Keeps parts of bundles in this directory, so many bytes at most.
-    pub fn new(below: Arc<dyn ProfileShelf>, directory: PathBuf, budget_bytes: u64) -> Self {
-        let files = Files::new(directory, budget_bytes);
-        Self { below, near: None, fetches: Fetches::into(files.clone()), files }
+    /// Keeps parts of bundles in this directory, so many bytes at most; none if there is no directory.
+    pub fn new(below: Arc<dyn ProfileShelf>, directory: Option<(PathBuf, u64)>) -> Self {
+        let files = directory.map(|(directory, budget_bytes)| Files::new(directory, budget_bytes));
+        Self { below, near: None, streams: Streams::into(files) }
     }
 
     /// Knows what the tiers beside it have.
@@ -69,16 +67,8 @@ impl ProfileShelf for KeptBundles {
             return self.below.bundle(of, id, range).await;
         }
         let file = format!("{id}/{}-{}", range.start, range.end);
-        let part = match self.files.read(&file, len).await {
-            Outcome::Found(bytes) if bytes.len() as u64 == len => bytes,
-            _ => {
-                let (below, of, id) = (Arc::clone(&self.below), *of, *id);
-                let fetch = async move { whole(below.bundle(&of, &id, range).await?).await };
-                let accepted = move |bytes: &Bytes| bytes.len() as u64 == len;
-                self.fetches.join(file, len, accepted, fetch, || format!("bundle {id}")).await?
-            }
-        };
-        Ok(of_one(part))
+        let (below, of, id) = (Arc::clone(&self.below), *of, *id);
+        Ok(self.streams.join(file, len, async move { below.bundle(&of, &id, range).await }))
     }
 
     async fn put_bundle(&self, of: &Reference, id: &BundleId, bytes: BundleBytes) -> Result<(), HostError> {

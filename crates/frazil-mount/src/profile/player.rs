@@ -1,7 +1,8 @@
 //! Playing a profile: its chunks come ahead of their readers, out of its bundle or one by one.
 //!
-//! A bundle is read in a few runs of segments, two at a time, the first of them short: what is needed first comes
-//! first. What the bundle lacks, and all of it when the bundle fails, is prefetched chunk by chunk. Demand reads go
+//! A bundle is read in a few runs of segments. The next one is asked for just before the last has come: at first
+//! what is needed first has the link for itself, and once the readers are far behind, several connections share it.
+//! What the bundle lacks, and all of it when the bundle fails, is prefetched chunk by chunk. Demand reads go
 //! their own way and never wait for more than [`super::handover`] lets them.
 
 use std::collections::HashSet;
@@ -13,16 +14,21 @@ use bytes::{Buf, BytesMut};
 use frazil_cache::host::{HostError, ProfileShelf};
 use frazil_cache::{Reference, Wanted};
 use frazil_format::{Bundle, BundleId, BundleOpener, Chunk, FormatError, SEGMENT_LEN, SealedChunk};
-use futures::TryStreamExt;
-use futures::future::try_join;
+use futures::stream::{FuturesUnordered, StreamExt, TryStreamExt};
+use tokio::sync::watch;
 
 use super::ProfilingOptions;
 use super::handover::Handover;
 use crate::reader::{Source, Supplied};
 use crate::{Image, PrefetchHandle};
 
-/// The runs that a bundle is read in, in segments; the last goes on. Two are under way at once.
-const RUNS: [usize; 4] = [2, 4, 8, 16];
+/// The runs that a bundle is read in, in segments of 256 KiB; the last goes on.
+const RUNS: [usize; 3] = [4, 8, 16];
+
+/// So many segments may be missing of what was asked for when more is asked for: what a link of 1 Gbit/s has on its
+/// way in 5 ms, or of 200 Mbit/s in 30 ms.
+const MISSING_MIN: usize = 3;
+const MISSING_MAX: usize = 48;
 
 /// Chunks that are asked for to learn whether the host has most of them.
 const SAMPLE: usize = 8;
@@ -87,23 +93,42 @@ impl Player {
         let OpenedBundle { bundle, opener } = opened;
         let runs = runs(opener.filled_segments());
         let opener = tokio::sync::Mutex::new(opener);
-        let next = std::sync::Mutex::new(runs.into_iter());
-        let take = || next.lock().unwrap_or_else(std::sync::PoisonError::into_inner).next();
-        let worker = || async {
-            while let Some(run) = take() {
-                self.run(&bundle.id, run, &opener, foretold).await?;
-            }
-            Ok::<_, BundleFailed>(())
-        };
-        let played = try_join(worker(), worker()).await.map(|_| ());
+        let played = self.runs(&bundle.id, runs, &opener, foretold).await;
         // Whatever was expected and did not come is to be fetched.
         self.handover.give_up();
         played
     }
 
-    /// The chunks of the bundle's first runs are expected from now on.
+    async fn runs(
+        &self,
+        bundle: &BundleId,
+        runs: Vec<Range<usize>>,
+        opener: &tokio::sync::Mutex<BundleOpener>,
+        foretold: &HashSet<u32>,
+    ) -> Result<(), BundleFailed> {
+        let (come, mut news) = watch::channel(0);
+        let (mut runs, mut under_way, mut asked) = (runs.into_iter(), FuturesUnordered::new(), 0);
+        loop {
+            if is_time_for_more(asked, *news.borrow_and_update())
+                && let Some(run) = runs.next()
+            {
+                asked = run.end;
+                under_way.push(self.run(bundle, run, opener, foretold, &come));
+                continue;
+            }
+            tokio::select! {
+                done = under_way.next() => match done {
+                    Some(done) => done?,
+                    None => return Ok(()),
+                },
+                _ = news.changed() => {}
+            }
+        }
+    }
+
+    /// The chunks of the bundle's first run are expected from now on.
     pub(super) fn expect_first(&self, bundle: &OpenedBundle) {
-        for run in runs(bundle.opener.filled_segments()).into_iter().take(2) {
+        if let Some(run) = runs(bundle.opener.filled_segments()).into_iter().next() {
             self.expect(&bundle.opener, run);
         }
     }
@@ -123,6 +148,7 @@ impl Player {
         run: Range<usize>,
         opener: &tokio::sync::Mutex<BundleOpener>,
         foretold: &HashSet<u32>,
+        come: &watch::Sender<usize>,
     ) -> Result<(), BundleFailed> {
         self.expect(&*opener.lock().await, run.clone());
         let range = run.start as u64 * SEGMENT_LEN..run.end as u64 * SEGMENT_LEN;
@@ -138,6 +164,7 @@ impl Player {
                 let whole = opener.lock().await.open(segment, sealed)?;
                 gathered.advance(SEGMENT_LEN as usize);
                 segment += 1;
+                come.send_modify(|come| *come += 1);
                 for (chunk, sealed) in whole {
                     self.hand_over(chunk, sealed, foretold).await?;
                 }
@@ -203,6 +230,11 @@ async fn within<T>(work: impl Future<Output = T>) -> Result<T, BundleFailed> {
     tokio::time::timeout(STALLED, work).await.map_err(|_| BundleFailed::Stalled)
 }
 
+/// Whether more is to be asked for, when so many segments have come of so many.
+fn is_time_for_more(asked: usize, come: usize) -> bool {
+    asked.saturating_sub(come) <= (come / 2).clamp(MISSING_MIN, MISSING_MAX)
+}
+
 /// The runs of so many segments.
 fn runs(segments: usize) -> Vec<Range<usize>> {
     let [.., last] = RUNS;
@@ -218,12 +250,33 @@ fn runs(segments: usize) -> Vec<Range<usize>> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
 
     #[test]
+    fn the_first_runs_follow_each_other_and_later_ones_share_the_link() {
+        let most_at_once = |segments: usize| {
+            let (mut at_once, mut asked, mut most) = (VecDeque::new(), 0, 0);
+            for run in runs(segments) {
+                while !is_time_for_more(asked, at_once.front().map_or(asked, |run: &Range<usize>| run.start))
+                {
+                    at_once.pop_front();
+                }
+                asked = run.end;
+                at_once.push_back(run);
+                most = most.max(at_once.len());
+            }
+            most
+        };
+        assert_eq!(most_at_once(28), 1);
+        assert!((2..=4).contains(&most_at_once(2048)));
+    }
+
+    #[test]
     fn runs_cover_a_bundle_once_and_start_short() {
-        assert_eq!(runs(3), [0..2, 2..3]);
-        assert_eq!(runs(21), [0..2, 2..6, 6..14, 14..21]);
+        assert_eq!(runs(5), [0..4, 4..5]);
+        assert_eq!(runs(21), [0..4, 4..12, 12..21]);
         let runs = runs(2048);
         assert!(runs.windows(2).all(|pair| pair[0].end == pair[1].start));
         assert_eq!((runs.first().unwrap().start, runs.last().unwrap().end), (0, 2048));

@@ -19,7 +19,7 @@ use super::complaints::Complaints;
 use super::counters::Tally;
 use super::decoded::{Decoded, Opened};
 use super::flights::Flights;
-use super::prefetch::{Marks, Prefetches};
+use super::prefetch::{Marks, OpenedAhead, Prefetches};
 use super::sealed::Sealed;
 use super::streams::Streams;
 use super::touches::Touches;
@@ -86,6 +86,7 @@ pub struct Image {
     pub(super) metadata_ahead_bytes: u64,
     pub(super) prefetches: Prefetches,
     pub(super) marks: Marks,
+    pub(super) opened_ahead: OpenedAhead,
     /// Opening a chunk takes a core; more of them at once than cores only adds memory.
     pub(super) cores: Arc<Slots>,
     /// For work that the image starts by itself.
@@ -119,6 +120,7 @@ impl Image {
             runtime,
             deadline: options.deadline,
             decoded: Decoded::new(options.decoded_budget_bytes),
+            opened_ahead: OpenedAhead::within(options.decoded_budget_bytes),
             sealed: Sealed::new(options.sealed_budget_bytes),
             openings: Flights::default(),
             fetches: Flights::default(),

@@ -151,7 +151,9 @@ impl Image {
 
     fn touch(&self, index: ChunkIndex) {
         self.touches.touch(index);
-        self.marks.read(index, || self.table.sealed_len_of(index));
+        if self.marks.read(index, || self.table.sealed_len_of(index)) {
+            self.no_longer_ahead(index);
+        }
     }
 
     fn waited(&self, index: ChunkIndex, within: &Range<usize>, waited: Duration) {
@@ -230,6 +232,7 @@ impl Image {
                 add(&self.tally.decoded_bytes, chunk.bytes.len() as u64);
                 for gone in self.decoded.insert(index, Arc::clone(chunk)) {
                     self.marks.evicted(gone);
+                    self.no_longer_ahead(gone);
                 }
             }
             Err(_) => add(&self.tally.errors, 1),

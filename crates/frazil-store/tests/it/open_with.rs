@@ -5,7 +5,7 @@ use frazil_format::{ManifestId, RootId};
 use frazil_store::{Published, Reference, Store, StoreError, StoreLocation, StoreOptions};
 
 #[tokio::test]
-async fn a_store_is_opened_with_what_a_name_stands_for_in_five_requests() {
+async fn a_store_is_opened_with_what_a_name_stands_for_in_four_requests() {
     let dir = tempfile::tempdir().unwrap();
     let location = StoreLocation::directory(dir.path().join("store")).unwrap();
     let options = StoreOptions::default();
@@ -20,8 +20,8 @@ async fn a_store_is_opened_with_what_a_name_stands_for_in_five_requests() {
         Store::open_with(&location, &options, "tests", &"image".parse().unwrap()).await.unwrap();
     assert_eq!(opened.id(), store.id());
     assert_eq!(published.unwrap(), Some(Published { reference, manifest, profiles: Some(None) }));
-    // The marker and the name; then the manifest, its profiles, and the look at its root.
-    assert_eq!(opened.requests().gets, 5);
+    // The marker and the name; then the manifest and its profiles.
+    assert_eq!(opened.requests().gets, 4);
 
     let (_, nobodys) =
         Store::open_with(&location, &options, "tests", &"other".parse().unwrap()).await.unwrap();

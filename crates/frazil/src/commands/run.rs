@@ -19,7 +19,7 @@ use crate::failure::{Advise, Refusal};
 use crate::host_cache::{CacheArgs, Choice};
 use crate::output::note;
 use crate::run::config::{self as container_config, Overrides};
-use crate::run::container::{self, Addressee};
+use crate::run::container::{Addressee, Waiting};
 use crate::run::first_output::FirstOutput;
 use crate::run::helper::{Helper, Line};
 use crate::run::namespaces;
@@ -148,6 +148,7 @@ fn run(args: Args, global: &Global) -> Result<Exit> {
     let parent = getpid().as_raw_nonzero().get();
     let helper = Helper::start(|line| server.serve(line, parent))?;
     let addressee = Addressee::follow(signals)?;
+    let container = Waiting::start()?;
 
     let name = match converter {
         Some(converter) => {
@@ -160,7 +161,7 @@ fn run(args: Args, global: &Global) -> Result<Exit> {
     helper.line.begin(&name)?;
     let spec: Spec = helper.outcome()?;
     let mounted = started.elapsed();
-    let exit = container::start(&spec, &addressee)?.wait()?;
+    let exit = container.launch(&spec, &addressee)?.wait()?;
 
     // The command's code is the result; what goes wrong from here on is only worth a remark.
     let times = Times { mounted, exited: started.elapsed() };

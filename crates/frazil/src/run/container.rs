@@ -73,33 +73,46 @@ fn end_by(signal: i32) {
     }
 }
 
+/// A container's process that waits to be told what to set up. It ends when this is dropped.
+pub(crate) struct Waiting {
+    child: Child,
+    socket: UnixStream,
+}
+
 /// A container whose command was started.
 pub(crate) struct Running(Child);
 
-/// Starts the container and returns when its command is executing.
-pub(crate) fn start(spec: &Spec, addressee: &Addressee) -> Result<Running> {
-    let (ours, theirs) = UnixStream::pair().context("cannot make a socket")?;
-    let number = bequeath(&theirs).context("cannot hand a socket on")?.to_string();
-    // The kernel's link works without the path, which a mount namespace may not have.
-    let mut child = Command::new("/proc/self/exe")
-        .arg0("frazil")
-        .args(["container", "--socket", &number])
-        // The container's processes might look at it; what its command gets is in the description.
-        .env_clear()
-        .spawn()
-        .context("cannot start the container's process")?;
-    drop(theirs);
-    if let Some(pid) = Pid::from_raw(child.id().cast_signed()) {
-        addressee.set(pidfd_open(pid, PidfdFlags::empty()).context("cannot watch the container")?);
+impl Waiting {
+    /// Starts the process, which takes as long as a round trip: an image is on its way meanwhile.
+    pub(crate) fn start() -> Result<Self> {
+        let (socket, theirs) = UnixStream::pair().context("cannot make a socket")?;
+        let number = bequeath(&theirs).context("cannot hand a socket on")?.to_string();
+        // The kernel's link works without the path, which a mount namespace may not have.
+        let child = Command::new("/proc/self/exe")
+            .arg0("frazil")
+            .args(["container", "--socket", &number])
+            // The container's processes might look at it; what its command gets is in the description.
+            .env_clear()
+            .spawn()
+            .context("cannot start the container's process")?;
+        Ok(Self { child, socket })
     }
-    spec::send(&ours, spec).context("cannot describe the container")?;
-    let failed: Option<SetupError> = spec::receive(&ours).context("cannot hear from the container")?;
-    if let Some(error) = failed {
-        let _ = child.wait();
-        let exit = error.exit;
-        return Err(error).exit(exit);
+
+    /// Starts the container and returns when its command is executing.
+    pub(crate) fn launch(self, spec: &Spec, addressee: &Addressee) -> Result<Running> {
+        let Self { mut child, socket } = self;
+        if let Some(pid) = Pid::from_raw(child.id().cast_signed()) {
+            addressee.set(pidfd_open(pid, PidfdFlags::empty()).context("cannot watch the container")?);
+        }
+        spec::send(&socket, spec).context("cannot describe the container")?;
+        let failed: Option<SetupError> = spec::receive(&socket).context("cannot hear from the container")?;
+        if let Some(error) = failed {
+            let _ = child.wait();
+            let exit = error.exit;
+            return Err(error).exit(exit);
+        }
+        Ok(Running(child))
     }
-    Ok(Running(child))
 }
 
 impl Running {

@@ -32,7 +32,8 @@ impl Scene {
         let location = StoreLocation::directory(directory.path().join("store")).unwrap();
         let store = Store::open_or_create(&location, &StoreOptions::default()).await.unwrap();
         let image = OneImage::new(CHUNKS);
-        let kept = KeptBundles::new(Arc::new(store.clone()), directory.path().join("bundles"), 64 << 20);
+        let kept =
+            KeptBundles::new(Arc::new(store.clone()), Some((directory.path().join("bundles"), 64 << 20)));
         let options = ServerOptions { peers, profiles: Some(Arc::new(kept)), ..ServerOptions::default() };
         let memory = Arc::new(Memory::new(below(&chunks(0..1, 1000)), 1 << 20));
         let stand = Stand::new(memory, Arc::clone(&image) as _, options);

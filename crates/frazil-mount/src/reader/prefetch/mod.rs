@@ -5,6 +5,7 @@
 //!                                        ├─ queue (by source) ─ pump ─ pace ─ fetch, at prefetch priority
 //! sequential reads ── streams ── run ────┘                               │
 //!                                        read-ahead: decoded · profile, metadata: sealed · hydrate: below
+//!                                                                                   └─ opened ahead, a few at a time
 //! ```
 //!
 //! The API, for whoever knows what will be read:
@@ -26,6 +27,7 @@
 
 mod handle;
 mod marks;
+mod opening;
 mod pace;
 mod pump;
 mod queue;
@@ -40,4 +42,5 @@ pub use source::Source;
 pub use supply::Supplied;
 
 pub(super) use marks::Marks;
+pub(super) use opening::OpenedAhead;
 pub(super) use pump::Prefetches;

@@ -256,6 +256,7 @@ impl Image {
             for gone in self.sealed.insert(index, sealed.clone(), Worth::Dear) {
                 self.marks.evicted(gone);
             }
+            self.open_ahead(index);
         }
     }
 }
