@@ -228,16 +228,33 @@ impl Image {
             },
         };
         match &opened {
-            Ok(chunk) => {
-                add(&self.tally.decoded_bytes, chunk.bytes.len() as u64);
-                for gone in self.decoded.insert(index, Arc::clone(chunk)) {
-                    self.marks.evicted(gone);
-                    self.no_longer_ahead(gone);
-                }
-            }
+            Ok(chunk) => self.keep_decoded(index, chunk),
             Err(_) => add(&self.tally.errors, 1),
         }
         opened
+    }
+
+    fn keep_decoded(&self, index: ChunkIndex, chunk: &Arc<Opened>) {
+        add(&self.tally.decoded_bytes, chunk.bytes.len() as u64);
+        for gone in self.decoded.insert(index, Arc::clone(chunk)) {
+            self.marks.evicted(gone);
+            self.no_longer_ahead(gone);
+        }
+    }
+
+    /// Opens a sealed chunk that is kept here, ahead of its reader; says whether it did. Nothing is fetched.
+    pub(super) async fn open_ahead_of_reader(self: &Arc<Self>, index: ChunkIndex) -> bool {
+        let flight = self.openings.join(index, &Urgency::new(Priority::Prefetch), |urgency| {
+            let image = Arc::clone(self);
+            async move {
+                // A reader who joins and finds it damaged goes on alone.
+                let opened = image.open_kept(index, &urgency).await.unwrap_or(Err(ReadError::Stopped))?;
+                image.keep_decoded(index, &opened);
+                Ok(opened)
+            }
+            .boxed()
+        });
+        self.openings.land(flight).await.is_ok()
     }
 
     /// Opens the sealed chunk that is kept here, if there is one that opens.

@@ -207,6 +207,23 @@ fn a_supply_that_does_not_fit_waits_for_room() {
 }
 
 #[test]
+fn what_waits_for_its_reader_is_opened_ahead_within_half_of_the_memory_for_that() {
+    let options = ImageOptions { decoded_budget_bytes: 4 * CHUNK_LEN as u64, ..no_read_ahead() };
+    let scene = scene(8, Treatment::Answered, options);
+    for n in 0..6 {
+        assert_eq!(scene.image.supply(scene.index(n), scene.sealed(n), Source::Profile), Supplied::Kept);
+    }
+    let opened = || scene.image.counters().decoded_bytes / CHUNK_LEN as u64;
+    scene.wait_until("two chunks are opened before anybody reads", || opened() == 2);
+    std::thread::sleep(Duration::from_millis(20));
+    assert_eq!(opened(), 2, "no more than that");
+    scene.read(0, CHUNK_LEN);
+    scene.wait_until("the next one is opened when the first is read", || opened() == 3);
+    (1..6).for_each(|n| scene.read(n, CHUNK_LEN));
+    assert_eq!((opened(), scene.tier.asked().len()), (6, 0), "each once, and nothing was fetched");
+}
+
+#[test]
 fn a_file_that_is_read_front_to_back_is_fetched_ahead_and_at_most_half_of_it_in_vain() {
     for chunks in [1, 2, 3, 5, 10, 30, 100] {
         let scene = scene(200, Treatment::Answered, ImageOptions::default());

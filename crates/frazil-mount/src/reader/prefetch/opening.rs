@@ -8,8 +8,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use frazil_cache::resilience::{Priority, Urgency};
-
 use crate::reader::{ChunkIndex, Image};
 
 /// The chunks that are opened ahead of their readers.
@@ -70,8 +68,7 @@ impl Image {
             while let Some(image) = image.upgrade()
                 && let Some(index) = image.next_to_open()
             {
-                if image.opened(index, &Urgency::new(Priority::Prefetch)).await.is_err() {
-                    // Its reader tries again, and hears why.
+                if !image.open_ahead_of_reader(index).await {
                     image.no_longer_ahead(index);
                 }
             }
