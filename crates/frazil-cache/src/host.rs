@@ -30,7 +30,7 @@ pub use client::{HostCache, HostCacheCounts, HostCacheOptions, is_served};
 pub use error::HostError;
 pub use guarded::{AdmissionSource, Guarded};
 pub use kept::{KeptCatalog, KeptOptions};
-pub use kept_bundles::{KeptBundles, Near};
+pub use kept_bundles::{BUNDLE_BLOCK_LEN, KeptBundles, KeptBundlesOptions, Near};
 pub use lazy::{LazyStore, Opened};
 pub use local_profiles::OrLocal;
 pub use meter::{LATENCY_BOUNDS_US, Latency, Meter, MeterCounts};

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use frazil_cache::host::KeptOptions;
+use frazil_cache::host::{KeptBundlesOptions, KeptOptions};
 use frazil_cache::resilience::stack::OriginOptions;
 use frazil_cache::{DiskOptions, Nodes, RemoteOptions, Tls, TlsIdentity};
 use frazil_store::StoreLocation;
@@ -21,6 +21,9 @@ const EMBEDDED_MEMORY_BYTES: u64 = 64 << 20;
 
 /// Disk of an agent's own over a network store: an image or two of several gigabytes.
 const EMBEDDED_DISK_BYTES: u64 = 4 << 30;
+
+/// Bundles have one part in so many of what chunks have, beside it.
+const BUNDLES_SHARE: u64 = 8;
 
 /// Below a cache directory: where chunks are.
 const CHUNKS: &str = "chunks";
@@ -43,8 +46,8 @@ pub(crate) struct Plan {
     pub(crate) remote: Option<(Nodes, RemoteOptions)>,
     /// Names and manifests, if they are kept.
     pub(crate) kept: Option<KeptOptions>,
-    /// Where bundles are kept, and how many bytes of them; nowhere without a disk tier.
-    pub(crate) bundles: Option<(PathBuf, u64)>,
+    /// Where bundles are kept.
+    pub(crate) bundles: KeptBundlesOptions,
     /// Where profiles stay that the store does not take.
     pub(crate) profiles: Option<PathBuf>,
 }
@@ -62,10 +65,14 @@ impl Plan {
                 ..KeptOptions::new(directory.join(CATALOG))
             }),
         };
+        let memory_bytes = config.value(&keys::MEMORY_BUDGET)?.0;
         Ok(Self {
-            bundles: bundles(directory.as_deref(), quota),
+            bundles: KeptBundlesOptions {
+                directory: bundles(directory.as_deref(), quota),
+                memory_bytes: memory_bytes / BUNDLES_SHARE,
+            },
             profiles: directory.as_ref().map(|directory| directory.join(PROFILES)),
-            memory_bytes: config.value(&keys::MEMORY_BUDGET)?.0,
+            memory_bytes,
             disk: directory.map(|directory| disk(config, &directory, quota)).transpose()?.flatten(),
             remote: remote(config)?,
             kept,
@@ -84,7 +91,10 @@ impl Plan {
         let default = || places::cache().map(|cache| cache.join("embedded"));
         let directory = config.get(&keys::EMBEDDED_DIRECTORY)?.or_else(default);
         Ok(Self {
-            bundles: bundles(directory.as_deref(), quota),
+            bundles: KeptBundlesOptions {
+                directory: bundles(directory.as_deref(), quota),
+                ..KeptBundlesOptions::default()
+            },
             profiles: directory.as_ref().map(|directory| directory.join(PROFILES)),
             memory_bytes,
             disk: directory.map(|directory| disk(config, &directory, quota)).transpose()?.flatten(),
@@ -94,9 +104,9 @@ impl Plan {
     }
 }
 
-/// Beside a disk tier of so many bytes: an eighth of it, for what lets a second start of an image begin at once.
+/// Beside a disk tier of so many bytes: a part of it, for what lets a second start of an image begin at once.
 fn bundles(directory: Option<&Path>, quota_bytes: u64) -> Option<(PathBuf, u64)> {
-    let budget = quota_bytes / 8;
+    let budget = quota_bytes / BUNDLES_SHARE;
     directory.filter(|_| budget > 0).map(|directory| (directory.join(BUNDLES), budget))
 }
 

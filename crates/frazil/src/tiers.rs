@@ -8,8 +8,8 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::Result;
 use frazil_cache::host::{
-    AdmissionSource, Catalog, Counter, CounterSource, Guarded, KeptBundles, KeptCatalog, LazyStore, Meter,
-    Metered, Near, Opened, OrLocal, ProfileShelf, ServerOptions,
+    AdmissionSource, Catalog, Counter, CounterSource, Guarded, KeptBundles, KeptBundlesOptions, KeptCatalog,
+    LazyStore, Meter, Metered, Near, Opened, OrLocal, ProfileShelf, ServerOptions,
 };
 use frazil_cache::resilience::stack::{self, OriginOptions, OriginStack};
 use frazil_cache::{Disk, Memory, Nodes, Remote, Tier};
@@ -136,7 +136,7 @@ fn near(memory: &Arc<Memory>, disk: Option<&Arc<Disk>>) -> Near {
 /// What lies beside manifests: in the store, with bundles kept here, and with profiles that the store does not take.
 fn shelf(
     store: &Arc<LazyStore>,
-    bundles: Option<(PathBuf, u64)>,
+    bundles: KeptBundlesOptions,
     profiles: Option<PathBuf>,
     near: Near,
 ) -> Arc<dyn ProfileShelf> {

@@ -62,12 +62,12 @@ impl Default for HostCacheOptions {
     }
 }
 
-/// A host cache, from the outside. Prints as `host-cache(/run/frazil/cached.sock)`.
-#[derive(Debug)]
+/// A host cache, from the outside; clones share its connection. Prints as `host-cache(/run/frazil/cached.sock)`.
+#[derive(Clone, Debug)]
 pub struct HostCache {
     path: PathBuf,
     options: HostCacheOptions,
-    door: Door,
+    door: Arc<Door>,
     counters: Arc<Counters>,
 }
 
@@ -84,7 +84,7 @@ impl HostCache {
     pub fn new(path: impl Into<PathBuf>, options: HostCacheOptions) -> Self {
         let path = path.into();
         let counters = Arc::<Counters>::default();
-        let door = Door::new(path.clone(), Arc::clone(&counters));
+        let door = Arc::new(Door::new(path.clone(), Arc::clone(&counters)));
         Self { path, options, door, counters }
     }
 

@@ -1,10 +1,11 @@
-//! Bundles that stay on the host's disk, so that fifty starts of one image read its bundle once.
+//! Bundles that stay on the host, so that fifty starts of one image read its bundle once.
 //!
 //! ```text
-//! <directory>/<bundle id>/<first byte>-<byte behind the last>    as they were asked for
+//! <directory>/<bundle id>/<n>    its bytes from n × 4 MiB on, up to 4 MiB of them, and a hash
 //! ```
 //!
-//! A bundle never changes, and whoever reads it authenticates it. Agents ask for the same parts of the same bundle.
+//! A bundle never changes, and whoever reads it authenticates it. It is read from the shelf below in blocks, which
+//! are handed on while they come; so agents may ask for parts as small as they like.
 
 use std::fmt;
 use std::ops::Range;
@@ -14,16 +15,29 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use frazil_format::BundleId;
+use frazil_format::bounds::MAX_BUNDLE_LEN;
 use frazil_store::Reference;
+use futures::stream::{self, StreamExt};
 
 use super::kept::files::Files;
 use super::kept::streams::Streams;
-use super::protocol::MAX_SHELVED_LEN;
 use super::{BundleBytes, HostError, ProfileShelf};
 use crate::Wanted;
 
+/// Bundles are read and kept in blocks of so many bytes.
+pub const BUNDLE_BLOCK_LEN: u64 = 4 << 20;
+
 /// Whether the tiers of this process have a chunk.
 pub type Near = Arc<dyn Fn(&Wanted) -> bool + Send + Sync>;
+
+/// How much of bundles is kept, and where.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct KeptBundlesOptions {
+    /// A directory for them, and how many bytes it may hold; none keeps them in memory alone.
+    pub directory: Option<(PathBuf, u64)>,
+    /// Memory for those that were read last, in bytes.
+    pub memory_bytes: u64,
+}
 
 /// A shelf that reads bundles once for all who ask, and remembers them.
 pub struct KeptBundles {
@@ -33,10 +47,11 @@ pub struct KeptBundles {
 }
 
 impl KeptBundles {
-    /// Keeps parts of bundles in this directory, so many bytes at most; none if there is no directory.
-    pub fn new(below: Arc<dyn ProfileShelf>, directory: Option<(PathBuf, u64)>) -> Self {
+    /// Keeps what is read of the bundles of another shelf.
+    pub fn new(below: Arc<dyn ProfileShelf>, options: KeptBundlesOptions) -> Self {
+        let KeptBundlesOptions { directory, memory_bytes } = options;
         let files = directory.map(|(directory, budget_bytes)| Files::new(directory, budget_bytes));
-        Self { below, near: None, streams: Streams::into(files) }
+        Self { below, near: None, streams: Streams::new(files, BUNDLE_BLOCK_LEN, memory_bytes) }
     }
 
     /// Knows what the tiers beside it have.
@@ -44,6 +59,24 @@ impl KeptBundles {
     pub fn beside(self, near: Near) -> Self {
         Self { near: Some(near), ..self }
     }
+
+    fn part_of_block(&self, of: Reference, id: BundleId, block: u64, part: Range<u64>) -> BundleBytes {
+        let below = Arc::clone(&self.below);
+        let start = block * BUNDLE_BLOCK_LEN;
+        let fetch = async move { below.bundle(&of, &id, start..start + BUNDLE_BLOCK_LEN).await };
+        self.streams.join(format!("{id}/{block}"), part, fetch)
+    }
+}
+
+/// The blocks of a range, and which part of each.
+fn blocks(range: Range<u64>) -> impl Iterator<Item = (u64, Range<u64>)> {
+    let first = range.start / BUNDLE_BLOCK_LEN;
+    (first..range.end.div_ceil(BUNDLE_BLOCK_LEN)).map(move |block| {
+        let start = block * BUNDLE_BLOCK_LEN;
+        let [from, to] =
+            [range.start, range.end].map(|edge| edge.saturating_sub(start).min(BUNDLE_BLOCK_LEN));
+        (block, from..to)
+    })
 }
 
 #[async_trait]
@@ -62,13 +95,12 @@ impl ProfileShelf for KeptBundles {
         id: &BundleId,
         range: Range<u64>,
     ) -> Result<BundleBytes, HostError> {
-        let len = range.end.saturating_sub(range.start);
-        if len > u64::from(MAX_SHELVED_LEN) {
+        if range.end > MAX_BUNDLE_LEN || range.is_empty() {
             return self.below.bundle(of, id, range).await;
         }
-        let file = format!("{id}/{}-{}", range.start, range.end);
-        let (below, of, id) = (Arc::clone(&self.below), *of, *id);
-        Ok(self.streams.join(file, len, async move { below.bundle(&of, &id, range).await }))
+        let parts: Vec<_> =
+            blocks(range).map(|(block, part)| self.part_of_block(*of, *id, block, part)).collect();
+        Ok(stream::iter(parts).flatten().boxed())
     }
 
     async fn put_bundle(&self, of: &Reference, id: &BundleId, bytes: BundleBytes) -> Result<(), HostError> {
@@ -93,5 +125,19 @@ impl fmt::Debug for KeptBundles {
 impl fmt::Display for KeptBundles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "kept → {}", self.below)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_cut_at_the_edges_of_blocks() {
+        let cut = |range| blocks(range).collect::<Vec<_>>();
+        let len = BUNDLE_BLOCK_LEN;
+        assert_eq!(cut(3..9), [(0, 3..9)]);
+        assert_eq!(cut(0..len), [(0, 0..len)]);
+        assert_eq!(cut(len - 1..2 * len + 5), [(0, len - 1..len), (1, 0..len), (2, 0..5)]);
     }
 }

@@ -18,11 +18,6 @@ use crate::Wanted;
 /// Bytes of a bundle, as they come.
 pub type BundleBytes = BoxStream<'static, Result<Bytes, HostError>>;
 
-/// Bytes of a bundle that came in one piece.
-pub(super) fn of_one(part: Bytes) -> BundleBytes {
-    futures::stream::once(std::future::ready(Ok(part))).boxed()
-}
-
 /// All of them in one piece; nothing is copied if they come in one.
 pub(super) async fn whole(bytes: BundleBytes) -> Result<Bytes, HostError> {
     let pieces: Vec<Bytes> = bytes.try_collect().await?;

@@ -188,11 +188,11 @@ impl Inner {
             Question::Manifest { root, id, offset } => self.manifest(root, &id, offset).await,
             Question::Stats => self.stats_answer(),
             Question::Ping => Answer::Pong,
-            Question::Shelved { what, offset, len } => self.shelved(peer, &what, offset, len).await,
+            Question::Shelved { what, offset, len } => self.shelved(peer, shelving, &what, offset, len).await,
             Question::Shelve { what, offset, last, piece } => {
                 self.shelve(peer, shelving, &what, Next { offset, last, piece }).await
             }
-            Question::Clear(what) => self.clear(peer, &what).await,
+            Question::Clear(what) => self.clear(peer, shelving, &what).await,
             Question::Near(wanted) => {
                 let shelf = self.options.profiles.as_ref();
                 let near = match shelf {

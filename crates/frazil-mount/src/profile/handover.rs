@@ -1,7 +1,8 @@
 //! The tier through which a bundle's chunks reach their readers.
 //!
-//! A reader of a chunk that is on its way in a bundle waits for it instead of fetching it twice, but not for long:
-//! after [`PATIENCE`] it asks the tier below, and from then on nobody waits for this bundle any more. While a start
+//! A reader of a chunk that is on its way in a bundle waits for it instead of fetching it twice, as long as the bundle
+//! comes: when nothing came for [`PATIENCE`], or the reader has waited for [`PATIENCE_MAX`], it asks the tier below,
+//! and from then on nobody waits for this bundle any more. While a start
 //! is recorded for the first time, what comes from below is remembered, so that a bundle can be made of it.
 
 use std::collections::HashMap;
@@ -14,11 +15,15 @@ use frazil_cache::resilience::{Priority, Urgency};
 use frazil_cache::{Level, Served, Tier, TierError, Wanted};
 use frazil_format::{ChunkId, SealedChunk};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::ProfilingCounts;
 
-/// How long a reader waits for a bundle: what a full run of it takes at 200 Mbit/s.
+/// How long nothing may come of a bundle that a reader waits for: a chunk takes 50 ms at 20 Mbit/s.
 const PATIENCE: Duration = Duration::from_millis(200);
+
+/// How long a reader waits for a bundle at the most: what a run of it takes at 40 Mbit/s.
+const PATIENCE_MAX: Duration = Duration::from_secs(1);
 
 /// Sealed chunks that are remembered for a bundle, in bytes. The rest is fetched again when it is made.
 const REMEMBERED_MAX: u64 = 32 << 20;
@@ -34,6 +39,8 @@ pub(super) struct Handover {
 
 struct State {
     coming: HashMap<ChunkId, Coming>,
+    /// When something came of the bundle last.
+    last_came: Instant,
     /// A reader waited in vain: none is to wait again.
     is_late: bool,
     /// None when nothing is remembered any more.
@@ -50,6 +57,9 @@ enum Coming {
     InHand(SealedChunk),
 }
 
+/// Nothing comes, or too slowly.
+struct Late;
+
 /// What a reader finds.
 enum Found {
     Chunk(SealedChunk),
@@ -61,6 +71,7 @@ impl Handover {
     pub(super) fn over(below: Arc<dyn Tier>) -> Self {
         let state = State {
             coming: HashMap::new(),
+            last_came: Instant::now(),
             is_late: false,
             remembered: Some(HashMap::new()),
             remembered_bytes: 0,
@@ -106,7 +117,10 @@ impl Handover {
 
     /// A chunk came; gives it back if no reader waits for it.
     pub(super) fn came(&self, id: &ChunkId, chunk: SealedChunk) -> Option<SealedChunk> {
-        let Some(Coming::Expected(readers)) = self.lock().coming.remove(id) else { return Some(chunk) };
+        let mut state = self.lock();
+        state.last_came = Instant::now();
+        let Some(Coming::Expected(readers)) = state.coming.remove(id) else { return Some(chunk) };
+        drop(state);
         let mut taken = false;
         for reader in readers {
             taken |= reader.send(chunk.clone()).is_ok();
@@ -160,6 +174,26 @@ impl Handover {
         }
     }
 
+    /// A chunk that is expected; none if whoever sends the bundle gave it up.
+    async fn wait_for(&self, mut chunk: oneshot::Receiver<SealedChunk>) -> Result<Option<SealedChunk>, Late> {
+        let began = Instant::now();
+        let mut until = began + PATIENCE;
+        loop {
+            match tokio::time::timeout_at(until, &mut chunk).await {
+                Ok(came) => return Ok(came.ok()),
+                Err(_) => {
+                    let last_came = self.lock().last_came;
+                    // Something came meanwhile: what comes behind it is worth some more patience.
+                    let next = (last_came + PATIENCE).min(began + PATIENCE_MAX);
+                    if next <= until {
+                        return Err(Late);
+                    }
+                    until = next;
+                }
+            }
+        }
+    }
+
     fn remember(&self, id: &ChunkId, chunk: &SealedChunk) {
         let mut state = self.lock();
         let bytes = state.remembered_bytes.saturating_add(chunk.len() as u64);
@@ -181,15 +215,14 @@ impl Tier for Handover {
     async fn get(&self, wanted: &Wanted) -> Result<Served, TierError> {
         match self.find(&wanted.id) {
             Found::Chunk(chunk) => return Ok(self.handed(chunk)),
-            Found::Wait(chunk) => match tokio::time::timeout(PATIENCE, chunk).await {
-                Ok(Ok(chunk)) => return Ok(self.handed(chunk)),
-                // Whoever sends the bundle gave it up.
-                Ok(Err(_)) => {}
-                Err(_) if Urgency::current().priority() == Priority::Demand => {
+            Found::Wait(chunk) => match self.wait_for(chunk).await {
+                Ok(Some(chunk)) => return Ok(self.handed(chunk)),
+                Ok(None) => {}
+                Err(Late) if Urgency::current().priority() == Priority::Demand => {
                     tracing::debug!(chunk = %wanted.id, "a bundle is late: nobody waits for it any more");
                     self.is_late();
                 }
-                Err(_) => {}
+                Err(Late) => {}
             },
             Found::Nothing => {}
         }

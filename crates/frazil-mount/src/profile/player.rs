@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use frazil_cache::host::{HostError, ProfileShelf};
+use frazil_cache::host::{BUNDLE_BLOCK_LEN, HostError, ProfileShelf};
 use frazil_cache::{Reference, Wanted};
 use frazil_format::{Bundle, BundleId, BundleOpener, Chunk, FormatError, SEGMENT_LEN, SealedChunk};
 use futures::stream::{FuturesUnordered, StreamExt, TryStreamExt};
@@ -22,8 +22,8 @@ use super::handover::Handover;
 use crate::reader::{Source, Supplied};
 use crate::{Image, PrefetchHandle};
 
-/// The runs that a bundle is read in, in segments of 256 KiB; the last goes on.
-const RUNS: [usize; 3] = [4, 8, 16];
+/// A bundle is read in runs of so many segments: the blocks that hosts keep it in.
+const RUN: usize = (BUNDLE_BLOCK_LEN / SEGMENT_LEN) as usize;
 
 /// So many segments may be missing of what was asked for when more is asked for: what a link of 1 Gbit/s has on its
 /// way in 5 ms, or of 200 Mbit/s in 30 ms.
@@ -102,12 +102,12 @@ impl Player {
     async fn runs(
         &self,
         bundle: &BundleId,
-        runs: Vec<Range<usize>>,
+        mut runs: impl Iterator<Item = Range<usize>> + Send,
         opener: &tokio::sync::Mutex<BundleOpener>,
         foretold: &HashSet<u32>,
     ) -> Result<(), BundleFailed> {
         let (come, mut news) = watch::channel(0);
-        let (mut runs, mut under_way, mut asked) = (runs.into_iter(), FuturesUnordered::new(), 0);
+        let (mut under_way, mut asked) = (FuturesUnordered::new(), 0);
         loop {
             if is_time_for_more(asked, *news.borrow_and_update())
                 && let Some(run) = runs.next()
@@ -128,7 +128,7 @@ impl Player {
 
     /// The chunks of the bundle's first run are expected from now on.
     pub(super) fn expect_first(&self, bundle: &OpenedBundle) {
-        if let Some(run) = runs(bundle.opener.filled_segments()).into_iter().next() {
+        if let Some(run) = runs(bundle.opener.filled_segments()).next() {
             self.expect(&bundle.opener, run);
         }
     }
@@ -236,50 +236,29 @@ fn is_time_for_more(asked: usize, come: usize) -> bool {
 }
 
 /// The runs of so many segments.
-fn runs(segments: usize) -> Vec<Range<usize>> {
-    let [.., last] = RUNS;
-    let (mut runs, mut start) = (Vec::new(), 0);
-    let mut lens = RUNS.into_iter().chain(std::iter::repeat(last));
-    while start < segments {
-        let end = lens.next().map_or(segments, |len| segments.min(start.saturating_add(len)));
-        runs.push(start..end);
-        start = end;
-    }
-    runs
+fn runs(segments: usize) -> impl ExactSizeIterator<Item = Range<usize>> + Send {
+    (0..segments).step_by(RUN).map(move |start| start..segments.min(start + RUN))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
-
     use super::*;
 
     #[test]
     fn the_first_runs_follow_each_other_and_later_ones_share_the_link() {
-        let most_at_once = |segments: usize| {
-            let (mut at_once, mut asked, mut most) = (VecDeque::new(), 0, 0);
-            for run in runs(segments) {
-                while !is_time_for_more(asked, at_once.front().map_or(asked, |run: &Range<usize>| run.start))
-                {
-                    at_once.pop_front();
-                }
-                asked = run.end;
-                at_once.push_back(run);
-                most = most.max(at_once.len());
-            }
-            most
+        let missing_when_more_is_asked_for = |asked: usize| {
+            let come = (0..=asked).find(|come| is_time_for_more(asked, *come)).unwrap();
+            asked - come
         };
-        assert_eq!(most_at_once(28), 1);
-        assert!((2..=4).contains(&most_at_once(2048)));
+        assert!((MISSING_MIN..RUN / 2).contains(&missing_when_more_is_asked_for(RUN)));
+        assert_eq!(missing_when_more_is_asked_for(100 * RUN), MISSING_MAX, "three runs are under way");
     }
 
     #[test]
-    fn runs_cover_a_bundle_once_and_start_short() {
-        assert_eq!(runs(5), [0..4, 4..5]);
-        assert_eq!(runs(21), [0..4, 4..12, 12..21]);
-        let runs = runs(2048);
+    fn runs_cover_a_bundle_once() {
+        assert_eq!(runs(21).collect::<Vec<_>>(), [0..16, 16..21]);
+        let runs: Vec<_> = runs(2048).collect();
         assert!(runs.windows(2).all(|pair| pair[0].end == pair[1].start));
         assert_eq!((runs.first().unwrap().start, runs.last().unwrap().end), (0, 2048));
-        assert!(runs.len() < 140);
     }
 }

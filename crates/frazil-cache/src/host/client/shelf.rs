@@ -6,13 +6,15 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use frazil_format::BundleId;
 use frazil_store::Reference;
-use futures::stream::TryStreamExt;
+use futures::stream::{StreamExt, TryStreamExt};
 
 use super::HostCache;
 use crate::Wanted;
-use crate::host::profile_shelf::of_one;
-use crate::host::protocol::{Answer, MAX_SHELVED_LEN, Question, SHELVE_PIECE_LEN, Shelved};
+use crate::host::protocol::{Answer, Question, SHELVE_PIECE_LEN, SHELVED_PIECE_LEN, Shelved};
 use crate::host::{BundleBytes, HostError, ProfileShelf};
+
+/// Pieces of a bundle that are asked for at once, so that the next is on its way while one is opened.
+const PIECES_AT_ONCE: usize = 3;
 
 /// What is asked about, in words.
 const WHAT: &str = "what is beside a manifest";
@@ -58,14 +60,20 @@ impl ProfileShelf for HostCache {
         range: Range<u64>,
     ) -> Result<BundleBytes, HostError> {
         let what = Shelved { of: *of, bundle: Some(*id) };
-        let len = range.end.saturating_sub(range.start).min(MAX_SHELVED_LEN.into());
-        let question = Question::Shelved { what, offset: range.start, len: len as u32 };
-        match self.shelf(question).await? {
-            Answer::Shelved(Some(part)) if part.len() as u64 == range.end.saturating_sub(range.start) => {
-                Ok(of_one(part))
-            }
-            _ => Err(self.wrong_answer()),
-        }
+        let step = u64::from(SHELVED_PIECE_LEN);
+        let starts = (range.start..range.end).step_by(SHELVED_PIECE_LEN as usize);
+        let pieces: Vec<_> = starts
+            .map(|offset| {
+                let (host, len) = (self.clone(), range.end.saturating_sub(offset).min(step) as u32);
+                async move {
+                    match host.shelf(Question::Shelved { what, offset, len }).await? {
+                        Answer::Shelved(Some(part)) if part.len() == len as usize => Ok(part),
+                        _ => Err(host.wrong_answer()),
+                    }
+                }
+            })
+            .collect();
+        Ok(futures::stream::iter(pieces).buffered(PIECES_AT_ONCE).boxed())
     }
 
     async fn put_bundle(

@@ -242,6 +242,7 @@ impl Connection {
         let len = match answer {
             Answer::Chunk { sealed: bytes, .. }
             | Answer::Manifest { piece: bytes, .. }
+            | Answer::Shelved(Some(bytes))
             | Answer::Stats(bytes) => bytes.len(),
             _ => return Some(None),
         };

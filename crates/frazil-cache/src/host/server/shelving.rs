@@ -5,6 +5,8 @@
 //! not finished leaves nothing. That is all there is to guard: what the bytes say is sealed with the manifest's key,
 //! and whoever reads what another has spoilt refuses it and starts without.
 
+use std::sync::{Arc, MutexGuard, PoisonError};
+
 use bytes::{Bytes, BytesMut};
 use frazil_format::bounds::MAX_PROFILES_LEN;
 use frazil_format::{SealedManifest, bundle_len};
@@ -22,9 +24,14 @@ use crate::host::{HostError, ProfileShelf};
 /// Pieces that wait for a slow store.
 const PIECES_MAX: usize = 4;
 
-/// What one connection is uploading.
+/// What one connection is about.
 #[derive(Default)]
-pub(super) struct Shelving(Mutex<Option<Upload>>);
+pub(super) struct Shelving {
+    /// What is being uploaded.
+    upload: Mutex<Option<Upload>>,
+    /// A manifest that it may ask about: a bundle is read in many pieces, and the tenant of a manifest never changes.
+    allowed: std::sync::Mutex<Option<Reference>>,
+}
 
 /// A piece of it.
 pub(super) struct Next {
@@ -66,9 +73,16 @@ fn told(error: &HostError) -> Answer {
 
 impl Inner {
     /// Profiles, or a part of a bundle.
-    pub(super) async fn shelved(&self, peer: Peer, what: &Shelved, offset: u64, len: u32) -> Answer {
-        let shelf = match self.shelf_for(peer, &what.of).await {
-            Ok((shelf, _)) => shelf,
+    pub(super) async fn shelved(
+        &self,
+        peer: Peer,
+        shelving: &Shelving,
+        what: &Shelved,
+        offset: u64,
+        len: u32,
+    ) -> Answer {
+        let shelf = match self.shelf_for(peer, shelving, &what.of).await {
+            Ok(shelf) => shelf,
             Err(answer) => return answer,
         };
         let Some(bundle) = &what.bundle else {
@@ -88,11 +102,11 @@ impl Inner {
 
     /// The next piece of an upload, the first one begins it.
     pub(super) async fn shelve(&self, peer: Peer, shelving: &Shelving, what: &Shelved, next: Next) -> Answer {
-        let mut upload = shelving.0.lock().await;
+        let mut upload = shelving.upload.lock().await;
         let begins = |upload: &Upload| upload.what != *what || upload.next != 0;
         if next.offset == 0 && upload.as_ref().is_none_or(begins) {
             *upload = None;
-            *upload = match self.begin(peer, what).await {
+            *upload = match self.begin(peer, shelving, what).await {
                 Ok(begun) => Some(begun),
                 Err(answer) => return answer,
             };
@@ -120,20 +134,21 @@ impl Inner {
     }
 
     /// Deletes a bundle.
-    pub(super) async fn clear(&self, peer: Peer, what: &Shelved) -> Answer {
+    pub(super) async fn clear(&self, peer: Peer, shelving: &Shelving, what: &Shelved) -> Answer {
         let Some(bundle) = &what.bundle else { return refused("profiles are replaced, not deleted") };
-        let deleted = match self.shelf_for(peer, &what.of).await {
-            Ok((shelf, _)) => shelf.delete_bundle(&what.of, bundle).await,
+        let deleted = match self.shelf_for(peer, shelving, &what.of).await {
+            Ok(shelf) => shelf.delete_bundle(&what.of, bundle).await,
             Err(answer) => return answer,
         };
         deleted.map_or_else(|error| told(&error), |()| Answer::Done)
     }
 
-    async fn begin(&self, peer: Peer, what: &Shelved) -> Result<Upload, Answer> {
-        let (shelf, manifest) = self.shelf_for(peer, &what.of).await?;
+    async fn begin(&self, peer: Peer, shelving: &Shelving, what: &Shelved) -> Result<Upload, Answer> {
+        let shelf = self.shelf_for(peer, shelving, &what.of).await?;
         let (limit, into) = match what.bundle {
             None => (MAX_PROFILES_LEN, Into::Memory(BytesMut::new())),
             Some(bundle) => {
+                let manifest = self.sealed_manifest(&what.of).await?;
                 let all = manifest.chunks().iter().map(|chunk| u64::from(chunk.sealed_len)).sum();
                 let (pieces, mut coming) = mpsc::channel(PIECES_MAX);
                 let stream = futures::stream::poll_fn(move |context| coming.poll_recv(context)).boxed();
@@ -166,16 +181,31 @@ impl Inner {
     async fn shelf_for(
         &self,
         peer: Peer,
+        shelving: &Shelving,
         of: &Reference,
-    ) -> Result<(std::sync::Arc<dyn ProfileShelf>, SealedManifest), Answer> {
+    ) -> Result<Arc<dyn ProfileShelf>, Answer> {
         let shelf = self.options.profiles.clone().ok_or_else(|| refused("no profiles are kept here"))?;
-        let bytes = self.catalog.manifest(of.root, &of.manifest).await.map_err(|error| told(&error))?;
-        let manifest = SealedManifest::verify(&of.manifest, bytes)
-            .map_err(|error| Answer::Error { class: ErrorClass::Corrupt, message: error.to_string() })?;
+        if *shelving.allowed() == Some(*of) {
+            return Ok(shelf);
+        }
+        let manifest = self.sealed_manifest(of).await?;
         let tenant = &manifest.geometry().tenant;
         if !self.options.peers.may_ask(&peer, tenant) {
             return Err(refused(&format!("user {} may not ask for images of the tenant {tenant}", peer.uid)));
         }
-        Ok((shelf, manifest))
+        *shelving.allowed() = Some(*of);
+        Ok(shelf)
+    }
+
+    async fn sealed_manifest(&self, of: &Reference) -> Result<SealedManifest, Answer> {
+        let bytes = self.catalog.manifest(of.root, &of.manifest).await.map_err(|error| told(&error))?;
+        SealedManifest::verify(&of.manifest, bytes)
+            .map_err(|error| Answer::Error { class: ErrorClass::Corrupt, message: error.to_string() })
+    }
+}
+
+impl Shelving {
+    fn allowed(&self) -> MutexGuard<'_, Option<Reference>> {
+        self.allowed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

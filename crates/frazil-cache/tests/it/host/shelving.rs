@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use frazil_cache::host::{
-    BundleBytes, HostError, KeptBundles, OrLocal, Peer, Peers, ProfileShelf, ServerOptions, TenantPolicy,
+    BundleBytes, HostError, KeptBundles, KeptBundlesOptions, OrLocal, Peer, Peers, ProfileShelf,
+    ServerOptions, TenantPolicy,
 };
 use frazil_cache::{ErrorClass, Memory};
 use frazil_format::bounds::MAX_PROFILES_LEN;
@@ -32,8 +33,13 @@ impl Scene {
         let location = StoreLocation::directory(directory.path().join("store")).unwrap();
         let store = Store::open_or_create(&location, &StoreOptions::default()).await.unwrap();
         let image = OneImage::new(CHUNKS);
-        let kept =
-            KeptBundles::new(Arc::new(store.clone()), Some((directory.path().join("bundles"), 64 << 20)));
+        let kept = KeptBundles::new(
+            Arc::new(store.clone()),
+            KeptBundlesOptions {
+                directory: Some((directory.path().join("bundles"), 64 << 20)),
+                ..KeptBundlesOptions::default()
+            },
+        );
         let options = ServerOptions { peers, profiles: Some(Arc::new(kept)), ..ServerOptions::default() };
         let memory = Arc::new(Memory::new(below(&chunks(0..1, 1000)), 1 << 20));
         let stand = Stand::new(memory, Arc::clone(&image) as _, options);
