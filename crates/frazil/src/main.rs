@@ -17,6 +17,7 @@ mod output;
 mod places;
 mod plan;
 mod progress;
+mod rest;
 mod run;
 mod sandbox;
 mod service;

@@ -27,7 +27,7 @@ use crate::config::{KeyPlace, Switch, keys};
 use crate::failure::Advise;
 use crate::plan::Plan;
 use crate::tiers::{OriginStore, Tiers, or_local};
-use crate::{places, plan, similar};
+use crate::{places, plan, rest, similar};
 
 /// How long the end of a process may wait for its disk tier.
 const SETTLING: Duration = Duration::from_secs(5);
@@ -456,5 +456,6 @@ pub(crate) async fn image(
     profiling.iter().for_each(|profiling| profiling.begin(&image));
     image.prefetch_metadata();
     tokio::spawn(in_use(supply.catalog(), reference));
+    tokio::spawn(rest::when_idle(Arc::downgrade(&image)));
     Ok(OpenImage { name, reference, config, sealed_bytes, image, profiling, disk })
 }

@@ -44,6 +44,12 @@ impl Decoded {
         self.0.insert(index, chunk, len, Worth::Dear)
     }
 
+    /// Keeps nothing any more; gives those of which something was still to be read.
+    pub(super) fn clear(&self) -> Vec<ChunkIndex> {
+        self.0.clear(Worth::Spare);
+        self.0.clear(Worth::Dear)
+    }
+
     /// All of it was read.
     pub(super) fn has_served(&self, index: ChunkIndex) {
         self.0.spare(index);

@@ -172,6 +172,15 @@ impl Image {
         self.touches.contains(index)
     }
 
+    /// Lets go of what is kept in memory only because it might be read again.
+    pub fn rest(&self) {
+        for gone in self.decoded.clear() {
+            self.marks.evicted(gone);
+            self.no_longer_ahead(gone);
+        }
+        self.sealed.clear_spare();
+    }
+
     /// What was read so far.
     pub fn counters(&self) -> Counters {
         self.tally.snapshot(self.touches.count(), self.table.len() as u64)

@@ -45,6 +45,11 @@ impl Sealed {
         self.0.spare(index);
     }
 
+    /// Keeps none that has served any more.
+    pub(super) fn clear_spare(&self) {
+        self.0.clear(Worth::Spare);
+    }
+
     /// Nothing of it is to be read any more, or it is not what it should be.
     pub(super) fn remove(&self, index: ChunkIndex) {
         self.0.remove(index);

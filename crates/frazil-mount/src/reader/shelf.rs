@@ -114,6 +114,18 @@ impl<V: Clone> Shelf<V> {
         self.write().remove(index).map(|kept| kept.value)
     }
 
+    /// Keeps nothing of this worth any more; gives what was.
+    pub(super) fn clear(&self, worth: Worth) -> Vec<ChunkIndex> {
+        let mut state = self.write();
+        let places = std::mem::take(&mut state.class(worth).order);
+        let is_there = |(place, index): (u64, ChunkIndex)| {
+            state.kept.get(&index).is_some_and(|kept| kept.place == place).then_some(index)
+        };
+        let gone: Vec<_> = places.into_iter().filter_map(is_there).collect();
+        gone.iter().for_each(|index| drop(state.remove(*index)));
+        gone
+    }
+
     /// Makes room; every turn removes a chunk or takes its second chance away, which bounds the loop.
     fn shrink(&self, state: &mut State<V>) -> Vec<ChunkIndex> {
         let mut gone = Vec::new();
@@ -226,6 +238,18 @@ mod tests {
             assert_eq!(state.kept.values().map(|kept| kept.len).sum::<u64>(), dear + spare);
             assert!(state.dear.order.len() + state.spare.order.len() <= 4 * state.kept.len() + 200);
         }
+    }
+
+    #[test]
+    fn what_is_cleared_is_gone_and_the_rest_stays() {
+        let shelf = Shelf::new(4, 4);
+        (0..4).for_each(|n| drop(shelf.insert(index(n), n, 1, Worth::Dear)));
+        shelf.spare(index(1));
+        shelf.spare(index(2));
+        assert_eq!(shelf.clear(Worth::Spare), [index(1), index(2)]);
+        assert_eq!(shelf.occupancy(), Occupancy { dear: 2, spare: 0 });
+        assert_eq!(shelf.clear(Worth::Dear), [index(0), index(3)]);
+        assert_eq!(shelf.insert(index(5), 5, 4, Worth::Dear), []);
     }
 
     #[test]

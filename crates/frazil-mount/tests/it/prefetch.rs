@@ -196,6 +196,18 @@ fn supplied_chunks_are_read_as_if_they_had_been_prefetched_and_a_wrong_one_is_fe
 }
 
 #[test]
+fn an_image_that_rests_keeps_nothing_that_was_read_and_goes_on_when_it_is_read_again() {
+    let scene = scene(6, Treatment::Answered, no_read_ahead());
+    scene.read(0, CHUNK_LEN / 2);
+    scene.read(0, CHUNK_LEN / 2);
+    assert_eq!(scene.tier.asked().len(), 1);
+    scene.image.rest();
+    scene.read(0, CHUNK_LEN / 2);
+    assert_eq!(scene.tier.asked().len(), 2, "nothing of it was kept");
+    assert_eq!(scene.image.counters().errors, 0);
+}
+
+#[test]
 fn a_supply_that_does_not_fit_waits_for_room() {
     let options = ImageOptions { sealed_budget_bytes: 2 * (CHUNK_LEN as u64 + 1024), ..no_read_ahead() };
     let scene = scene(6, Treatment::Answered, options);
