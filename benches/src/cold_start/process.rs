@@ -1,6 +1,7 @@
 //! Processes that a benchmark starts: none outlives it, and what each costs is read from the kernel's account while
 //! it lives.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -94,7 +95,7 @@ pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
 /// What processes have cost from the first look at them to the last.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Account {
-    /// User and system time of the processes themselves, without their children.
+    /// User and system time of the processes themselves and of the agents that they started.
     pub(crate) cpu_s: f64,
     /// The largest resident sets, added up.
     pub(crate) memory_bytes: u64,
@@ -111,22 +112,24 @@ impl Watch {
     pub(crate) fn over(ids: Vec<u32>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&stop);
-        let before: Vec<f64> = ids.iter().map(|&id| cpu_s(id).unwrap_or(0.0)).collect();
+        let mut before: HashMap<u32, f64> = ids.iter().map(|&id| (id, cpu_s(id).unwrap_or(0.0))).collect();
         for id in &ids {
             // Resets the largest resident set (proc(5)).
             let _ = std::fs::write(format!("/proc/{id}/clear_refs"), "5");
         }
         let thread = std::thread::spawn(move || {
-            let mut last = vec![Account::default(); ids.len()];
+            let mut last = HashMap::<u32, Account>::new();
             loop {
                 let ends = seen.load(Ordering::Acquire);
-                for ((&id, &before), last) in ids.iter().zip(&before).zip(&mut last) {
+                for id in ids.iter().copied().chain(ids.iter().flat_map(|id| agents_of(*id))) {
+                    // What is found on the way was started for this.
+                    let before = *before.entry(id).or_insert(0.0);
                     if let (Some(cpu), Some(memory)) = (cpu_s(id), peak_memory(id)) {
-                        *last = Account { cpu_s: cpu - before, memory_bytes: memory };
+                        last.insert(id, Account { cpu_s: cpu - before, memory_bytes: memory });
                     }
                 }
                 if ends {
-                    return last.iter().fold(Account::default(), |sum, one| Account {
+                    return last.values().fold(Account::default(), |sum, one| Account {
                         cpu_s: sum.cpu_s + one.cpu_s,
                         memory_bytes: sum.memory_bytes + one.memory_bytes,
                     });
@@ -142,6 +145,16 @@ impl Watch {
         self.stop.store(true, Ordering::Release);
         self.thread.join().unwrap_or_default()
     }
+}
+
+/// The processes that `frazil run` started to serve an image.
+fn agents_of(id: u32) -> Vec<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+    let children = children.split_whitespace().filter_map(|child| child.parse().ok());
+    let is_agent = |child: &u32| {
+        std::fs::read_to_string(format!("/proc/{child}/comm")).is_ok_and(|name| name.trim() == "frazil-agent")
+    };
+    children.filter(is_agent).collect()
 }
 
 fn cpu_s(id: u32) -> Option<f64> {
