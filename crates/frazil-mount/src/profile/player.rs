@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use super::ProfilingOptions;
 use super::handover::Handover;
-use crate::reader::{Source, Supplied};
+use crate::reader::{ChunkIndex, Source, Supplied};
 use crate::{Image, PrefetchHandle};
 
 /// A bundle is read in runs of so many segments: the blocks that hosts keep it in.
@@ -70,11 +70,18 @@ impl OpenedBundle {
 }
 
 impl Player {
+    /// Tells the image what will be read.
+    pub(super) fn foretell(&self, chunks: &[u32]) {
+        self.image.foretell(self.indexes(chunks));
+    }
+
     /// Prefetches these chunks one by one.
-    pub(super) fn chunks(&self, chunks: impl IntoIterator<Item = u32>) -> PrefetchHandle {
-        let indexes: Vec<_> =
-            chunks.into_iter().filter_map(|chunk| self.image.chunk_index(chunk as usize)).collect();
-        self.image.prefetch(indexes, Source::Profile)
+    pub(super) fn chunks(&self, chunks: &[u32]) -> PrefetchHandle {
+        self.image.prefetch(self.indexes(chunks), Source::Profile)
+    }
+
+    fn indexes(&self, chunks: &[u32]) -> Vec<ChunkIndex> {
+        chunks.iter().filter_map(|chunk| self.image.chunk_index(*chunk as usize)).collect()
     }
 
     /// A bundle that is about to be read.
@@ -126,14 +133,15 @@ impl Player {
         }
     }
 
-    /// The chunks of the bundle's first run are expected from now on.
+    /// The chunks that the bundle begins with are expected from now on.
     pub(super) fn expect_first(&self, bundle: &OpenedBundle) {
-        if let Some(run) = runs(bundle.opener.filled_segments()).next() {
-            self.expect(&bundle.opener, run);
-        }
+        self.expect(&bundle.opener, 0);
     }
 
-    fn expect(&self, opener: &BundleOpener, run: Range<usize>) {
+    /// The chunks of the run that starts there, and of the next one, are expected from now on: who reads them waits.
+    /// What is farther away is worth a round trip of its own.
+    fn expect(&self, opener: &BundleOpener, start: usize) {
+        let run = start..opener.filled_segments().min(start + 2 * RUN);
         let chunks = run.flat_map(|segment| opener.chunks_in(segment));
         let ids = chunks.filter_map(|chunk| self.image.chunk_index(chunk as usize)).filter_map(|index| {
             // What is there already is asked for by nobody.
@@ -150,7 +158,7 @@ impl Player {
         foretold: &HashSet<u32>,
         come: &watch::Sender<usize>,
     ) -> Result<(), BundleFailed> {
-        self.expect(&*opener.lock().await, run.clone());
+        self.expect(&*opener.lock().await, run.start);
         let range = run.start as u64 * SEGMENT_LEN..run.end as u64 * SEGMENT_LEN;
         self.handover.asked(range.end - range.start);
         let mut pieces = within(self.options.shelf.bundle(&self.options.of, bundle, range)).await??;

@@ -294,6 +294,7 @@ impl Inner {
         if !self.recorder.is_open() {
             return;
         }
+        player.foretell(&chunks);
         let bundle = bundle.and_then(|bundle| player.open(bundle).inspect_err(not_used).ok());
         if let Some(bundle) = &bundle {
             // Nothing is near: the very first reads wait for it.
@@ -312,7 +313,7 @@ impl Inner {
                 Err(error) => not_used(&error),
             }
         }
-        let handle = player.chunks(chunks);
+        let handle = player.chunks(&chunks);
         let mut state = self.lock();
         if self.recorder.is_open() {
             state.chunks = Some(handle);

@@ -1,4 +1,4 @@
-//! A bit for each of so many blocks, set by many readers at once and never taken back.
+//! A bit for each of so many blocks (or chunks), set by many readers at once and never taken back.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -14,6 +14,7 @@ use futures::future::BoxFuture;
 use tokio::runtime::Handle;
 
 use super::account::Account;
+use super::blocks::Blocks;
 use super::chunk_table::{ChunkTable, Piece};
 use super::complaints::Complaints;
 use super::counters::Tally;
@@ -83,6 +84,8 @@ pub struct Image {
     pub(super) tally: Tally,
     pub(super) account: Account,
     pub(super) streams: Streams,
+    /// The chunks that somebody knew would be read: nothing is guessed from their being read.
+    pub(super) foretold: Blocks,
     pub(super) metadata_ahead_bytes: u64,
     pub(super) prefetches: Prefetches,
     pub(super) marks: Marks,
@@ -108,6 +111,7 @@ impl Image {
     ) -> Result<Arc<Self>, ImageError> {
         let geometry = manifest.geometry.clone();
         let table = ChunkTable::new(manifest)?;
+        let chunk_count = table.len();
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         Ok(Arc::new_cyclic(|me| Self {
             root: options.root.unwrap_or(geometry.root),
@@ -126,6 +130,7 @@ impl Image {
             fetches: Flights::default(),
             tally: Tally::default(),
             streams: Streams::new(options.read_ahead_bytes),
+            foretold: Blocks::new(chunk_count),
             metadata_ahead_bytes: options.metadata_ahead_bytes,
             prefetches: Prefetches::default(),
             // Who waits for a core is bounded by who may read and by the prefetch window.
@@ -170,6 +175,14 @@ impl Image {
     /// Whether a read needed this chunk so far.
     pub fn is_touched(&self, index: ChunkIndex) -> bool {
         self.touches.contains(index)
+    }
+
+    /// These chunks are known to be read, and come ahead of their readers: that they are read one after the other says
+    /// nothing of what follows them in the image.
+    pub fn foretell(&self, chunks: impl IntoIterator<Item = ChunkIndex>) {
+        for chunk in chunks {
+            self.foretold.set(chunk.as_usize()..chunk.as_usize() + 1);
+        }
     }
 
     /// Lets go of what is kept in memory only because it might be read again.

@@ -176,6 +176,9 @@ impl Image {
     }
 
     fn read_ahead_of(&self, index: ChunkIndex) {
+        if self.foretold.count(index.as_usize()..index.as_usize() + 1) > 0 {
+            return;
+        }
         let ahead = self.streams.touch(index, &self.table);
         if !ahead.is_empty() {
             self.prefetch(ahead.map(ChunkIndex::new), Source::ReadAhead).detach();

@@ -254,6 +254,16 @@ fn a_file_that_is_read_front_to_back_is_fetched_ahead_and_at_most_half_of_it_in_
 }
 
 #[test]
+fn nothing_is_fetched_ahead_of_chunks_that_were_foretold() {
+    let scene = scene(100, Treatment::Answered, ImageOptions::default());
+    scene.image.foretell(scene.indexes(0..30));
+    (0..30).for_each(|n| scene.read(n, CHUNK_LEN));
+    assert!(scene.patient.prefetched().is_empty());
+    (30..60).for_each(|n| scene.read(n, CHUNK_LEN));
+    assert!(!scene.patient.prefetched().is_empty(), "what follows them is nobody's forecast");
+}
+
+#[test]
 fn chunks_touched_here_and_there_are_not_fetched_ahead_of() {
     let scene = scene(100, Treatment::Answered, ImageOptions::default());
     for n in 0..30 {
