@@ -2,7 +2,8 @@
 //!
 //! A reader of a chunk that is on its way in a bundle waits for it instead of fetching it twice, as long as the bundle
 //! comes: when nothing came for [`PATIENCE`], or the reader has waited for [`PATIENCE_MAX`], it asks the tier below,
-//! and from then on nobody waits for this bundle any more. While a start
+//! and from then on nobody waits for this bundle any more. While the bundle itself waits for room ahead of the readers,
+//! nobody waits for it either. While a start
 //! is recorded for the first time, what comes from below is remembered, so that a bundle can be made of it.
 
 use std::collections::HashMap;
@@ -41,6 +42,8 @@ struct State {
     coming: HashMap<ChunkId, Coming>,
     /// When something came of the bundle last.
     last_came: Instant,
+    /// It waits for room, with a chunk in hand.
+    is_held: bool,
     /// A reader waited in vain: none is to wait again.
     is_late: bool,
     /// None when nothing is remembered any more.
@@ -72,6 +75,7 @@ impl Handover {
         let state = State {
             coming: HashMap::new(),
             last_came: Instant::now(),
+            is_held: false,
             is_late: false,
             remembered: Some(HashMap::new()),
             remembered_bytes: 0,
@@ -128,14 +132,25 @@ impl Handover {
         (!taken).then_some(chunk)
     }
 
-    /// Keeps a chunk for which there is no room yet where a reader finds it.
+    /// Keeps a chunk for which there is no room yet where a reader finds it. What is behind it does not come before
+    /// it is taken back: whoever waits for that asks below.
     pub(super) fn hold(&self, id: ChunkId, chunk: SealedChunk) {
-        self.lock().coming.insert(id, Coming::InHand(chunk));
+        let mut state = self.lock();
+        state.is_held = true;
+        for coming in state.coming.values_mut() {
+            if let Coming::Expected(readers) = coming {
+                readers.clear();
+            }
+        }
+        state.coming.insert(id, Coming::InHand(chunk));
     }
 
     /// Takes it back; none if a reader took it.
     pub(super) fn take_back(&self, id: &ChunkId) -> Option<SealedChunk> {
-        match self.lock().coming.remove(id) {
+        let mut state = self.lock();
+        state.is_held = false;
+        state.last_came = Instant::now();
+        match state.coming.remove(id) {
             Some(Coming::InHand(chunk)) => Some(chunk),
             _ => None,
         }
@@ -160,8 +175,10 @@ impl Handover {
 
     fn find(&self, id: &ChunkId) -> Found {
         let mut state = self.lock();
+        let is_held = state.is_held;
         match state.coming.get_mut(id) {
             None => Found::Nothing,
+            Some(Coming::Expected(_)) if is_held => Found::Nothing,
             Some(Coming::Expected(readers)) => {
                 let (reader, chunk) = oneshot::channel();
                 readers.push(reader);

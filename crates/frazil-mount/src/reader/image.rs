@@ -30,7 +30,7 @@ use crate::whereabouts;
 /// How an image is read.
 #[derive(Clone)]
 pub struct ImageOptions {
-    /// Memory for decoded chunks, in bytes. Too little: a chunk that is read in several requests is decoded
+    /// Memory for decoded chunks, in bytes; half of it again is for those that are opened ahead. Too little: a chunk that is read in several requests is decoded
     /// several times.
     pub decoded_budget_bytes: u64,
     /// Memory for sealed chunks that were prefetched and not yet read, in bytes. Where these leave room, it also
@@ -124,7 +124,7 @@ impl Image {
             runtime,
             deadline: options.deadline,
             decoded: Decoded::new(options.decoded_budget_bytes),
-            opened_ahead: OpenedAhead::within(options.decoded_budget_bytes),
+            opened_ahead: OpenedAhead::new(options.decoded_budget_bytes / 2),
             sealed: Sealed::new(options.sealed_budget_bytes),
             openings: Flights::default(),
             fetches: Flights::default(),
@@ -187,9 +187,8 @@ impl Image {
 
     /// Lets go of what is kept in memory only because it might be read again.
     pub fn rest(&self) {
-        for gone in self.decoded.clear() {
+        for gone in self.decoded.clear().into_iter().chain(self.opened_ahead.clear()) {
             self.marks.evicted(gone);
-            self.no_longer_ahead(gone);
         }
         self.sealed.clear_spare();
     }

@@ -124,10 +124,20 @@ impl Image {
 
     /// A chunk that is decoded already, of which this part is read.
     fn at_hand(&self, index: ChunkIndex, within: &Range<usize>) -> Option<Arc<Opened>> {
-        let chunk = self.decoded.get(index)?;
+        let chunk = self.opened_already(index)?;
         self.touch(index);
         add(&self.tally.cache_hits, 1);
         self.served(index, &chunk, within);
+        Some(chunk)
+    }
+
+    /// A chunk that is decoded, or was opened ahead of its reader, who has come.
+    fn opened_already(&self, index: ChunkIndex) -> Option<Arc<Opened>> {
+        if let Some(chunk) = self.decoded.get(index) {
+            return Some(chunk);
+        }
+        let chunk = self.opened_ahead.take(index)?;
+        self.keep_decoded(index, &chunk);
         Some(chunk)
     }
 
@@ -220,7 +230,7 @@ impl Image {
     /// One opening: the sealed chunk, the chunk, and where both are kept.
     async fn fly(self: Arc<Self>, index: ChunkIndex, urgency: Urgency) -> Result<Arc<Opened>, ReadError> {
         // Whoever asked may have done so just before an earlier flight landed.
-        if let Some(chunk) = self.decoded.get(index) {
+        if let Some(chunk) = self.opened_already(index) {
             return Ok(chunk);
         }
         let opened = match self.open_kept(index, &urgency).await {
@@ -237,11 +247,9 @@ impl Image {
         opened
     }
 
-    fn keep_decoded(&self, index: ChunkIndex, chunk: &Arc<Opened>) {
-        add(&self.tally.decoded_bytes, chunk.bytes.len() as u64);
+    pub(super) fn keep_decoded(&self, index: ChunkIndex, chunk: &Arc<Opened>) {
         for gone in self.decoded.insert(index, Arc::clone(chunk)) {
             self.marks.evicted(gone);
-            self.no_longer_ahead(gone);
         }
     }
 
@@ -252,7 +260,7 @@ impl Image {
             async move {
                 // A reader who joins and finds it damaged goes on alone.
                 let opened = image.open_kept(index, &urgency).await.unwrap_or(Err(ReadError::Stopped))?;
-                image.keep_decoded(index, &opened);
+                image.keep_opened_ahead(index, &opened);
                 Ok(opened)
             }
             .boxed()
@@ -366,6 +374,7 @@ impl Image {
         });
         match opening.await {
             Ok(Some(Ok(bytes))) => {
+                add(&self.tally.decoded_bytes, bytes.len() as u64);
                 let coverage = Coverage::new(bytes.len());
                 Ok(Arc::new(Opened { bytes: bytes.into(), coverage }))
             }

@@ -2,12 +2,13 @@
 //! the order in which it came.
 //!
 //! A start reads tens of chunks, one after the other; opened when they are read, they would make it wait for all of
-//! that work. Invariant: chunks that were opened ahead and that nobody has read take no more than half of the memory
-//! for decoded chunks, so that they do not push out what is being read.
+//! that work. Invariant: what is opened ahead has a budget of its own, waits there until it is read, and is pushed out
+//! by nothing: its sealed chunk may be gone by then.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::reader::decoded::Opened;
 use crate::reader::{ChunkIndex, Image};
 
 /// The chunks that are opened ahead of their readers.
@@ -20,20 +21,53 @@ pub(in crate::reader) struct OpenedAhead {
 struct State {
     /// Sealed, in the order in which they came.
     waiting: VecDeque<ChunkIndex>,
-    /// Opened, or being opened, and not read yet, with their lengths.
-    unread: HashMap<ChunkIndex, u64>,
+    /// Opened, or being opened, and not read yet.
+    unread: HashMap<ChunkIndex, Unread>,
     unread_bytes: u64,
     is_running: bool,
 }
 
+struct Unread {
+    len: u64,
+    /// None while it is being opened.
+    chunk: Option<Arc<Opened>>,
+}
+
 impl OpenedAhead {
-    /// Beside so many bytes for decoded chunks.
-    pub(in crate::reader) fn within(decoded_budget_bytes: u64) -> Self {
-        Self { budget_bytes: decoded_budget_bytes / 2, state: Mutex::default() }
+    /// At most so many bytes of opened chunks.
+    pub(in crate::reader) fn new(budget_bytes: u64) -> Self {
+        Self { budget_bytes, state: Mutex::default() }
+    }
+
+    /// Whether a chunk waits here, or is being opened.
+    pub(super) fn contains(&self, index: ChunkIndex) -> bool {
+        self.lock().unread.contains_key(&index)
+    }
+
+    /// Takes an opened chunk: its reader has come.
+    pub(in crate::reader) fn take(&self, index: ChunkIndex) -> Option<Arc<Opened>> {
+        let mut state = self.lock();
+        state.unread.get(&index)?.chunk.as_ref()?;
+        state.remove(index)?.chunk
+    }
+
+    /// Lets go of all that is opened; gives what was.
+    pub(in crate::reader) fn clear(&self) -> Vec<ChunkIndex> {
+        let mut state = self.lock();
+        state.unread_bytes = 0;
+        state.unread.drain().map(|(index, _)| index).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn remove(&mut self, index: ChunkIndex) -> Option<Unread> {
+        let unread = self.unread.remove(&index)?;
+        self.unread_bytes = self.unread_bytes.saturating_sub(unread.len);
+        Some(unread)
     }
 }
 
@@ -48,13 +82,23 @@ impl Image {
         self.go_on_opening(state);
     }
 
-    /// A chunk that was ahead of its reader is read, or had to go: there may be room for others.
+    /// The reader of a chunk that was ahead of him has come: there is room for others.
     pub(in crate::reader) fn no_longer_ahead(&self, index: ChunkIndex) {
         let mut state = self.opened_ahead.lock();
-        if let Some(len) = state.unread.remove(&index) {
-            state.unread_bytes = state.unread_bytes.saturating_sub(len);
-        }
+        state.remove(index);
         self.go_on_opening(state);
+    }
+
+    /// A chunk that was opened ahead waits for its reader, or is for him if he has come.
+    pub(in crate::reader) fn keep_opened_ahead(&self, index: ChunkIndex, chunk: &Arc<Opened>) {
+        let mut state = self.opened_ahead.lock();
+        match state.unread.get_mut(&index) {
+            Some(unread) => unread.chunk = Some(Arc::clone(chunk)),
+            None => {
+                drop(state);
+                self.keep_decoded(index, chunk);
+            }
+        }
     }
 
     fn go_on_opening(&self, mut state: MutexGuard<'_, State>) {
@@ -78,14 +122,17 @@ impl Image {
     fn next_to_open(&self) -> Option<ChunkIndex> {
         let mut state = self.opened_ahead.lock();
         while let Some(&index) = state.waiting.front() {
-            let is_of_use = self.marks.ahead_for(index).is_some() && self.sealed.contains(index);
+            let is_of_use = self.marks.ahead_for(index).is_some()
+                && self.sealed.contains(index)
+                && !self.decoded.contains(index)
+                && !state.unread.contains_key(&index);
             let len = self.table.len_of(index.as_usize());
             if is_of_use && state.unread_bytes.saturating_add(len) > self.opened_ahead.budget_bytes {
                 break;
             }
             state.waiting.pop_front();
-            if is_of_use && !self.decoded.contains(index) {
-                state.unread.insert(index, len);
+            if is_of_use {
+                state.unread.insert(index, Unread { len, chunk: None });
                 state.unread_bytes = state.unread_bytes.saturating_add(len);
                 return Some(index);
             }

@@ -212,6 +212,7 @@ impl Image {
             return false;
         }
         let is_there = self.decoded.contains(index)
+            || self.opened_ahead.contains(index)
             || self.sealed.contains(index)
             || self.openings.contains(index)
             || self.fetches.contains(index);
