@@ -25,7 +25,9 @@ mod whereabouts;
 pub use error::MountError;
 pub use explain::{Explanation, FileRead, PartRead};
 pub use export::{Exported, export};
-pub use mount::{Face, MountOptions, Mounted, Probe, mount, probe, unmount};
+pub use mount::{
+    Detached, Face, HandedOn, MountOptions, Mounted, Probe, mount, mount_detached, probe, unmount,
+};
 pub use reader::{
     AddressSpace, ChunkIndex, Counters, Image, ImageError, ImageOptions, Place, PrefetchCounts,
     PrefetchHandle, ReadError, RunCounts, Source, Supplied, TouchListener, Wait,

@@ -3,6 +3,7 @@
 //! [`mount`] returns when the tree is readable. What it gives serves until somebody unmounts the directory, by
 //! [`unmount`], by [`Mounted::unmount`] or with a plain `umount`: all end the session.
 
+mod detached;
 mod face;
 mod holders;
 mod mounted;
@@ -12,9 +13,11 @@ mod probe;
 mod read_ahead;
 mod unmount;
 
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use detached::{Detached, HandedOn};
 pub use face::Face;
 pub use mounted::Mounted;
 pub use probe::{Probe, probe};
@@ -47,54 +50,82 @@ pub async fn mount(image: &Arc<Image>, dir: &Path, options: &MountOptions) -> Re
         move || place::check(&dir)
     })
     .await?;
-    image.prefetch_metadata();
-    let serving = match options.face {
-        Face::Tree => mount_tree(image, &dir, &options.name).await?,
-        Face::Erofs => mount_block(image, &dir, &options.name).await?,
+    let serving = match mount_detached(image, options).await {
+        Ok(Detached { mount, serving, .. }) => {
+            blocking({
+                let dir = dir.clone();
+                move || attach(mount.as_fd(), &dir).map_err(step("attach the mount"))
+            })
+            .await?;
+            serving
+        }
+        // The kernel lets an ordinary user mount nothing; a set-user-id program may.
+        Err(error) if options.face == Face::Tree && is_forbidden(&error) => {
+            mount_tree_with_fusermount(image, &dir, &options.name).await?
+        }
+        Err(error) => return Err(error),
     };
     let mounted = Mounted::new(dir, options.face, serving);
     blocking({
         let dir = mounted.dir().to_owned();
-        move || place::look(&dir)
+        move || place::look(&dir).map(|()| read_ahead::raise(&dir))
     })
     .await?;
     Ok(mounted)
 }
 
-async fn mount_tree(image: &Arc<Image>, dir: &Path, name: &str) -> Result<Serving, MountError> {
-    let files = Arc::new(Files::open(image).await?);
-    let (dir, name) = (dir.to_owned(), name.to_owned());
+/// Mounts an image nowhere, and serves it in the background: for whoever attaches it in another mount namespace than
+/// that of this process.
+///
+/// # Errors
+///
+/// [`MountError`]; nothing is left mounted then.
+pub async fn mount_detached(image: &Arc<Image>, options: &MountOptions) -> Result<Detached, MountError> {
+    image.prefetch_metadata();
+    match options.face {
+        Face::Tree => mount_tree(image, &options.name).await,
+        Face::Erofs => mount_block(image, &options.name).await,
+    }
+}
+
+fn is_forbidden(error: &MountError) -> bool {
+    matches!(error, MountError::Kernel { source, .. }
+        if matches!(errno_of(source), Some(libc::EPERM | libc::EACCES)))
+}
+
+async fn mount_tree(image: &Arc<Image>, name: &str) -> Result<Detached, MountError> {
+    let (files, name) = (Arc::new(Files::open(image).await?), name.to_owned());
     blocking(move || {
-        let file_system = TreeFs::new(files);
-        let serving = match FuseMount::new(&name) {
-            Ok(fuse) => {
-                let serving = serve(file_system, fuse.device).map_err(step("serve the tree"))?;
-                attach(std::os::fd::AsFd::as_fd(&fuse.mount), &dir).map_err(step("mount the tree"))?;
-                serving
-            }
-            Err(error) if matches!(errno_of(&error), Some(libc::EPERM | libc::EACCES)) => {
-                let device = mount_with_fusermount(&name, &dir)?;
-                serve(file_system, device).map_err(step("serve the tree"))?
-            }
-            Err(error) => return Err(step("create a FUSE superblock")(error)),
-        };
-        read_ahead::raise(&dir);
-        Ok(serving)
+        let fuse = FuseMount::new(&name).map_err(step("create a FUSE superblock"))?;
+        let serving = serve(TreeFs::new(files), fuse.device).map_err(step("serve the tree"))?;
+        Ok(Detached { mount: fuse.mount, serving })
     })
     .await
 }
 
-async fn mount_block(image: &Arc<Image>, dir: &Path, name: &str) -> Result<Serving, MountError> {
+async fn mount_tree_with_fusermount(
+    image: &Arc<Image>,
+    dir: &Path,
+    name: &str,
+) -> Result<Serving, MountError> {
+    let files = Arc::new(Files::open(image).await?);
+    let (dir, name) = (dir.to_owned(), name.to_owned());
+    blocking(move || {
+        let device = mount_with_fusermount(&name, &dir)?;
+        serve(TreeFs::new(files), device).map_err(step("serve the tree"))
+    })
+    .await
+}
+
+async fn mount_block(image: &Arc<Image>, name: &str) -> Result<Detached, MountError> {
     // What the kernel reads first. Its own error would be "Input/output error", and name no chunk.
     image.read(0, frazil_erofs::BLOCK_SIZE).await?;
-    let (image, dir, name) = (Arc::clone(image), dir.to_owned(), name.to_owned());
+    let (image, name) = (Arc::clone(image), name.to_owned());
     blocking(move || {
         let runtime = image.runtime().clone();
         let erofs = mount_erofs(image, &name, runtime)?;
-        attach(std::os::fd::AsFd::as_fd(&erofs.mount), &dir).map_err(step("mount EROFS"))?;
         tracing::debug!(source = source_name(&name), backing = ?erofs.backing, "EROFS is mounted");
-        read_ahead::raise(&dir);
-        Ok(erofs.serving)
+        Ok(Detached { mount: erofs.mount, serving: erofs.serving })
     })
     .await
 }

@@ -160,6 +160,7 @@ fn run(args: Args, global: &Global) -> Result<Exit> {
     };
     helper.line.begin(&name)?;
     let spec: Spec = helper.outcome()?;
+    stage.show(&helper.line.take_over()?)?;
     let mounted = started.elapsed();
     let exit = container.launch(&spec, &addressee)?.wait()?;
 
@@ -223,6 +224,7 @@ impl Served<'_> {
         let Self { args, global, stage, .. } = *self;
         let config = global.config()?;
         let _ = rustix::thread::set_name(c"frazil-agent");
+        namespaces::part()?;
         // With a host cache nothing else is needed: no network, no file, no program.
         let sandbox = self.host_cache.map(|_| Sandbox::prepare_to_stay()).transpose()?;
         let Some(name) = line.hear_begin::<String>()? else { return Ok(()) };
@@ -232,7 +234,12 @@ impl Served<'_> {
         let (open, probe) = runtime.block_on(async { tokio::join!(self.image(&name), via.choose()) });
         let open = open?;
         let options = MountOptions { face: probe.face, name: open.name.to_string() };
-        let mounted = runtime.block_on(frazil_mount::mount(&open.image, &stage.image(), &options))?;
+        let mounted = runtime.block_on(async {
+            let mounted = frazil_mount::mount_detached(&open.image, &options).await?;
+            mounted.look().await.map(|()| mounted)
+        })?;
+        line.hand_over(mounted.mount())?;
+        let mut mounted = mounted.hand_on();
         tracing::info!(image = %open.name, face = %probe.face, reason = probe.reason, "mounted");
         if self.args.eager {
             wiring::complete(&open.image);
@@ -257,7 +264,6 @@ impl Served<'_> {
         let summary = Summary::new(open.name.as_str(), face, exit, times, open.sealed_bytes, &counters)
             .with_profile(open.profiling.as_ref(), &open.image);
         line.end(&summary)?;
-        let mut mounted = mounted;
         if let Err(error) = runtime.block_on(mounted.wait()) {
             tracing::warn!(%error, "cannot unmount");
         }

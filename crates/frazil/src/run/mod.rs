@@ -1,8 +1,8 @@
 //! An image's command in a container.
 //!
-//! `frazil run` moves into a mount namespace of its own ([`namespaces`]), mounts the image on a [`stage`] there
-//! and serves it, and starts a second process ([`container`]) that makes the rest of the container ([`init`])
-//! out of a [`spec`]. Everything dies with `frazil run`.
+//! `frazil run` moves into a mount namespace of its own ([`namespaces`]). A [`helper`] in yet another one serves the
+//! image and hands the mount over ([`passing`]), which is attached on a [`stage`]; and a third process ([`container`])
+//! makes the rest of the container ([`init`]) out of a [`spec`]. Everything dies with `frazil run`.
 
 mod attach;
 mod capabilities;
@@ -15,6 +15,7 @@ pub(crate) mod first_output;
 pub(crate) mod helper;
 pub(crate) mod init;
 pub(crate) mod namespaces;
+pub(crate) mod passing;
 mod rootfs;
 pub(crate) mod signals;
 pub(crate) mod spec;

@@ -1,7 +1,9 @@
 //! The namespaces: those of `frazil run` itself, in which the image is mounted, and the container's.
 //!
-//! Invariant: a mount made for a container exists in no namespace that outlives `frazil run`, so however it
-//! ends, the kernel takes the mounts away.
+//! Invariants: a mount made for a container exists in no namespace that outlives `frazil run`, so however it
+//! ends, the kernel takes the mounts away; and in no namespace of the process that serves it. That process would wait
+//! for itself: when it is killed, the kernel takes the namespace down before it closes the device by which the mount's
+//! reads are answered.
 
 use std::fs;
 use std::io::{self, Write};
@@ -32,6 +34,11 @@ pub(crate) fn enter_private() -> Result<Privilege> {
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).context("cannot make the mounts private")?;
     Ok(privilege)
+}
+
+/// Leaves the others' mount namespace for one of its own. One thread may run.
+pub(crate) fn part() -> Result<()> {
+    unshare(UnshareFlags::NEWNS).context("cannot make a mount namespace")
 }
 
 /// The caller becomes root of a new user namespace, with the subordinate ids that it owns, if it owns any.

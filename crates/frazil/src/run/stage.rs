@@ -5,6 +5,7 @@
 //! killed leaves nothing behind.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -52,5 +53,10 @@ impl Stage {
     /// Where the image is to be mounted.
     pub(crate) fn image(&self) -> PathBuf {
         self.0.join(IMAGE)
+    }
+
+    /// Shows the image.
+    pub(crate) fn show(&self, image: &OwnedFd) -> Result<()> {
+        attach::attach(image, &self.image()).context("cannot attach the image's mount")
     }
 }

@@ -5,6 +5,7 @@
 //! it may, and when the fault ends the same mount serves every byte.
 
 use std::fs;
+use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -13,8 +14,9 @@ use std::thread;
 use std::time::Duration;
 
 use frazil_cache::testing::{Fault, FaultProxy};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
+use crate::support::busybox::agents_of;
 use crate::support::cached::Cached;
 use crate::support::home::Home;
 use crate::support::images;
@@ -175,6 +177,46 @@ fn a_store_that_is_stuck_behind_the_host_cache_sticks_nobody_who_can_be_served()
     ]) {
         let begin = |scene: &mut Scene| scene.store.set(fault.clone());
         scene.survives(&format!("the store: {what}"), face, begin, |scene| scene.store.set(Fault::Pass));
+    }
+}
+
+/// Whether a process has no thread left; whoever inherited it may not have asked for its exit code yet.
+fn is_over(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    stat.is_empty() || (stat.contains(") Z ") && threads <= 1)
+}
+
+#[test]
+fn a_run_that_is_killed_with_its_agent_while_its_command_reads_leaves_no_process_and_no_mount_behind() {
+    let home = Home::new();
+    home.convert(&images::debian_python().source(), "python");
+    let (_server, address) = web(home.store());
+    let store = FaultProxy::start(address).unwrap();
+    let far = home.with_its_store_at(&format!("http://{}", store.address()));
+    for face in FACES {
+        store.set(Fault::Pass);
+        let read_all = "echo started; exec find / -xdev -type f -exec cat {} +";
+        let mut run = far.frazil(["--allow-http", "run", "--cache", "none", "--via", face]);
+        run.args(["--no-profile", "python", "--", "sh", "-c", read_all]).stdout(Stdio::piped());
+        let mut run = Running(run.spawn().unwrap());
+        let mut output = run.0.stdout.take().unwrap();
+        let mut started = [0; 8];
+        output.read_exact(&mut started).unwrap();
+        assert_eq!(&started, b"started\n");
+        let reading = thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
+        thread::sleep(A_WHILE);
+        store.set(Fault::BlackHole);
+        thread::sleep(A_WHILE);
+        assert!(!run.has_ended(), "{face}: everything was read already");
+        let killed: Vec<u32> = agents_of(run.0.id()).into_iter().chain([run.0.id()]).collect();
+        assert!(killed.len() > 1, "{face}: no agent");
+        for pid in &killed {
+            kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL).unwrap();
+        }
+        run.0.wait().unwrap();
+        assert!(soon(|| killed.iter().all(|pid| is_over(*pid))), "{face}: a process survives SIGKILL");
+        reading.join().unwrap().unwrap();
     }
 }
 

@@ -73,6 +73,11 @@ impl Home {
         Self { keys: self.keys.clone(), ..Self::new() }
     }
 
+    /// A user with the keys of this one, who finds the store somewhere else.
+    pub(crate) fn with_its_store_at(&self, store: &str) -> Self {
+        Self { store: store.into(), keys: self.keys.clone(), ..Self::new() }
+    }
+
     /// A user with the store of this one, and other keys.
     pub(crate) fn with_other_keys(&self) -> Self {
         Self { store: self.store.clone(), ..Self::new() }

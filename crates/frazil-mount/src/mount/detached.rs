@@ -1,0 +1,52 @@
+//! A mount that is attached nowhere.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use super::{blocking, place, read_ahead};
+use crate::MountError;
+use crate::session::Serving;
+
+/// An image that is mounted nowhere, and served by this process until nobody holds the mount any more.
+#[derive(Debug)]
+pub struct Detached {
+    pub(super) mount: OwnedFd,
+    pub(super) serving: Serving,
+}
+
+/// A session without its mount, which others hold.
+#[derive(Debug)]
+pub struct HandedOn(Serving);
+
+impl Detached {
+    /// The mount, for move_mount(2).
+    pub fn mount(&self) -> BorrowedFd<'_> {
+        self.mount.as_fd()
+    }
+
+    /// Looks at the root and lists it through the kernel: after this the tree is readable.
+    ///
+    /// # Errors
+    ///
+    /// [`MountError::NotReadable`].
+    pub async fn look(&self) -> Result<(), MountError> {
+        let root = PathBuf::from(format!("/proc/self/fd/{}/.", self.mount.as_raw_fd()));
+        blocking(move || place::look(&root).map(|()| read_ahead::raise(&root))).await
+    }
+
+    /// Lets go of the mount, which others hold by now.
+    pub fn hand_on(self) -> HandedOn {
+        HandedOn(self.serving)
+    }
+}
+
+impl HandedOn {
+    /// Waits until nobody holds the mount.
+    ///
+    /// # Errors
+    ///
+    /// [`MountError::Session`] if serving ended otherwise.
+    pub async fn wait(&mut self) -> Result<(), MountError> {
+        self.0.ended().await.map_err(|source| MountError::Session { source })
+    }
+}
