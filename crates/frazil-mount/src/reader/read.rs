@@ -282,6 +282,7 @@ impl Image {
             }
             opened => {
                 self.sealed.has_served(index);
+                self.prefetches.has_room();
                 Some(opened)
             }
         }

@@ -18,7 +18,7 @@ use crate::reader::shelf::Worth;
 use crate::reader::{ChunkIndex, Image};
 
 /// The pump looks again after this time even if nobody told it of anything.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// The prefetches of one image.
 #[derive(Clone, Default)]
@@ -88,10 +88,19 @@ impl Prefetches {
         }
     }
 
-    /// Waits until a reader has got something, which may have made room.
-    pub(super) async fn room(&self) {
-        // A reader that is quicker than this wait is no loss: there is a next one, or nobody who waits.
-        let _ = tokio::time::timeout(LOOK_AGAIN, self.0.room.notified()).await;
+    /// Waits until there may be more room than when this was called, or for a moment.
+    pub(super) fn room(&self) -> impl Future<Output = ()> {
+        let mut made = Box::pin(self.0.room.notified());
+        made.as_mut().enable();
+        async move {
+            let _ = tokio::time::timeout(LOOK_AGAIN, made).await;
+        }
+    }
+
+    /// There is room for more ahead of the readers.
+    pub(in crate::reader) fn has_room(&self) {
+        self.0.news.notify_one();
+        self.0.room.notify_waiters();
     }
 
     /// Sealed bytes on their way that will be kept sealed.

@@ -35,11 +35,13 @@ impl Image {
         Supplied::Kept
     }
 
-    /// Waits until there is room for so many sealed bytes ahead of the readers, or for a second; says whether there
+    /// Waits until there is room for so many sealed bytes ahead of the readers, or for a moment; says whether there
     /// is.
     pub async fn room_ahead(&self, bytes: u64) -> bool {
+        // Listened for from before the look: room that is made in between is heard of.
+        let made = self.prefetches.room();
         if bytes > self.free_ahead() {
-            self.prefetches.room().await;
+            made.await;
         }
         bytes <= self.free_ahead()
     }
