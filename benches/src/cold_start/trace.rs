@@ -18,7 +18,8 @@ pub(super) fn files_opened(scene: &Scene<'_>) -> anyhow::Result<String> {
 
 fn trace(scene: &Scene<'_>, tree: &Path, list: &Path) -> anyhow::Result<()> {
     let log = list.with_extension("strace");
-    let in_tree = "mount -t proc proc \"$0/proc\" && mount --rbind /dev \"$0/dev\" && root=$0 && exec env --ignore-environment PATH=\"$PATH\" chroot \"$root\" \"$@\"";
+    // The tree stays as it was unpacked: what a first run writes (compiled Python, say) would make its later ones quicker.
+    let in_tree = "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\" && mount -t proc proc \"$0/proc\" && mount --rbind /dev \"$0/dev\" && root=$0 && exec env --ignore-environment PATH=\"$PATH\" chroot \"$root\" \"$@\"";
     let output = Command::new("unshare")
         .args(["--mount", "strace", "--follow-forks", "--quiet=all", "--decode-fds=path"])
         .args(["--trace=open,openat,execve", "--output"])

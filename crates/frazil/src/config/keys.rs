@@ -38,8 +38,8 @@ keys! {
     VIA: Via = "agent.via", Fixed("auto"), "", "via";
     PATIENCE: Span = "agent.patience", Fixed("45s"), "", "";
     READ_DEADLINE: Span = "agent.deadline", Fixed("60s"), "", "";
-    DECODED_BUDGET: Size = "agent.decoded_budget", Fixed("16 MiB"), "", "";
-    SEALED_BUDGET: Size = "agent.sealed_budget", Fixed("16 MiB"), "", "";
+    DECODED_BUDGET: Size = "agent.decoded_budget", Fixed("32 MiB"), "", "";
+    SEALED_BUDGET: Size = "agent.sealed_budget", Fixed("32 MiB"), "", "";
     READ_AHEAD: Size = "agent.read_ahead", Fixed("4 MiB"), "", "";
 
     EMBEDDED_MEMORY: Size = "embedded.memory_budget", Derived("64 MiB over a network store, 0 over a directory"), "FRAZIL_EMBEDDED_MEMORY_BUDGET", "memory-budget";
