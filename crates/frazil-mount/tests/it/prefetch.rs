@@ -137,7 +137,10 @@ fn prefetches_that_always_fail_fail_no_reader_and_stop_asking() {
 
 #[test]
 fn what_waits_for_readers_stays_within_its_budget_and_goes_on_when_it_is_read() {
-    let options = ImageOptions { sealed_budget_bytes: 10 * (CHUNK_LEN as u64 + 1024), ..no_read_ahead() };
+    // No memory to open anything ahead of its reader in.
+    let decoded_budget_bytes = CHUNK_LEN as u64;
+    let sealed_budget_bytes = 10 * (CHUNK_LEN as u64 + 1024);
+    let options = ImageOptions { decoded_budget_bytes, sealed_budget_bytes, ..no_read_ahead() };
     let scene = scene(30, Treatment::Answered, options);
     let handle = scene.image.prefetch(scene.indexes(0..30), Source::Profile);
     scene.wait_until("nothing comes", || handle.counts().fetched_chunks == 10);
