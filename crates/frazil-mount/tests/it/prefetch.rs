@@ -263,7 +263,7 @@ fn nothing_is_fetched_ahead_of_chunks_that_were_foretold() {
     (0..30).for_each(|n| scene.read(n, CHUNK_LEN));
     assert!(scene.patient.prefetched().is_empty());
     (30..60).for_each(|n| scene.read(n, CHUNK_LEN));
-    assert!(!scene.patient.prefetched().is_empty(), "what follows them is nobody's forecast");
+    scene.wait_until("what follows them is fetched ahead", || !scene.patient.prefetched().is_empty());
 }
 
 #[test]
