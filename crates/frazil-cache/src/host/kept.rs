@@ -8,7 +8,6 @@
 //! Invariant: a manifest is the one that its id names. A name is asked of the origin every time; what was known
 //! last is an answer only when the origin gives none, and says so.
 
-mod fetches;
 pub(super) mod files;
 mod references;
 pub(super) mod streams;
@@ -25,9 +24,9 @@ use frazil_format::{ManifestId, RootId};
 use frazil_store::{ErrorClass, ImageName, MAX_MANIFEST_BYTES};
 
 use super::catalog::{about, verified};
+use super::joint::Joint;
 use super::stats::CatalogStats;
 use super::{Catalog, Freshness, HostError, Named};
-use fetches::Fetches;
 use files::{Files, Outcome};
 
 /// How names and manifests are kept.
@@ -56,7 +55,7 @@ pub struct KeptCatalog {
     patience: Duration,
     references: Files,
     manifests: Files,
-    fetches: Fetches,
+    fetches: Arc<Joint<(RootId, ManifestId), Result<Bytes, HostError>>>,
     counters: Arc<Counters>,
 }
 
@@ -76,8 +75,8 @@ impl KeptCatalog {
             below,
             patience: options.patience,
             references: Files::new(options.directory.join("references"), references::MAX_BYTES),
-            fetches: Fetches::into(manifests.clone()),
             manifests,
+            fetches: Arc::default(),
             counters: Arc::default(),
         }
     }
@@ -175,13 +174,25 @@ impl Catalog for KeptCatalog {
             self.counters.manifest_hits.fetch_add(1, Relaxed);
             return Ok(bytes);
         }
-        let (below, counters, id) = (Arc::clone(&self.below), Arc::clone(&self.counters), *id);
-        let fetch = async move {
-            counters.manifest_fetches.fetch_add(1, Relaxed);
-            verified(&id, below.manifest(root, &id).await?)
+        let fetch = || {
+            let (below, files, id) = (Arc::clone(&self.below), self.manifests.clone(), *id);
+            let counters = Arc::clone(&self.counters);
+            async move {
+                // Whoever asks now may have looked just before an earlier fetch ended.
+                if let Outcome::Found(bytes) = files.read(&file, MAX_MANIFEST_BYTES).await
+                    && let Ok(bytes) = verified(&id, bytes)
+                {
+                    return Ok(bytes);
+                }
+                counters.manifest_fetches.fetch_add(1, Relaxed);
+                let bytes = verified(&id, below.manifest(root, &id).await?)?;
+                files.write(&file, bytes.clone()).await;
+                Ok(bytes)
+            }
         };
-        let accepted = move |bytes: &Bytes| verified(&id, bytes.clone()).is_ok();
-        self.fetches.join(file, MAX_MANIFEST_BYTES, accepted, fetch, || about(&id)).await
+        self.fetches.join((root, *id), fetch).await.unwrap_or_else(|| {
+            Err(HostError::remark(about(id), ErrorClass::Transient, "the fetch ended without an answer"))
+        })
     }
 
     async fn in_use(&self, root: RootId, id: &ManifestId) {
