@@ -16,6 +16,7 @@ mod export;
 mod mount;
 #[cfg(feature = "bench")]
 pub mod null;
+pub mod passing;
 pub mod profile;
 mod reader;
 mod session;

@@ -3,19 +3,16 @@
 //! It mounts and sends the opened device back over a socket whose number it finds in `_FUSE_COMMFD` (the
 //! protocol of libfuse). Who may mount what is its decision, by `/etc/fuse.conf`.
 
-use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use rustix::io::{FdFlags, IoSliceMut, fcntl_setfd};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::io::{FdFlags, fcntl_setfd};
 
 use super::SUBTYPE;
-use crate::MountError;
 use crate::reader::READ_LEN_MAX;
+use crate::{MountError, passing};
 
 /// The program, found in `PATH`.
 pub(crate) const FUSERMOUNT: &str = "fusermount3";
@@ -38,7 +35,7 @@ pub(crate) fn mount_with_fusermount(source: &str, dir: &Path) -> Result<OwnedFd,
         .spawn()
         .map_err(|source| MountError::NoFusermount { source })?;
     drop(theirs);
-    let device = receive_descriptor(&ours);
+    let device = passing::receive(&ours);
     let output = program.wait_with_output().map_err(step)?;
     match device {
         Ok(device) if output.status.success() => Ok(device),
@@ -53,19 +50,4 @@ fn options(source: &str) -> String {
     // A comma would end the option, a backslash is fusermount3's escape.
     let source = source.replace('\\', "\\\\").replace(',', "\\,");
     format!("ro,nosuid,nodev,default_permissions,max_read={READ_LEN_MAX},subtype={SUBTYPE},fsname={source}")
-}
-
-fn receive_descriptor(socket: &UnixStream) -> io::Result<OwnedFd> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut byte = [0];
-    let mut data = [IoSliceMut::new(&mut byte)];
-    recvmsg(socket, &mut data, &mut control, RecvFlags::CMSG_CLOEXEC)?;
-    control
-        .drain()
-        .find_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-            _ => None,
-        })
-        .ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))
 }

@@ -7,13 +7,14 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use anyhow::{Context, Result, anyhow};
+use frazil_mount::passing;
 use rustix::process::{
     Pid, Signal, WaitOptions, getpid, getppid, kill_process, set_parent_process_death_signal, waitpid,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{passing, spec};
+use super::spec;
 use crate::failure::{Refusal, chain};
 
 /// The sockets between the two.

@@ -1,7 +1,7 @@
 //! An image's command in a container.
 //!
 //! `frazil run` moves into a mount namespace of its own ([`namespaces`]). A [`helper`] in yet another one serves the
-//! image and hands the mount over ([`passing`]), which is attached on a [`stage`]; and a third process ([`container`])
+//! image and hands the mount over, which is attached on a [`stage`]; and a third process ([`container`])
 //! makes the rest of the container ([`init`]) out of a [`spec`]. Everything dies with `frazil run`.
 
 mod attach;
@@ -15,7 +15,6 @@ pub(crate) mod first_output;
 pub(crate) mod helper;
 pub(crate) mod init;
 pub(crate) mod namespaces;
-pub(crate) mod passing;
 mod rootfs;
 pub(crate) mod signals;
 pub(crate) mod spec;

@@ -11,7 +11,11 @@ use rustix::net::{
 };
 
 /// Sends a descriptor, with a byte that carries it.
-pub(crate) fn send(socket: &UnixStream, fd: BorrowedFd<'_>) -> io::Result<()> {
+///
+/// # Errors
+///
+/// From the socket, as when nobody listens.
+pub fn send(socket: &UnixStream, fd: BorrowedFd<'_>) -> io::Result<()> {
     let fds = [fd];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
@@ -23,7 +27,11 @@ pub(crate) fn send(socket: &UnixStream, fd: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// Receives a descriptor, which is closed when this process executes another program.
-pub(crate) fn receive(socket: &UnixStream) -> io::Result<OwnedFd> {
+///
+/// # Errors
+///
+/// From the socket; [`io::ErrorKind::UnexpectedEof`] if no descriptor came.
+pub fn receive(socket: &UnixStream) -> io::Result<OwnedFd> {
     let mut byte = [0];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
