@@ -27,6 +27,11 @@ impl Blocks {
         self.words(blocks).map(set).sum()
     }
 
+    /// Whether this block is set.
+    pub(super) fn contains(&self, block: usize) -> bool {
+        self.count(block..block + 1) > 0
+    }
+
     /// How many of these blocks are set.
     pub(super) fn count(&self, blocks: Range<usize>) -> u64 {
         self.words(blocks).map(|(word, mask)| u64::from((word.load(Relaxed) & mask).count_ones())).sum()

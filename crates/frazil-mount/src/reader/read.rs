@@ -186,7 +186,7 @@ impl Image {
     }
 
     fn read_ahead_of(&self, index: ChunkIndex) {
-        if self.foretold.count(index.as_usize()..index.as_usize() + 1) > 0 {
+        if self.foretold.contains(index.as_usize()) {
             return;
         }
         let ahead = self.streams.touch(index, &self.table);

@@ -2,7 +2,8 @@
 //! touches).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::blocks::Blocks;
 
 /// The place of a chunk in its image's chunk table.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -29,39 +30,30 @@ pub trait TouchListener: Send + Sync {
 
 /// One bit per chunk, and the listener.
 pub(super) struct Touches {
-    seen: Box<[AtomicU64]>,
-    count: AtomicU64,
+    seen: Blocks,
     listener: Option<Arc<dyn TouchListener>>,
 }
 
 impl Touches {
     pub(super) fn new(chunks: usize, listener: Option<Arc<dyn TouchListener>>) -> Self {
-        let seen = (0..chunks.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        Self { seen, count: AtomicU64::new(0), listener }
+        Self { seen: Blocks::new(chunks), listener }
     }
 
     /// Notes that a read needs this chunk.
     pub(super) fn touch(&self, index: ChunkIndex) {
-        let bit = 1 << (index.as_usize() % 64);
-        let Some(word) = self.seen.get(index.as_usize() / 64) else { return };
-        // The plain load keeps repeated touches from bouncing the cache line between readers.
-        if word.load(Ordering::Relaxed) & bit != 0 || word.fetch_or(bit, Ordering::Relaxed) & bit != 0 {
-            return;
-        }
-        self.count.fetch_add(1, Ordering::Relaxed);
-        if let Some(listener) = &self.listener {
+        let is_first = self.seen.set(index.as_usize()..index.as_usize() + 1) > 0;
+        if is_first && let Some(listener) = &self.listener {
             listener.first_touch(index);
         }
     }
 
     /// Whether a read needed this chunk.
     pub(super) fn contains(&self, index: ChunkIndex) -> bool {
-        let word = self.seen.get(index.as_usize() / 64).map_or(0, |word| word.load(Ordering::Relaxed));
-        word & (1 << (index.as_usize() % 64)) != 0
+        self.seen.contains(index.as_usize())
     }
 
     /// How many different chunks were touched.
     pub(super) fn count(&self) -> u64 {
-        self.count.load(Ordering::Relaxed)
+        self.seen.count_all()
     }
 }
