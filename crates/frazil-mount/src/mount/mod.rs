@@ -94,9 +94,11 @@ fn is_forbidden(error: &MountError) -> bool {
 }
 
 async fn mount_tree(image: &Arc<Image>, name: &str) -> Result<Detached, MountError> {
-    let (files, name) = (Arc::new(Files::open(image).await?), name.to_owned());
+    // First: who may not do that goes another way, and reads the metadata there.
+    let name = name.to_owned();
+    let fuse = blocking(move || FuseMount::new(&name).map_err(step("create a FUSE superblock"))).await?;
+    let files = Arc::new(Files::open(image).await?);
     blocking(move || {
-        let fuse = FuseMount::new(&name).map_err(step("create a FUSE superblock"))?;
         let serving = serve(TreeFs::new(files), fuse.device).map_err(step("serve the tree"))?;
         Ok(Detached { mount: fuse.mount, serving })
     })
