@@ -3,8 +3,8 @@
 //! A reader of a chunk that is on its way in a bundle waits for it instead of fetching it twice, as long as the bundle
 //! comes: when nothing came for [`PATIENCE`], or the reader has waited for [`PATIENCE_MAX`], it asks the tier below,
 //! and from then on nobody waits for this bundle any more. While the bundle itself waits for room ahead of the readers,
-//! nobody waits for it either. While a start
-//! is recorded for the first time, what comes from below is remembered, so that a bundle can be made of it.
+//! nobody waits for it either. While a start is recorded for the first time, what comes from below is remembered, so
+//! that a bundle can be made of it.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -244,7 +244,7 @@ fn is_time_for_more(asked: usize, come: usize) -> bool {
 }
 
 /// The runs of so many segments.
-fn runs(segments: usize) -> impl ExactSizeIterator<Item = Range<usize>> + Send {
+fn runs(segments: usize) -> impl Iterator<Item = Range<usize>> + Send {
     (0..segments).step_by(RUN).map(move |start| start..segments.min(start + RUN))
 }
 

@@ -28,7 +28,7 @@ pub(crate) fn enter_private() -> Result<Privilege> {
     let privilege =
         if effective.contains(CapabilitySet::SYS_ADMIN) { Privilege::Root } else { Privilege::User };
     match privilege {
-        Privilege::Root => unshare(UnshareFlags::NEWNS).context("cannot make a mount namespace")?,
+        Privilege::Root => part()?,
         Privilege::User => enter_user_namespace()?,
     }
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;

@@ -99,8 +99,7 @@ impl Prefetches {
 
     /// There is room for more ahead of the readers.
     pub(in crate::reader) fn has_room(&self) {
-        self.0.news.notify_one();
-        self.0.room.notify_waiters();
+        self.0.has_room();
     }
 
     /// Sealed bytes on their way that will be kept sealed.
@@ -113,11 +112,18 @@ impl Prefetches {
     }
 }
 
+impl Shared {
+    /// Tells the pump, and whoever waits with something in hand.
+    fn has_room(&self) {
+        self.news.notify_one();
+        self.room.notify_waiters();
+    }
+}
+
 impl Drop for Reader<'_> {
     fn drop(&mut self) {
         self.0.readers.fetch_sub(1, Relaxed);
-        self.0.news.notify_one();
-        self.0.room.notify_waiters();
+        self.0.has_room();
     }
 }
 
@@ -256,8 +262,7 @@ impl Image {
         }
         drop(state);
         run.end(landing);
-        self.prefetches.0.news.notify_one();
-        self.prefetches.0.room.notify_waiters();
+        self.prefetches.has_room();
     }
 
     /// Keeps a sealed chunk for its reader, if it was fetched for that and nobody was quicker.
