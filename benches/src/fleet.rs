@@ -3,7 +3,8 @@
 //! the other of an item of that size, over one connection to one node.
 //!
 //! Chunks are asked for at a steady mean rate, at random times and whatever is still under way, as readers do; a
-//! latency runs from the moment of asking to verified bytes. Misses are counted, and there should be none.
+//! latency runs from the moment of asking to verified bytes. Misses are counted, and there should be none. All fleets
+//! stand at once and take turns, so that whatever else the machine does is done to all of them.
 
 mod copies;
 pub(crate) mod memcached;
@@ -42,6 +43,9 @@ pub(crate) struct Setup {
     /// How many reads are measured for each row
     #[arg(long, default_value_t = 4000)]
     pub(crate) reads: usize,
+    /// In how many rounds the contenders take turns
+    #[arg(long, default_value_t = 8)]
+    pub(crate) rounds: usize,
     /// The sizes of the sealed chunks, in KiB
     #[arg(long, value_delimiter = ',', default_values_t = [128, 512])]
     pub(crate) chunk_kib: Vec<usize>,
@@ -51,15 +55,22 @@ pub(crate) struct Setup {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Health {
     Healthy,
+    /// One node is reached by the way that makes it slow in the next row: what the slowness costs is the difference.
+    OneRelayed,
     OneSlow,
     OneStopped,
+}
+
+impl Health {
+    const ALL: [Self; 4] = [Self::Healthy, Self::OneRelayed, Self::OneSlow, Self::OneStopped];
 }
 
 impl fmt::Display for Health {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Healthy => "healthy",
-            Self::OneSlow => "one node 20 ms slower",
+            Self::OneRelayed => "healthy, one node behind a relay",
+            Self::OneSlow => "one node 20 ms slower, by that relay",
             Self::OneStopped => "one node stopped",
         })
     }
@@ -73,122 +84,153 @@ pub(crate) fn run(setup: &Setup) -> anyhow::Result<()> {
 
 /// Runs the benchmark: a table for each size.
 pub(crate) fn tables(setup: &Setup) -> anyhow::Result<Vec<String>> {
-    let mut tables = Vec::new();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    for &kib in &setup.chunk_kib {
-        let chunks = chunks(kib << 10);
-        let mut rows =
-            vec![("one `get` after the other, one node, one connection".into(), ceiling(setup, &chunks)?)];
-        for health in [Health::Healthy, Health::OneSlow, Health::OneStopped] {
-            rows.push((format!("striped 4+1, {health}"), striped(&runtime, setup, &chunks, health)?));
-        }
-        for health in [Health::Healthy, Health::OneSlow, Health::OneStopped] {
-            rows.push((format!("one copy, {health}"), copied(&runtime, setup, &chunks, health)?));
-        }
-        let title = format!("Remote hit, {kib} KiB sealed, {} MB/s", setup.mb_per_s);
-        tables.push(report::markdown(&title, &["p50", "p99", "p99.9", "slowest", "failed of all"], &rows));
-    }
-    Ok(tables)
+    setup.chunk_kib.iter().map(|&kib| table(&runtime, setup, kib)).collect()
 }
 
-fn ceiling(setup: &Setup, chunks: &[(Wanted, SealedChunk)]) -> anyhow::Result<Vec<String>> {
+fn table(runtime: &Runtime, setup: &Setup, kib: usize) -> anyhow::Result<String> {
+    let chunks = chunks(kib << 10);
+    let mut fleets = Vec::new();
+    for health in Health::ALL {
+        fleets.push((format!("striped 4+1, {health}"), Fleet::striped(runtime, &chunks, health)?));
+    }
+    for health in Health::ALL {
+        fleets.push((format!("one copy, {health}"), Fleet::of_copies(runtime, &chunks, health)?));
+    }
+    let rounds = setup.rounds.max(1);
+    let reads = setup.reads.div_ceil(rounds);
+    let mut ceiling = Vec::new();
+    let mut latencies = vec![Vec::new(); fleets.len()];
+    for _ in 0..rounds {
+        ceiling.extend(one_after_the_other(reads, &chunks)?);
+        for ((_, fleet), latencies) in fleets.iter().zip(&mut latencies) {
+            let pace = pace::Pace { reads, mb_per_s: setup.mb_per_s };
+            latencies.extend(pace.run(runtime, &chunks, |wanted| {
+                let client = fleet.client.clone();
+                async move { client.has(&wanted).await }
+            }));
+        }
+    }
+    let mut rows =
+        vec![("one `get` after the other, one node, one connection".into(), cells(ceiling, reads * rounds))];
+    rows.extend(
+        fleets
+            .into_iter()
+            .zip(latencies)
+            .map(|((name, _), latencies)| (name, cells(latencies, reads * rounds))),
+    );
+    let title = format!("Remote hit, {kib} KiB sealed, {} MB/s", setup.mb_per_s);
+    Ok(report::markdown(&title, &["p50", "p99", "p99.9", "slowest", "failed of all"], &rows))
+}
+
+fn one_after_the_other(reads: usize, chunks: &[(Wanted, SealedChunk)]) -> anyhow::Result<Vec<Duration>> {
     let node = Memcached::start()?;
     let mut raw = node.connect()?;
     for (wanted, chunk) in chunks {
         raw.set(&wanted.id.to_string(), chunk.bytes())?;
     }
-    let mut latencies = Vec::with_capacity(setup.reads);
-    for (wanted, chunk) in chunks.iter().cycle().take(setup.reads) {
+    let mut latencies = Vec::with_capacity(reads);
+    for (wanted, chunk) in chunks.iter().cycle().take(reads) {
         let started = Instant::now();
         let value = raw.get(&wanted.id.to_string())?;
         latencies.push(started.elapsed());
         anyhow::ensure!(value == *chunk.bytes(), "another value than was set");
     }
-    Ok(cells(latencies, setup.reads))
+    Ok(latencies)
 }
 
-/// Five nodes; a proxy before the one that can be slow.
+/// A client, and the five nodes that have every chunk for it.
+struct Fleet {
+    client: Client,
+    _five: Five,
+}
+
+/// How chunks are kept.
+#[derive(Clone)]
+enum Client {
+    Striped(Arc<Remote<Source>>),
+    OneCopy(Arc<Copies>),
+}
+
+impl Client {
+    async fn has(&self, wanted: &Wanted) -> bool {
+        match self {
+            Self::Striped(remote) => remote.get(wanted).await.is_ok(),
+            Self::OneCopy(copies) => copies.get(&wanted.id).await.is_ok(),
+        }
+    }
+}
+
+impl Fleet {
+    fn striped(runtime: &Runtime, chunks: &[(Wanted, SealedChunk)], health: Health) -> anyhow::Result<Self> {
+        let five = Five::start()?;
+        let nodes =
+            five.addresses(health).iter().map(|node| node.to_string().parse()).collect::<Result<_, _>>()?;
+        let below = Source::new(chunks);
+        let patient = Duration::from_secs(1);
+        let options = RemoteOptions { hedge: patient, ..RemoteOptions::default() };
+        let remote = runtime.block_on(async {
+            let remote = Remote::start(below.clone(), Nodes::Listed(nodes), options).await;
+            // Twice: what a busy machine left out the first time is healed.
+            for (wanted, _) in chunks.iter().chain(chunks) {
+                remote.get(wanted).await?;
+                remote.settled().await;
+            }
+            anyhow::Ok(Arc::new(remote))
+        })?;
+        below.dry_up();
+        five.fall_ill(health)?;
+        Ok(Self { client: Client::Striped(remote), _five: five })
+    }
+
+    fn of_copies(
+        runtime: &Runtime,
+        chunks: &[(Wanted, SealedChunk)],
+        health: Health,
+    ) -> anyhow::Result<Self> {
+        let five = Five::start()?;
+        let copies = Arc::new(Copies::new(five.addresses(health)));
+        runtime.block_on(async {
+            for (wanted, chunk) in chunks {
+                copies.set(&wanted.id, chunk.bytes()).await?;
+            }
+            anyhow::Ok(())
+        })?;
+        five.fall_ill(health)?;
+        Ok(Self { client: Client::OneCopy(copies), _five: five })
+    }
+}
+
+/// Five nodes; a relay before the one that can be slow.
 struct Five {
     nodes: Vec<Memcached>,
-    proxy: FaultProxy,
+    relay: FaultProxy,
 }
 
 impl Five {
     fn start() -> anyhow::Result<Self> {
         let nodes: Vec<_> = (0..5).map(|_| Memcached::start()).collect::<Result<_, _>>()?;
-        let proxy = FaultProxy::start(nodes.first().context("five nodes")?.address)?;
-        Ok(Self { nodes, proxy })
+        let relay = FaultProxy::start(nodes.first().context("five nodes")?.address)?;
+        Ok(Self { nodes, relay })
     }
 
-    /// Where they listen: nobody pays for a proxy that has nothing to do.
+    /// Where they listen: nobody pays for a relay that has nothing to do.
     fn addresses(&self, health: Health) -> Vec<std::net::SocketAddr> {
         let mut addresses: Vec<_> = self.nodes.iter().map(|node| node.address).collect();
-        if let (Health::OneSlow, Some(first)) = (health, addresses.first_mut()) {
-            *first = self.proxy.address();
+        if let (Health::OneRelayed | Health::OneSlow, Some(first)) = (health, addresses.first_mut()) {
+            *first = self.relay.address();
         }
         addresses
     }
 
     fn fall_ill(&self, health: Health) -> anyhow::Result<()> {
         match health {
-            Health::Healthy => {}
-            Health::OneSlow => self.proxy.set(Fault::Latency(SLOWNESS)),
+            Health::Healthy | Health::OneRelayed => {}
+            Health::OneSlow => self.relay.set(Fault::Latency(SLOWNESS)),
             Health::OneStopped => self.nodes.last().context("five nodes")?.stop()?,
         }
         Ok(())
     }
-}
-
-fn striped(
-    runtime: &Runtime,
-    setup: &Setup,
-    chunks: &[(Wanted, SealedChunk)],
-    health: Health,
-) -> anyhow::Result<Vec<String>> {
-    let five = Five::start()?;
-    let nodes =
-        five.addresses(health).iter().map(|node| node.to_string().parse()).collect::<Result<_, _>>()?;
-    let below = Source::new(chunks);
-    let patient = Duration::from_secs(1);
-    let options = RemoteOptions { hedge: patient, ..RemoteOptions::default() };
-    let remote = runtime.block_on(async {
-        let remote = Remote::start(below.clone(), Nodes::Listed(nodes), options).await;
-        // Twice: what a busy machine left out the first time is healed.
-        for (wanted, _) in chunks.iter().chain(chunks) {
-            remote.get(wanted).await?;
-            remote.settled().await;
-        }
-        anyhow::Ok(Arc::new(remote))
-    })?;
-    below.dry_up();
-    five.fall_ill(health)?;
-    let latencies = pace::run(runtime, setup, chunks, |wanted| {
-        let remote = Arc::clone(&remote);
-        async move { remote.get(&wanted).await.is_ok() }
-    });
-    Ok(cells(latencies, setup.reads))
-}
-
-fn copied(
-    runtime: &Runtime,
-    setup: &Setup,
-    chunks: &[(Wanted, SealedChunk)],
-    health: Health,
-) -> anyhow::Result<Vec<String>> {
-    let five = Five::start()?;
-    let copies = Arc::new(Copies::new(five.addresses(health)));
-    runtime.block_on(async {
-        for (wanted, chunk) in chunks {
-            copies.set(&wanted.id, chunk.bytes()).await?;
-        }
-        anyhow::Ok(())
-    })?;
-    five.fall_ill(health)?;
-    let latencies = pace::run(runtime, setup, chunks, |wanted| {
-        let copies = Arc::clone(&copies);
-        async move { copies.get(&wanted.id).await.is_ok() }
-    });
-    Ok(cells(latencies, setup.reads))
 }
 
 /// Percentiles of what succeeded, and how much did not.

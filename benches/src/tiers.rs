@@ -63,8 +63,12 @@ pub(crate) fn run(setup: &Setup) -> anyhow::Result<()> {
     }
     std::fs::create_dir_all(&setup.work_dir)?;
     let mut tables = vec![levels::table(setup)?, decode::table(setup)?];
-    let fleet =
-        fleet::Setup { mb_per_s: setup.mb_per_s, reads: setup.reads, chunk_kib: vec![CHUNK_LEN >> 10] };
+    let fleet = fleet::Setup {
+        mb_per_s: setup.mb_per_s,
+        reads: setup.reads,
+        rounds: setup.rounds,
+        chunk_kib: vec![CHUNK_LEN >> 10],
+    };
     tables.extend(fleet::tables(&fleet)?);
     match &setup.image {
         Some(image) => tables.extend(agents::tables(setup, image)?),
