@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::digest::Digest;
-use super::spec::{list, list_platforms};
+use super::spec::list;
 use super::verified::VerifyError;
 use super::{Platform, RegistryAccess};
 
@@ -16,7 +16,7 @@ pub enum SourceError {
     #[error(
         "'{text}' names no known transport; a source is one of \
          docker://HOST/REPO:TAG (for example docker://debian:12), \
-         oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF]"
+         oci:DIR[:TAG|:@DIGEST], oci-archive:FILE[:TAG|:@DIGEST], docker-archive:FILE[:REF]"
     )]
     UnknownTransport {
         /// What was written.
@@ -128,8 +128,18 @@ pub enum SourceError {
         /// The names that are there.
         available: Vec<String>,
     },
+    /// The source holds several images that nothing but their digests tells apart.
+    #[error("{source_name} holds several images{}: {}", named(tag.as_deref()), list(digests))]
+    Ambiguous {
+        /// The source.
+        source_name: String,
+        /// The name that they share; none if they have none.
+        tag: Option<String>,
+        /// The digests of their manifests.
+        digests: Vec<Digest>,
+    },
     /// The image is not built for the platform.
-    #[error("no image for {wanted}; there is: {}", list_platforms(available))]
+    #[error("no image for {wanted}; there is: {}", list(available))]
     MissingPlatform {
         /// What was asked for.
         wanted: Platform,
@@ -324,6 +334,9 @@ impl SourceError {
             Self::TagNeeded { source_name, available } => {
                 available.first().map(|first| format!("for example {source_name}:{first}"))
             }
+            Self::Ambiguous { source_name, digests, .. } => {
+                digests.first().map(|first| format!("choose by digest, for example {source_name}:@{first}"))
+            }
             Self::MissingPlatform { available, .. } => {
                 available.first().map(|first| format!("pass --platform {first}"))
             }
@@ -344,6 +357,10 @@ impl SourceError {
     pub(super) fn unsupported_manifest(name: impl ToString, reason: impl Into<String>) -> Self {
         Self::UnsupportedManifest { name: name.to_string(), reason: reason.into() }
     }
+}
+
+fn named(tag: Option<&str>) -> String {
+    tag.map_or(" without a name".to_owned(), |tag| format!(" of the name '{tag}'"))
 }
 
 /// Streams carry a source's error inside of an `io::Error`.

@@ -13,9 +13,12 @@ use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 
 use super::archive::Archive;
-use super::document::{Descriptor, Document, IndexEntry, MAX_MANIFEST_BYTES, from_json};
+use super::document::{Descriptor, Document, MAX_MANIFEST_BYTES, from_json};
+use super::layout_index;
 use super::resolve::{self, Blobs};
-use super::{BlobStream, Digest, LayerDescriptor, Platform, ResolvedImage, Source, SourceError};
+use super::{
+    BlobStream, Digest, LayerDescriptor, LayoutChoice, Platform, ResolvedImage, Source, SourceError,
+};
 
 const LAYOUT_FILE: &str = "oci-layout";
 const INDEX_FILE: &str = "index.json";
@@ -38,9 +41,9 @@ pub(super) enum Files {
 /// One image of a layout.
 pub(super) struct Layout {
     files: Files,
-    /// The source as its user wrote it, without the tag.
+    /// The source as its user wrote it, without the choice.
     source_name: String,
-    tag: Option<String>,
+    choice: Option<LayoutChoice>,
 }
 
 #[derive(Deserialize)]
@@ -102,8 +105,8 @@ async fn open_regular(dir: &Path, name: &str) -> Result<(BlobStream, u64), Sourc
 }
 
 impl Layout {
-    pub(super) fn new(files: Files, source_name: String, tag: Option<String>) -> Self {
-        Self { files, source_name, tag }
+    pub(super) fn new(files: Files, source_name: String, choice: Option<LayoutChoice>) -> Self {
+        Self { files, source_name, choice }
     }
 
     async fn check_version(&self) -> Result<(), SourceError> {
@@ -124,35 +127,6 @@ impl Layout {
             _ => Err(refuse("its imageLayoutVersion is not 1.x")),
         }
     }
-
-    /// The entries of the index that the tag leaves: one image, or one image's platforms.
-    fn select(&self, entries: Vec<IndexEntry>) -> Result<Vec<IndexEntry>, SourceError> {
-        let mut tags: Vec<String> = entries.iter().filter_map(|entry| entry.tag.clone()).collect();
-        tags.sort();
-        tags.dedup();
-        match &self.tag {
-            Some(wanted) => {
-                let selected: Vec<_> =
-                    entries.into_iter().filter(|entry| entry.tag.as_ref() == Some(wanted)).collect();
-                if selected.is_empty() {
-                    return Err(SourceError::UnknownTag {
-                        source_name: self.source_name.clone(),
-                        wanted: wanted.clone(),
-                        available: tags,
-                    });
-                }
-                Ok(selected)
-            }
-            None if is_one_image(&entries) => Ok(entries),
-            None => Err(SourceError::TagNeeded { source_name: self.source_name.clone(), available: tags }),
-        }
-    }
-}
-
-fn is_one_image(entries: &[IndexEntry]) -> bool {
-    let mut tags: Vec<_> = entries.iter().map(|entry| &entry.tag).collect();
-    tags.dedup();
-    entries.len() <= 1 || (tags.len() == 1 && entries.iter().all(|entry| entry.platform.is_some()))
 }
 
 #[async_trait]
@@ -173,8 +147,9 @@ impl Source for Layout {
         let bytes = self.files.read(INDEX_FILE).await?;
         match Document::parse(&bytes, &INDEX_FILE, None)? {
             Document::Index(entries) => {
-                let selected = Document::Index(self.select(entries)?);
-                resolve::resolve(self, selected, Digest::of(&bytes), platform).await
+                let selected = layout_index::select(entries, self.choice.as_ref(), &self.source_name)?;
+                let image = layout_index::tell_apart(self, selected, platform, &self.source_name).await?;
+                resolve::resolve(self, Document::Index(image), Digest::of(&bytes), platform).await
             }
             Document::Manifest { .. } => {
                 Err(SourceError::unsupported_manifest(INDEX_FILE, "it is not an index"))

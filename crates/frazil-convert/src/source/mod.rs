@@ -14,6 +14,7 @@ mod document;
 mod error;
 mod layer;
 mod layout;
+mod layout_index;
 mod platform;
 mod reference;
 mod registry;
@@ -34,7 +35,7 @@ pub use layer::{LayerCompression, LayerDescriptor};
 pub use platform::Platform;
 pub use reference::{Reference, Version};
 pub use registry::{RegistryAccess, RetryPolicy};
-pub use spec::{ArchiveChoice, SourceSpec};
+pub use spec::{ArchiveChoice, LayoutChoice, SourceSpec};
 pub use verified::{Verified, VerifyError};
 
 use archive::Archive;
@@ -83,14 +84,14 @@ pub trait Source: Send + Sync {
 pub async fn open(spec: &SourceSpec, options: &SourceOptions) -> Result<Box<dyn Source>, SourceError> {
     Ok(match spec {
         SourceSpec::Registry(reference) => Box::new(Registry::new(reference.clone(), options)?),
-        SourceSpec::OciLayout { dir, tag } => {
+        SourceSpec::OciLayout { dir, choice } => {
             let name = format!("oci:{}", dir.display());
-            Box::new(Layout::new(Files::Dir(dir.clone()), name, tag.clone()))
+            Box::new(Layout::new(Files::Dir(dir.clone()), name, choice.clone()))
         }
-        SourceSpec::OciArchive { file, tag } => {
+        SourceSpec::OciArchive { file, choice } => {
             let name = format!("oci-archive:{}", file.display());
             let archive = Arc::new(Archive::open(file).await?);
-            Box::new(Layout::new(Files::Archive(archive), name, tag.clone()))
+            Box::new(Layout::new(Files::Archive(archive), name, choice.clone()))
         }
         SourceSpec::DockerArchive { file, choice } => {
             let name = format!("docker-archive:{}", file.display());

@@ -75,13 +75,11 @@ async fn image(
     layers: &[Descriptor],
     platform: &Platform,
 ) -> Result<ResolvedImage, SourceError> {
-    if !CONFIG_MEDIA_TYPES.contains(&config.media_type.as_str()) {
+    if !is_image(config) {
         let reason = format!("it is no container image: its config is of type '{}'", config.media_type);
         return Err(SourceError::unsupported_manifest(manifest, reason));
     }
-    check_size(config, "config", MAX_CONFIG_BYTES)?;
-    let stream = blobs.blob(config.digest, config.size).await?;
-    let bytes = read_verified(stream, config, "config").await?;
+    let bytes = config_blob(blobs, config).await?;
     let parsed = Config::parse(&bytes, &config.digest)?;
     parsed.check_platform(platform)?;
     parsed.check_layers(layers.len(), &manifest)?;
@@ -95,6 +93,30 @@ async fn image(
         })
         .collect::<Result<_, SourceError>>()?;
     Ok(ResolvedImage { config: bytes, manifest_digest: Some(manifest), layers })
+}
+
+/// What the image of a manifest is for, as its config says; none if that says nothing, or if it is no image.
+pub(super) async fn platform_of(
+    blobs: &dyn Blobs,
+    manifest: &Descriptor,
+) -> Result<Option<Platform>, SourceError> {
+    let bytes = blobs.manifest(manifest).await?;
+    match Document::parse(&bytes, &manifest.digest, Some(&manifest.media_type))? {
+        Document::Manifest { config, .. } if is_image(&config) => {
+            Ok(Config::parse(&config_blob(blobs, &config).await?, &config.digest)?.platform)
+        }
+        _ => Ok(None),
+    }
+}
+
+fn is_image(config: &Descriptor) -> bool {
+    CONFIG_MEDIA_TYPES.contains(&config.media_type.as_str())
+}
+
+async fn config_blob(blobs: &dyn Blobs, config: &Descriptor) -> Result<Vec<u8>, SourceError> {
+    check_size(config, "config", MAX_CONFIG_BYTES)?;
+    let stream = blobs.blob(config.digest, config.size).await?;
+    read_verified(stream, config, "config").await
 }
 
 /// Refuses a manifest or config before any of it is read.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::reference::Reference;
-use super::{Platform, SourceError};
+use super::{Digest, SourceError};
 
 /// The name of an image whose path has none, such as `oci:/`.
 const NAMELESS: &str = "image";
@@ -18,19 +18,19 @@ const NAMELESS: &str = "image";
 pub enum SourceSpec {
     /// `docker://HOST[:PORT]/REPO[:TAG|@DIGEST]`: a registry.
     Registry(Reference),
-    /// `oci:DIR[:TAG]`: an OCI layout in a directory.
+    /// `oci:DIR[:TAG|:@DIGEST]`: an OCI layout in a directory.
     OciLayout {
         /// The layout's directory.
         dir: PathBuf,
-        /// The name in the layout's index; needed if it holds several images.
-        tag: Option<String>,
+        /// Which image of the layout; needed if it holds several.
+        choice: Option<LayoutChoice>,
     },
-    /// `oci-archive:FILE[:TAG]`: an OCI layout in an uncompressed tar file.
+    /// `oci-archive:FILE[:TAG|:@DIGEST]`: an OCI layout in an uncompressed tar file.
     OciArchive {
         /// The tar file.
         file: PathBuf,
-        /// The name in the layout's index; needed if it holds several images.
-        tag: Option<String>,
+        /// Which image of the layout; needed if it holds several.
+        choice: Option<LayoutChoice>,
     },
     /// `docker-archive:FILE[:REF|:@INDEX]`: what `docker save` writes.
     DockerArchive {
@@ -39,6 +39,15 @@ pub enum SourceSpec {
         /// Which image of the file; needed if it holds several.
         choice: Option<ArchiveChoice>,
     },
+}
+
+/// One of the images of an OCI layout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LayoutChoice {
+    /// The image that the layout's index has under this name.
+    Tag(String),
+    /// The manifest of this digest, which the layout's index names.
+    Digest(Digest),
 }
 
 /// One of the images of a docker archive.
@@ -55,8 +64,8 @@ impl SourceSpec {
     pub fn default_name(&self) -> String {
         match self {
             Self::Registry(reference) => reference.familiar(),
-            Self::OciLayout { dir, tag } => tagged(path_name(dir), tag.as_deref()),
-            Self::OciArchive { file, tag } => tagged(archive_name(file), tag.as_deref()),
+            Self::OciLayout { dir, choice } => chosen(path_name(dir), choice.as_ref()),
+            Self::OciArchive { file, choice } => chosen(archive_name(file), choice.as_ref()),
             Self::DockerArchive { choice: Some(ArchiveChoice::Reference(reference)), .. } => {
                 reference.familiar()
             }
@@ -65,9 +74,10 @@ impl SourceSpec {
     }
 }
 
-fn tagged(name: String, tag: Option<&str>) -> String {
-    match tag {
-        Some(tag) => format!("{name}:{}", plain(tag)),
+fn chosen(name: String, choice: Option<&LayoutChoice>) -> String {
+    match choice {
+        Some(LayoutChoice::Tag(tag)) => format!("{name}:{}", plain(tag)),
+        Some(LayoutChoice::Digest(digest)) => format!("{name}@{digest}"),
         None => name,
     }
 }
@@ -104,12 +114,12 @@ impl FromStr for SourceSpec {
         }
         match text.split_once(':') {
             Some(("oci", rest)) => {
-                let (dir, tag) = split_path(text, rest)?;
-                Ok(Self::OciLayout { dir, tag: tag.map(str::to_owned) })
+                let (dir, choice) = split_path(text, rest)?;
+                Ok(Self::OciLayout { dir, choice: choice.map(str::parse).transpose()? })
             }
             Some(("oci-archive", rest)) => {
-                let (file, tag) = split_path(text, rest)?;
-                Ok(Self::OciArchive { file, tag: tag.map(str::to_owned) })
+                let (file, choice) = split_path(text, rest)?;
+                Ok(Self::OciArchive { file, choice: choice.map(str::parse).transpose()? })
             }
             Some(("docker-archive", rest)) => {
                 let (file, choice) = split_path(text, rest)?;
@@ -153,6 +163,27 @@ fn guess(text: &str) -> Option<String> {
     text.parse::<Reference>().is_ok().then(|| format!("docker://{text}"))
 }
 
+impl FromStr for LayoutChoice {
+    type Err = SourceError;
+
+    /// A name begins with a letter or a digit (OCI image-spec, `annotations.md`), so none is taken for a digest.
+    fn from_str(text: &str) -> Result<Self, SourceError> {
+        match text.strip_prefix('@') {
+            Some(digest) => Ok(Self::Digest(digest.parse()?)),
+            None => Ok(Self::Tag(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for LayoutChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tag(tag) => f.write_str(tag),
+            Self::Digest(digest) => write!(f, "@{digest}"),
+        }
+    }
+}
+
 impl FromStr for ArchiveChoice {
     type Err = SourceError;
 
@@ -178,37 +209,28 @@ impl fmt::Display for ArchiveChoice {
 
 impl fmt::Display for SourceSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let with_rest = |f: &mut fmt::Formatter<'_>, rest: Option<String>| match rest {
-            Some(rest) => write!(f, ":{rest}"),
-            None => Ok(()),
-        };
+        let of_path =
+            |f: &mut fmt::Formatter<'_>, transport, path: &Path, choice: Option<&dyn fmt::Display>| {
+                write!(f, "{transport}:{}", path.display())?;
+                choice.map_or(Ok(()), |choice| write!(f, ":{choice}"))
+            };
         match self {
             Self::Registry(reference) => write!(f, "docker://{reference}"),
-            Self::OciLayout { dir, tag } => {
-                write!(f, "oci:{}", dir.display())?;
-                with_rest(f, tag.clone())
-            }
-            Self::OciArchive { file, tag } => {
-                write!(f, "oci-archive:{}", file.display())?;
-                with_rest(f, tag.clone())
+            Self::OciLayout { dir, choice } => of_path(f, "oci", dir, choice.as_ref().map(|it| it as _)),
+            Self::OciArchive { file, choice } => {
+                of_path(f, "oci-archive", file, choice.as_ref().map(|it| it as _))
             }
             Self::DockerArchive { file, choice } => {
-                write!(f, "docker-archive:{}", file.display())?;
-                with_rest(f, choice.as_ref().map(ToString::to_string))
+                of_path(f, "docker-archive", file, choice.as_ref().map(|it| it as _))
             }
         }
     }
 }
 
-/// The platforms of an image, for an error's reader.
-pub(super) fn list_platforms(platforms: &[Platform]) -> String {
-    list(&platforms.iter().map(ToString::to_string).collect::<Vec<_>>())
-}
-
-/// Names, for an error's reader; long lists are cut.
-pub(super) fn list(names: &[String]) -> String {
+/// Names, platforms or digests, for an error's reader; long lists are cut.
+pub(super) fn list(names: &[impl fmt::Display]) -> String {
     const SHOWN: usize = 20;
-    let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    let shown = names.iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>().join(", ");
     match names.len() {
         0 => "none".to_owned(),
         count if count > SHOWN => format!("{shown}, and {} more", count - SHOWN),
@@ -222,6 +244,8 @@ mod tests {
 
     #[test]
     fn every_transport_reads_back_what_it_prints_and_has_a_name() {
+        let digest = Digest::of(b"an image");
+        let (by_digest, digest_name) = (format!("oci:py:@{digest}"), format!("py@{digest}"));
         for (text, printed, name) in [
             ("docker://debian", "docker://docker.io/library/debian:latest", "debian:latest"),
             ("docker://127.0.0.1:5000/a/b:1", "docker://127.0.0.1:5000/a/b:1", "127.0.0.1:5000/a/b:1"),
@@ -229,6 +253,7 @@ mod tests {
             ("oci:py", "oci:py", "py"),
             ("oci:/", "oci:/", "image"),
             ("oci:py:quay.io/a/b:1", "oci:py:quay.io/a/b:1", "py:quay.io/a/b:1"),
+            (&by_digest, &by_digest, &digest_name),
             ("oci-archive:/tmp/my app.tar", "oci-archive:/tmp/my app.tar", "my-app"),
             ("oci-archive:f.tar:v1", "oci-archive:f.tar:v1", "f:v1"),
             ("oci-archive:f.oci.tar", "oci-archive:f.oci.tar", "f"),
@@ -256,7 +281,16 @@ mod tests {
         assert!(error.hint().unwrap().contains(&format!("oci:{bare}")));
         let error = "debian:12".parse::<SourceSpec>().unwrap_err();
         assert!(error.hint().unwrap().contains("docker://debian:12"));
-        for text in ["oci:", "oci:x:", "docker://", "docker-archive:f:@x", "dir:/x", ""] {
+        for text in [
+            "oci:",
+            "oci:x:",
+            "docker://",
+            "oci:x:@v1",
+            "oci:x:@sha256:12",
+            "docker-archive:f:@x",
+            "dir:/x",
+            "",
+        ] {
             assert!(text.parse::<SourceSpec>().is_err(), "{text:?}");
         }
     }

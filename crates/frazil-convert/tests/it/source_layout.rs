@@ -145,6 +145,67 @@ async fn a_tag_is_needed_where_there_are_several_and_must_be_one_of_them() {
 }
 
 #[tokio::test]
+async fn one_tag_on_two_images_is_not_guessed_at_and_a_digest_chooses() {
+    let dir = tempfile::tempdir().unwrap();
+    let layout = Layout::create(dir.path());
+    let image = |seed: &str| layout.image("linux/amd64", &layers(seed), Packing::Plain);
+    let (old, new) = (tagged(image("old"), "v1"), tagged(image("new"), "v1"));
+    let digest = |image: &serde_json::Value| image["digest"].as_str().unwrap().to_owned();
+    // Said to be for the same platform, they are told apart no better.
+    let both = [old.clone(), new.clone()];
+    for entries in [both.clone(), both.clone().map(|image| for_platform(image, "linux/amd64"))] {
+        layout.index(&entries);
+        for source in [layout.source(None), layout.source(Some("v1"))] {
+            let error = resolve(&source, "linux/amd64").await.unwrap_err();
+            let told = format!(
+                "{} holds several images of the name 'v1': {}, {}",
+                layout.source(None),
+                digest(&old),
+                digest(&new)
+            );
+            assert_eq!(error.to_string(), told);
+            let hint = format!("choose by digest, for example {}:@{}", layout.source(None), digest(&old));
+            assert_eq!(error.hint().unwrap(), hint);
+        }
+        for chosen in [&old, &new] {
+            let image = resolve(&layout.source(Some(&format!("@{}", digest(chosen)))), "linux/amd64").await;
+            assert_eq!(image.unwrap().manifest_digest.unwrap().to_string(), digest(chosen));
+        }
+    }
+    let absent = Digest::of(b"another");
+    let error = resolve(&layout.source(Some(&format!("@{absent}"))), "linux/amd64").await.unwrap_err();
+    let mut there = [digest(&old), digest(&new)];
+    there.sort();
+    assert!(error.to_string().ends_with(&format!("'@{absent}'; it has: {}", there.join(", "))), "{error}");
+    // Named twice, it is still one image; images without any name have digests.
+    layout.index(&[old.clone(), old.clone()]);
+    resolve(&layout.source(Some("v1")), "linux/amd64").await.unwrap();
+    layout.index(&[image("old"), image("new")]);
+    let error = resolve(&layout.source(None), "linux/amd64").await.unwrap_err();
+    assert!(error.to_string().contains("several images without a name: sha256:"), "{error}");
+}
+
+#[tokio::test]
+async fn images_of_one_tag_for_different_machines_are_one_image_also_where_only_their_configs_say_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let layout = Layout::create(dir.path());
+    let images = ["amd64", "arm64"]
+        .map(|arch| (arch, layout.image(&format!("linux/{arch}"), &layers(arch), Packing::Gzip)));
+    let silent = images.clone().map(|(_, image)| tagged(image, "v1"));
+    let said =
+        images.clone().map(|(arch, image)| for_platform(tagged(image, "v1"), &format!("linux/{arch}")));
+    for entries in [silent, said] {
+        layout.index(&entries);
+        for (arch, image) in &images {
+            let found = resolve(&layout.source(Some("v1")), &format!("linux/{arch}")).await.unwrap();
+            assert_eq!(found.manifest_digest.unwrap().to_string(), image["digest"]);
+        }
+        let error = resolve(&layout.source(Some("v1")), "linux/s390x").await.unwrap_err();
+        assert_eq!(error.to_string(), "no image for linux/s390x; there is: linux/amd64, linux/arm64");
+    }
+}
+
+#[tokio::test]
 async fn bytes_that_are_not_the_named_ones_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let layout = Layout::with_image(dir.path(), "v1", &layers("x"), Packing::Gzip);

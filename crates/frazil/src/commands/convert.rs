@@ -24,7 +24,8 @@ const TRANSPORTS: [&str; 4] = ["docker://", "oci:", "oci-archive:", "docker-arch
 /// Convert an OCI image and publish it in the store
 ///
 /// Sources are written as for skopeo: docker://HOST/REPO:TAG, oci:DIR[:TAG], oci-archive:FILE[:TAG],
-/// docker-archive:FILE[:REF]. Layers that the store knows are not read again.
+/// docker-archive:FILE[:REF]; in a layout a manifest's digest chooses as well, oci:DIR:@sha256:…. Layers that the
+/// store knows are not read again.
 #[allow(
     rustdoc::broken_intra_doc_links,
     reason = "the text is the command's help, and brackets are its syntax"
