@@ -6,7 +6,7 @@
 //! themselves are warm for everybody, as they are on a host that started something before.
 
 pub(crate) mod catalog;
-mod cells;
+mod cell;
 pub(crate) mod containerd;
 mod contender;
 mod erofs;
@@ -29,8 +29,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::Args;
 
+use crate::kept::Kept;
 use crate::link::LinkSpec;
-use cells::{Cell, Cells};
+use cell::Cell;
 use contender::Contender;
 pub(crate) use places::{Places, layout};
 use scene::Scene;
@@ -70,7 +71,7 @@ pub(crate) fn run(setup: &Setup) -> anyhow::Result<()> {
     let named = format!("target/bench/cold-start/{}", setup.link.to_string().replace('/', "-"));
     let out = setup.out.clone().unwrap_or_else(|| PathBuf::from(named));
     // Cells of one directory have these in common.
-    let cells = Cells::open(&out, &format!("link {}, frazil {}\n", setup.link, tools.build))?;
+    let cells = Kept::open(&out, &format!("link {}, frazil {}\n", setup.link, tools.build))?;
     let servers = Servers::start(&work, setup.link)?;
     let contenders = chosen(&setup.contenders)?;
     let mut skipped = Vec::new();
@@ -94,7 +95,7 @@ fn start_all(
     setup: &Setup,
     scene: &Scene<'_>,
     contenders: &[Contender],
-    cells: &Cells,
+    cells: &Kept,
     started: Instant,
     skipped: &mut Vec<String>,
 ) -> anyhow::Result<()> {
@@ -102,7 +103,8 @@ fn start_all(
     let mut contenders = contenders.to_vec();
     for repeat in 0..setup.repeats {
         contenders.retain(|&contender| {
-            if cells.has(name, contender, repeat) {
+            let cell = Cell::name(name, contender, repeat);
+            if cells.has(&cell) {
                 return true;
             }
             if started.elapsed().as_secs_f64() > setup.minutes * 60.0 {
@@ -120,7 +122,7 @@ fn start_all(
                         start.traffic.exchanges,
                         begun.elapsed().as_secs_f64()
                     );
-                    if let Err(error) = cells.keep(&Cell::new(name, contender, repeat, &start)) {
+                    if let Err(error) = cells.keep(&cell, &Cell::new(name, contender, repeat, &start)) {
                         eprintln!("cannot keep it: {error:#}");
                     }
                     true
@@ -152,8 +154,8 @@ fn chosen(words: &[String]) -> anyhow::Result<Vec<Contender>> {
         .collect()
 }
 
-fn report(setup: &Setup, out: &Path, cells: &Cells, skipped: &[String]) -> anyhow::Result<()> {
-    let all = cells.all()?;
+fn report(setup: &Setup, out: &Path, cells: &Kept, skipped: &[String]) -> anyhow::Result<()> {
+    let all: Vec<Cell> = cells.all()?;
     let tables = tables::markdown(&all, setup.link, skipped);
     println!("{tables}");
     std::fs::write(out.join("tables.md"), &tables)?;

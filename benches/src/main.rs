@@ -8,6 +8,7 @@
 //! frazil-bench tiers   --image DIR:TAG    a chunk from every tier, opened, and read through agents
 //! frazil-bench fleet                      hits of the remote tier, healthy, with a slow and a stopped node
 //! frazil-bench cold-start                 from an image's name to its workload's line, over a link
+//! frazil-bench degraded                   starts from a slow or failing origin, with prefetching and without
 //! frazil-bench sweep                     chunk sizes and codecs over recorded starts, sibling images, an upgrade
 //! frazil-bench storm                     50 and 200 starts at once, of one image and of ten on one base
 //! frazil-bench dedup --base DIR:TAG --image DIR:TAG …   bytes stored under wider and narrower scopes
@@ -19,8 +20,10 @@
 
 mod cold_start;
 mod conversion;
+mod degraded;
 mod disk_tier;
 mod fleet;
+mod kept;
 mod link;
 mod measure;
 mod nydus;
@@ -59,6 +62,8 @@ enum Benchmark {
     Fleet(fleet::Setup),
     /// The cold start, beside everybody, over a link
     ColdStart(cold_start::Setup),
+    /// Starts from an origin that is slow or failing, with prefetching and without
+    Degraded(degraded::Setup),
     /// Sharing domains: bytes stored for sibling images under wider and narrower scopes
     Dedup(sharing::Setup),
     /// Runs a program in a tree; the benchmarks use it
@@ -102,6 +107,7 @@ fn main() -> anyhow::Result<()> {
         Benchmark::Policies(setup) => policies::run(&setup),
         Benchmark::Fleet(setup) => fleet::run(&setup),
         Benchmark::ColdStart(setup) => cold_start::run(&setup),
+        Benchmark::Degraded(setup) => degraded::run(&setup),
         Benchmark::Dedup(setup) => sharing::run(&setup),
         Benchmark::Launch(launch) => cold_start::launch::run(&launch),
         Benchmark::Sweep(setup) => sweep::run(&setup),

@@ -1,6 +1,6 @@
 //! The floor: what physics leaves to anybody who starts an image over a link.
 
-use super::cells::Cell;
+use super::cell::Cell;
 use super::contender::Contender;
 use crate::link::LinkSpec;
 use crate::report::Series;

@@ -34,6 +34,12 @@ pub(super) fn eager(scene: &Scene<'_>, limit: Duration) -> anyhow::Result<Start>
 
 /// With the profile that an earlier start on another host left beside the manifest.
 pub(super) fn with_profile(scene: &Scene<'_>, limit: Duration) -> anyhow::Result<Start> {
+    record(scene, limit)?;
+    without_cache(scene, &[], limit)
+}
+
+/// Leaves a profile beside the manifest, as a start on another host would.
+pub(crate) fn record(scene: &Scene<'_>, limit: Duration) -> anyhow::Result<()> {
     ensure!(knows(scene, "--no-profile"), "this frazil keeps no profiles");
     let (store, keys) = scene.store()?;
     scene.once(&scene.here.join(format!("profile-{}-{}", scene.workload.name, scene.tools.build)), || {
@@ -41,8 +47,7 @@ pub(super) fn with_profile(scene: &Scene<'_>, limit: Duration) -> anyhow::Result
         let mut command = Command::new(&scene.tools.frazil);
         command.arg("--store").arg(&store).arg("--keys").arg(&keys);
         run(scene, command, Path::new("none"), cell.path(), &[], limit).map(|_| ())
-    })?;
-    without_cache(scene, &[], limit)
+    })
 }
 
 fn without_cache(scene: &Scene<'_>, extra: &[&str], limit: Duration) -> anyhow::Result<Start> {
@@ -124,11 +129,8 @@ fn run_watching(
 ) -> anyhow::Result<Start> {
     let summary = cell.join("summary.json");
     let _ = std::fs::remove_file(&summary);
-    at_home(&mut command, cell);
     command.arg("run").arg("--cache").arg(cache).args(["--no-summary", "--summary-json"]).arg(&summary);
-    // The image's own entrypoint is replaced, as the other contenders do.
-    let (program, arguments) = scene.workload.argv.split_first().context("there is nothing to run")?;
-    command.args(extra).args(["--entrypoint", program, NAME, "--"]).args(arguments);
+    workload(&mut command, scene, cell, extra)?;
     let before = scene.servers.traffic();
     let started = Instant::now();
     let speaker = Speaker::start(&mut command)?;
@@ -138,6 +140,20 @@ fn run_watching(
     let summary: Value = serde_json::from_slice(&std::fs::read(&summary).context("frazil left no summary")?)?;
     let mounted_ms = summary["mounted_ms"].as_f64().context("the summary has no time of the mount")?;
     Ok(Start { mounted: Duration::from_secs_f64(mounted_ms / 1e3), line, traffic, agent })
+}
+
+/// What a `frazil run` runs, in a home of its own.
+pub(crate) fn workload(
+    command: &mut Command,
+    scene: &Scene<'_>,
+    cell: &Path,
+    extra: &[&str],
+) -> anyhow::Result<()> {
+    at_home(command, cell);
+    // The image's own entrypoint is replaced, as the other contenders do.
+    let (program, arguments) = scene.workload.argv.split_first().context("there is nothing to run")?;
+    command.args(extra).args(["--entrypoint", program, NAME, "--"]).args(arguments);
+    Ok(())
 }
 
 /// Frazil over the published store.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::cells::Cell;
+use super::cell::Cell;
 use super::contender::Contender;
 use super::floor::{Floor, series};
 use super::tables::images;

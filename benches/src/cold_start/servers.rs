@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::process::{Daemon, free_address, tethered};
-use crate::link::{Link, LinkSpec, Traffic};
+use crate::link::{Link, LinkSpec, Traffic, Trouble};
 
 /// The servers, the link to them, and their addresses on this side of it.
 pub(crate) struct Servers {
@@ -45,6 +45,11 @@ impl Servers {
         let mut link = Link::new(spec);
         let (registry, web) = (link.open(registry_behind)?, link.open(web_behind)?);
         Ok(Self { link, registry, registry_behind, web, _daemons: [registry_daemon, web_daemon] })
+    }
+
+    /// From now on they are in this trouble, or in none.
+    pub(crate) fn suffer(&self, trouble: Option<Trouble>, seed: u64) {
+        self.link.suffer(trouble, seed);
     }
 
     pub(crate) fn traffic(&self) -> Traffic {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::cells::Cell;
+use super::cell::Cell;
 use super::contender::Contender;
 use super::floor::{Floor, median, series};
 use crate::link::LinkSpec;

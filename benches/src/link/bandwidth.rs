@@ -2,30 +2,41 @@
 //!
 //! Invariant: over any span of time longer than [`CREDIT`], no more leaves than the bandwidth allows.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Time that was not used may be made up for within this span: a thread that was woken late loses nothing.
 const CREDIT: Duration = Duration::from_millis(1);
 
 /// A direction of a link.
-pub(super) struct Bandwidth {
+pub(super) struct Bandwidth(Mutex<Clock>);
+
+struct Clock {
     bits_per_second: f64,
-    free_at: Mutex<Instant>,
+    free_at: Instant,
 }
 
 impl Bandwidth {
     pub(super) fn new(bits_per_second: f64) -> Self {
-        Self { bits_per_second, free_at: Mutex::new(Instant::now()) }
+        Self(Mutex::new(Clock { bits_per_second, free_at: Instant::now() }))
+    }
+
+    /// From now on it is so wide.
+    pub(super) fn change(&self, bits_per_second: f64) {
+        self.lock().bits_per_second = bits_per_second;
     }
 
     /// Takes the direction for a piece of `len` bytes, after those who came earlier; when its last byte has left.
     pub(super) fn take(&self, len: usize) -> Instant {
-        let time = Duration::from_secs_f64(len as f64 * 8.0 / self.bits_per_second);
-        let mut free_at = self.free_at.lock().unwrap_or_else(PoisonError::into_inner);
-        let earliest = Instant::now().checked_sub(CREDIT).unwrap_or(*free_at);
-        *free_at = earliest.max(*free_at) + time;
-        *free_at
+        let mut clock = self.lock();
+        let time = Duration::from_secs_f64(len as f64 * 8.0 / clock.bits_per_second);
+        let earliest = Instant::now().checked_sub(CREDIT).unwrap_or(clock.free_at);
+        clock.free_at = earliest.max(clock.free_at) + time;
+        clock.free_at
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Clock> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -22,24 +22,42 @@ impl FromStr for LinkSpec {
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
         let (round_trip, rate) = text.split_once('/').context("a link is written as 5ms/1Gbit")?;
-        let millis: f64 = round_trip.strip_suffix("ms").context("the round trip is in ms")?.parse()?;
-        ensure!((0.0..=60_000.0).contains(&millis), "the round trip is not between 0 and a minute");
-        for (unit, factor) in UNITS {
-            if let Some(number) = rate.strip_suffix(unit) {
-                let bits_per_second = number.parse::<f64>()? * factor;
-                ensure!((1e3..=1e12).contains(&bits_per_second), "the bandwidth is out of bounds");
-                return Ok(Self { round_trip: Duration::from_secs_f64(millis / 1e3), bits_per_second });
-            }
+        Ok(Self { round_trip: milliseconds(round_trip)?, bits_per_second: bandwidth(rate)? })
+    }
+}
+
+/// A time, as `5ms`.
+pub(super) fn milliseconds(text: &str) -> anyhow::Result<Duration> {
+    let millis: f64 = text.strip_suffix("ms").context("times are in ms")?.parse()?;
+    ensure!((0.0..=60_000.0).contains(&millis), "{text} is not between 0 and a minute");
+    Ok(Duration::from_secs_f64(millis / 1e3))
+}
+
+/// Bits a second, as `1Gbit`.
+pub(super) fn bandwidth(text: &str) -> anyhow::Result<f64> {
+    for (unit, factor) in UNITS {
+        if let Some(number) = text.strip_suffix(unit) {
+            let bits_per_second = number.parse::<f64>()? * factor;
+            ensure!((1e3..=1e12).contains(&bits_per_second), "the bandwidth is out of bounds");
+            return Ok(bits_per_second);
         }
-        bail!("the bandwidth is in Gbit, Mbit or kbit a second");
+    }
+    bail!("the bandwidth is in Gbit, Mbit or kbit a second");
+}
+
+/// Bits a second, as they are written.
+pub(super) struct Bandwidth(pub(super) f64);
+
+impl fmt::Display for Bandwidth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (unit, factor) = UNITS.into_iter().find(|(_, factor)| self.0 >= *factor).unwrap_or(("kbit", 1e3));
+        write!(f, "{}{unit}", self.0 / factor)
     }
 }
 
 impl fmt::Display for LinkSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (unit, factor) =
-            UNITS.into_iter().find(|(_, factor)| self.bits_per_second >= *factor).unwrap_or(("kbit", 1e3));
-        write!(f, "{}ms/{}{unit}", self.round_trip.as_secs_f64() * 1e3, self.bits_per_second / factor)
+        write!(f, "{}ms/{}", self.round_trip.as_secs_f64() * 1e3, Bandwidth(self.bits_per_second))
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use clap::Args;
 
-use super::{Link, LinkSpec};
+use super::{Link, LinkSpec, Trouble};
 
 /// What a link needs to know.
 #[derive(Args)]
@@ -16,11 +16,15 @@ pub(crate) struct Setup {
     /// The server behind it
     #[arg(long, value_name = "ADDRESS:PORT")]
     to: SocketAddr,
+    /// What is wrong with it: late=100ms, narrow=8Mbit, fails=1/5, stalls=1/50, refuses=/PATH, swallows=/PATH, halts=/PATH
+    #[arg(long)]
+    trouble: Option<Trouble>,
 }
 
 /// Prints the address of a link, keeps it open until standard input ends, and prints what has crossed it.
 pub(crate) fn run(setup: &Setup) -> anyhow::Result<()> {
     let mut link = Link::new(setup.link);
+    link.suffer(setup.trouble.clone(), 0);
     println!("{}", link.open(setup.to)?);
     std::io::stdin().read_to_end(&mut Vec::new())?;
     let traffic = link.traffic();

@@ -73,6 +73,36 @@ fn a_storm_of_three_starts_ends_in_a_table() -> anyhow::Result<()> {
 }
 
 #[test]
+fn starts_from_an_origin_in_trouble_end_in_a_table_with_every_ratio_beside_the_aim() -> anyhow::Result<()> {
+    let dir = tempfile::tempdir()?;
+    let output = bench(dir.path())
+        .args(["degraded", "--images", "hello", "--repeats", "1", "--link", "1ms/1Gbit"])
+        .args([
+            "--troubles",
+            "none,late=10ms,refuses=/bundles/",
+            "--work-dir",
+            "work",
+            "--out",
+            "out",
+            "--frazil",
+        ])
+        .arg(frazil()?)
+        .stderr(Stdio::inherit())
+        .output()?;
+    ensure!(output.status.success(), "{}", output.status);
+    let table = std::fs::read_to_string(dir.path().join("out/tables.md"))?;
+    assert!(!table.contains("Left out"), "{table}");
+    for (trouble, ratios) in [("healthy", 2), ("10 ms later", 2), ("503 to what lies in /bundles/", 1)] {
+        let row = table.lines().find(|line| line.contains(trouble)).with_context(|| table.clone())?;
+        let cells: Vec<&str> = row.split('|').map(|cell| cell.trim().trim_matches('*')).collect();
+        let measured =
+            [4, 6].into_iter().filter(|at| cells.get(*at).is_some_and(|cell| cell.parse::<f64>().is_ok()));
+        assert_eq!((measured.count(), cells.get(7)), (ratios, Some(&"1.05")), "{row}");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_sweep_over_one_size_counts_the_chunks_of_a_recorded_start() -> anyhow::Result<()> {
     let dir = tempfile::tempdir()?;
     let output = bench(dir.path())

@@ -45,8 +45,18 @@ struct Link {
 
 impl Link {
     fn open(spec: &str, server: SocketAddr) -> anyhow::Result<Self> {
+        Self::with(spec, &[], server)
+    }
+
+    /// A link to a server that is in this trouble.
+    fn troubled(trouble: &str, server: SocketAddr) -> anyhow::Result<Self> {
+        Self::with("1ms/1Gbit", &["--trouble", trouble], server)
+    }
+
+    fn with(spec: &str, options: &[&str], server: SocketAddr) -> anyhow::Result<Self> {
         let mut process = Command::new(env!("CARGO_BIN_EXE_frazil-bench"))
             .args(["link", "--link", spec, "--to", &server.to_string()])
+            .args(options)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -109,5 +119,41 @@ fn one_transfer_has_the_whole_bandwidth_and_two_have_half_of_it_each() -> anyhow
         "two transfers of {BODY_BYTES} bytes took {two:?} s"
     );
     assert_eq!(link.close()?["exchanges"], 4);
+    Ok(())
+}
+
+#[test]
+fn an_origin_in_trouble_is_late_or_says_503_to_whom_it_should() -> anyhow::Result<()> {
+    let link = Link::troubled("late=150ms", serve()?)?;
+    let times = curl(&link, &[100; 3], &[])?;
+    assert!(times.iter().all(|&time| time >= 0.150), "answers came after {times:?} s");
+    let statuses = |trouble: &str, paths: &[usize]| -> anyhow::Result<Vec<u16>> {
+        let link = Link::troubled(trouble, serve()?)?;
+        let mut command = Command::new("curl");
+        command.args(["--silent", "--noproxy", "*", "--write-out", "%{http_code}\n"]);
+        for path in paths {
+            command.args(["--output", "/dev/null"]).arg(format!("http://{}/{path}", link.address));
+        }
+        let output = command.output().context("curl runs: install the package curl")?;
+        String::from_utf8(output.stdout)?.lines().map(|line| Ok(line.parse()?)).collect()
+    };
+    let said = statuses("fails=1/5", &[100; 20])?;
+    assert_eq!(said.iter().filter(|status| **status == 503).count(), 4, "{said:?}");
+    assert_eq!(statuses("refuses=/77", &[76, 77, 78, 77])?, [200, 503, 200, 503]);
+    Ok(())
+}
+
+#[test]
+fn an_origin_that_stalls_keeps_the_connection_and_sends_no_more() -> anyhow::Result<()> {
+    for (trouble, got) in [("swallows=/50000", 0), ("halts=/5000000", 1 << 20), ("stalls=1/1", 16 << 10)] {
+        let link = Link::troubled(trouble, serve()?)?;
+        let path = trouble.split_once("=/").map_or("100000", |(_, path)| path);
+        let output = Command::new("curl")
+            .args(["--silent", "--noproxy", "*", "--max-time", "2", "--include"])
+            .arg(format!("http://{}/{path}", link.address))
+            .output()
+            .context("curl runs: install the package curl")?;
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(28), got), "{trouble}: curl timed out");
+    }
     Ok(())
 }
