@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -10,6 +11,11 @@ use tokio::time::timeout;
 use super::NodeAddress;
 #[cfg(feature = "tls")]
 use super::Tls;
+
+/// How many bytes a node may send before any of them is read. The window that the kernel begins with is smaller than
+/// a shard, and whoever reads the one that fits may not be heard of before the next question: until then, the rest of
+/// the shard waits. The kernel gives less where `net.core.rmem_max` says so.
+const RECEIVE_BUFFER_LEN: usize = 1 << 20;
 
 /// Bytes both ways.
 pub(super) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -35,6 +41,7 @@ impl Dialer {
         // Names are resolved again at every connection: a node may have moved.
         let stream = TcpStream::connect(self.address.authority()).await?;
         stream.set_nodelay(true)?;
+        set_socket_recv_buffer_size(&stream, RECEIVE_BUFFER_LEN)?;
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
             return Ok(Box::new(tls.connect(self.address.server_name(), stream).await?));
