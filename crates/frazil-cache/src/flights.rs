@@ -91,6 +91,8 @@ impl Flights {
         let urgency = own;
         under_way.insert(*wanted, UnderWay { flight: flight.clone(), urgency: urgency.clone() });
         let landing = Landing { flights: Arc::clone(self), wanted: *wanted };
+        // A runtime that is shutting down drops what it is given at once, and the landing locks the table.
+        drop(under_way);
         tokio::spawn(
             async move {
                 let fetched = urgency.scope(fetch).await;
@@ -124,4 +126,25 @@ impl Drop for Landing {
 fn lost(wanted: &Wanted, tier: String) -> TierError {
     let source = Arc::new(std::io::Error::other("the fetch ended without an answer"));
     TierError::Transient { id: wanted.id, tier, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use frazil_format::{ChunkId, RootId};
+
+    use super::*;
+    use crate::ending::in_a_runtime_that_ends;
+
+    #[test]
+    fn a_flight_that_begins_while_its_runtime_ends_is_lost_and_hangs_nobody() {
+        let answer = in_a_runtime_that_ends(|| {
+            let wanted = Wanted { root: RootId::FIRST, id: ChunkId::from_bytes([7; 32]), sealed_len: 9 };
+            let flights = Arc::new(Flights::default());
+            let answer = flights.join(&wanted, || "a tier".to_owned(), || None, std::future::pending);
+            let answer = answer.now_or_never();
+            assert!(flights.lock().is_empty());
+            answer
+        });
+        assert!(matches!(answer, Some(Err(TierError::Transient { .. }))), "{answer:?}");
+    }
 }

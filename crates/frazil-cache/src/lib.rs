@@ -11,6 +11,8 @@ pub mod conformance;
 pub mod testing;
 
 mod disk;
+#[cfg(test)]
+mod ending;
 mod error;
 mod flights;
 pub mod host;

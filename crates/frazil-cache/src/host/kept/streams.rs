@@ -83,6 +83,8 @@ impl Streams {
         state.by_file.insert(file.clone(), coming.clone());
         let (files, max_len) = (self.files.clone(), self.max_len);
         let entry = Entry { table: Arc::clone(&self.table), file, len: None };
+        // A runtime that is shutting down drops what it is given at once, and the entry locks the table.
+        drop(state);
         tokio::spawn(bring(entry, files, max_len, fetch, coming));
         handed_on(progress, part)
     }
@@ -230,10 +232,11 @@ impl Table {
 mod tests {
     use std::path::Path;
 
-    use futures::stream;
+    use futures::{FutureExt, stream};
     use tokio::sync::mpsc;
 
     use super::*;
+    use crate::ending::in_a_runtime_that_ends;
 
     const MAX_LEN: u64 = 100;
 
@@ -316,6 +319,17 @@ mod tests {
         settled(&streams).await;
         assert!(!directory.path().join("kept/a").exists(), "neither is kept");
         assert_eq!(all(streams.join("a".to_owned(), 0..3, once(b"abc"))).await.unwrap(), b"abc");
+    }
+
+    #[test]
+    fn a_stream_that_begins_while_its_runtime_ends_is_lost_and_hangs_nobody() {
+        let lost = in_a_runtime_that_ends(|| {
+            let streams = Streams::new(None, MAX_LEN, 0);
+            let lost = all(streams.join("a".to_owned(), 0..3, std::future::pending())).now_or_never();
+            assert!(streams.table.lock().by_file.is_empty());
+            lost
+        });
+        assert!(matches!(lost, Some(Err(_))), "{lost:?}");
     }
 
     #[tokio::test]
