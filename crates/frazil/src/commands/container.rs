@@ -12,10 +12,14 @@ pub(crate) struct Args {
     /// The socket on which the container is described
     #[arg(long)]
     socket: i32,
+
+    /// The socket over which its terminal goes
+    #[arg(long)]
+    terminal: i32,
 }
 
 /// Becomes the container's outer process.
 pub(crate) fn execute(args: &Args) -> Result<Exit> {
-    let socket = inherit(args.socket).context("this command is started by frazil run alone")?;
-    Ok(init::outer(socket))
+    let inherited = |number| inherit(number).context("this command is started by frazil run alone");
+    Ok(init::outer(inherited(args.socket)?, inherited(args.terminal)?))
 }

@@ -13,12 +13,13 @@ use rustix::process::{DumpableBehavior, getpid, set_dumpable_behavior};
 
 use super::convert::{ConversionArgs, source_of};
 use crate::cli::Global;
-use crate::config::{Config, keys};
+use crate::config::keys;
 use crate::exit::Exit;
 use crate::failure::{Advise, Refusal};
 use crate::host_cache::{CacheArgs, Choice};
 use crate::output::note;
 use crate::run::config::{self as container_config, Overrides};
+use crate::run::console::WindowSize;
 use crate::run::container::{Addressee, Waiting};
 use crate::run::first_output::FirstOutput;
 use crate::run::helper::{Helper, Line};
@@ -27,6 +28,7 @@ use crate::run::signals::Signals;
 use crate::run::spec::{Network, Privilege, Spec};
 use crate::run::stage::Stage;
 use crate::run::summary::{Summary, Times};
+use crate::run::terminal::Terminal;
 use crate::run::user::UserSpec;
 use crate::run::volume::Volume;
 use crate::sandbox::Sandbox;
@@ -40,6 +42,9 @@ const PROFILE_SAVED: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// How long a summary waits for prefetches under way, so that it counts them.
 const PREFETCHES_LAND: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// The kind of terminal that a command is told it has, as Docker does it; most images know this one.
+const DEFAULT_TERM: &str = "TERM=xterm";
 
 /// Run an image's command in a container
 ///
@@ -64,6 +69,14 @@ pub(crate) struct Args {
     /// Set an environment variable: NAME=VALUE, or NAME to pass your own value on
     #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
     environment: Vec<String>,
+
+    /// Give the command a terminal of its own, joined to yours
+    #[arg(short, long)]
+    tty: bool,
+
+    /// Pass the standard input on, which always happens (for those who type -it)
+    #[arg(short, long)]
+    interactive: bool,
 
     /// Start in this directory
     #[arg(short, long, value_name = "DIR")]
@@ -136,6 +149,8 @@ fn run(args: Args, global: &Global) -> Result<Exit> {
     let source = source_of(&args.image)?;
     // Signals and namespaces first: both are inherited by threads, and no thread may be there yet.
     let signals = Signals::block().context("cannot block signals")?;
+    let terminal = args.tty.then(|| Terminal::find(&signals)).transpose()?;
+    let window = terminal.as_ref().map(Terminal::size).transpose()?;
     let directory = Stage::directory()?;
     let privilege = namespaces::enter_private()?;
     let stage = Stage::mount(directory, writable_bytes)?;
@@ -144,7 +159,8 @@ fn run(args: Args, global: &Global) -> Result<Exit> {
     let converter = source
         .map(|source| Helper::start(|line| line.begin(&Ok::<_, Refusal>(convert(&source, &args, global)?))))
         .transpose()?;
-    let server = Served { args: &args, global, host_cache: host_cache.as_deref(), stage: &stage, privilege };
+    let server =
+        Served { args: &args, global, host_cache: host_cache.as_deref(), stage: &stage, privilege, window };
     let parent = getpid().as_raw_nonzero().get();
     let helper = Helper::start(|line| server.serve(line, parent))?;
     let addressee = Addressee::follow(signals)?;
@@ -162,7 +178,7 @@ fn run(args: Args, global: &Global) -> Result<Exit> {
     let spec: Spec = helper.outcome()?;
     stage.show(&helper.line.take_over()?)?;
     let mounted = started.elapsed();
-    let exit = container.launch(&spec, &addressee)?.wait()?;
+    let exit = container.launch(&spec, &addressee, terminal)?.wait()?;
 
     // The command's code is the result; what goes wrong from here on is only worth a remark.
     let times = Times { mounted, exited: started.elapsed() };
@@ -216,12 +232,13 @@ struct Served<'a> {
     host_cache: Option<&'a Path>,
     stage: &'a Stage,
     privilege: Privilege,
+    window: Option<WindowSize>,
 }
 
 impl Served<'_> {
     /// Mounts the image that it is told, describes the container of `parent`, and serves until it is unmounted.
     fn serve(&self, line: &Line, parent: i32) -> Result<()> {
-        let Self { args, global, stage, .. } = *self;
+        let Self { args, global, .. } = *self;
         let config = global.config()?;
         let _ = rustix::thread::set_name(c"frazil-agent");
         namespaces::part()?;
@@ -244,7 +261,7 @@ impl Served<'_> {
         if self.args.eager {
             wiring::complete(&open.image);
         }
-        let spec = describe(args, config, stage, parent, self.privilege, &open)?;
+        let spec = self.describe(parent, &open)?;
         sandbox.map(|sandbox| sandbox.close(None)).transpose()?;
         // Before the command can write: its first output ends the recording of its start.
         let output =
@@ -284,6 +301,29 @@ impl Served<'_> {
         let label = (!self.args.no_profile).then_some(&labelled as _);
         wiring::image(self.global, &supply, &keys, name, label).await
     }
+
+    /// The container of `parent` that shows the image.
+    fn describe(&self, parent: i32, open: &OpenImage) -> Result<Spec> {
+        let Self { args, stage, privilege, window, .. } = *self;
+        let config = self.global.config()?;
+        let id = open.reference.manifest.to_string();
+        let mut process = container_config::process(&open.config, args.overrides())?;
+        if window.is_some() {
+            // In front: whatever the image or the caller say holds.
+            process.environment.insert(0, DEFAULT_TERM.into());
+        }
+        Ok(Spec {
+            parent,
+            stage: stage.path().to_owned(),
+            privilege,
+            network: config.value(&keys::NETWORK)?,
+            shared_memory_bytes: config.value(&keys::SHARED_MEMORY)?.0,
+            hostname: args.hostname.clone().unwrap_or_else(|| id.chars().take(12).collect()),
+            volumes: args.volumes.clone(),
+            terminal: window,
+            process,
+        })
+    }
 }
 
 impl Args {
@@ -296,26 +336,4 @@ impl Args {
             user: self.user.clone(),
         }
     }
-}
-
-fn describe(
-    args: &Args,
-    config: &Config,
-    stage: &Stage,
-    parent: i32,
-    privilege: Privilege,
-    open: &OpenImage,
-) -> Result<Spec> {
-    let overrides = args.overrides();
-    let id = open.reference.manifest.to_string();
-    Ok(Spec {
-        parent,
-        stage: stage.path().to_owned(),
-        privilege,
-        network: config.value(&keys::NETWORK)?,
-        shared_memory_bytes: config.value(&keys::SHARED_MEMORY)?.0,
-        hostname: args.hostname.clone().unwrap_or_else(|| id.chars().take(12).collect()),
-        volumes: args.volumes.clone(),
-        process: container_config::process(&open.config, overrides)?,
-    })
 }

@@ -13,18 +13,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use anyhow::{Context, Result};
+use frazil_mount::passing;
 use rustix::process::{Pid, PidfdFlags, Signal, getpgrp, pidfd_open, pidfd_send_signal};
 use rustix::termios::tcsetpgrp;
 
 use super::signals::{Arrival, Signals};
 use super::spec::{self, SetupError, Spec};
+use super::terminal::{Relay, Terminal, Window};
 use crate::exit::Exit;
 use crate::failure::Advise;
 use crate::inherited::bequeath;
 
 /// Where this process's signals go: to the container once there is one; before that they end the process.
 #[derive(Clone, Default, Debug)]
-pub(crate) struct Addressee(Arc<Mutex<Option<OwnedFd>>>);
+pub(crate) struct Addressee(Arc<Mutex<Option<Recipient>>>);
+
+/// A container that signals are passed on to.
+#[derive(Debug)]
+struct Recipient {
+    container: OwnedFd,
+    /// That of its own terminal, if it has one.
+    window: Option<Window>,
+}
 
 impl Addressee {
     /// Passes on what `signals` brings, from a thread of its own.
@@ -44,18 +54,26 @@ impl Addressee {
     }
 
     fn take(&self, arrival: Arrival) {
-        let container = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match (container.as_ref(), arrival) {
-            (Some(container), Arrival::FromProcess(signal)) => pass_on(container, signal),
-            // The terminal's signals reach the container by themselves.
-            (Some(_), Arrival::FromTerminal(_)) | (_, Arrival::Child) => {}
+        let recipient = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match (recipient.as_ref(), arrival) {
+            (_, Arrival::Child) => {}
+            (
+                Some(Recipient { window: Some(window), .. }),
+                Arrival::FromTerminal(libc::SIGWINCH) | Arrival::FromProcess(libc::SIGWINCH),
+            ) => window.follow(),
+            // The terminal's signals reach a container that shares it by themselves.
+            (Some(Recipient { window: None, .. }), Arrival::FromTerminal(_)) => {}
+            (
+                Some(Recipient { container, .. }),
+                Arrival::FromProcess(signal) | Arrival::FromTerminal(signal),
+            ) => pass_on(container, signal),
             // Nothing to wait for: the namespace goes with this process, and the mounts in it.
             (None, Arrival::FromProcess(signal) | Arrival::FromTerminal(signal)) => end_by(signal),
         }
     }
 
-    fn set(&self, container: OwnedFd) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(container);
+    fn set(&self, container: OwnedFd, window: Option<Window>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Recipient { container, window });
     }
 }
 
@@ -77,49 +95,75 @@ fn end_by(signal: i32) {
 pub(crate) struct Waiting {
     child: Child,
     socket: UnixStream,
+    terminal: UnixStream,
 }
 
 /// A container whose command was started.
-pub(crate) struct Running(Child);
+pub(crate) struct Running {
+    child: Child,
+    relay: Option<Relay>,
+}
 
 impl Waiting {
     /// Starts the process, which takes as long as a round trip: an image is on its way meanwhile.
     pub(crate) fn start() -> Result<Self> {
-        let (socket, theirs) = UnixStream::pair().context("cannot make a socket")?;
-        let number = bequeath(&theirs).context("cannot hand a socket on")?.to_string();
+        let pair = || UnixStream::pair().context("cannot make a socket");
+        let ((socket, their_socket), (terminal, their_terminal)) = (pair()?, pair()?);
+        let number = |theirs: &UnixStream| bequeath(theirs).context("cannot hand a socket on");
+        let (socket_number, terminal_number) = (number(&their_socket)?, number(&their_terminal)?);
         // The kernel's link works without the path, which a mount namespace may not have.
         let child = Command::new("/proc/self/exe")
             .arg0("frazil")
-            .args(["container", "--socket", &number])
+            .args(["container", "--socket", &socket_number.to_string()])
+            .args(["--terminal", &terminal_number.to_string()])
             // The container's processes might look at it; what its command gets is in the description.
             .env_clear()
             .spawn()
             .context("cannot start the container's process")?;
-        Ok(Self { child, socket })
+        Ok(Self { child, socket, terminal })
     }
 
-    /// Starts the container and returns when its command is executing.
-    pub(crate) fn launch(self, spec: &Spec, addressee: &Addressee) -> Result<Running> {
-        let Self { mut child, socket } = self;
-        if let Some(pid) = Pid::from_raw(child.id().cast_signed()) {
-            addressee.set(pidfd_open(pid, PidfdFlags::empty()).context("cannot watch the container")?);
-        }
+    /// Starts the container, whose own terminal is joined to the `caller`'s if the description asks for one; returns
+    /// when its command is executing.
+    pub(crate) fn launch(
+        self,
+        spec: &Spec,
+        addressee: &Addressee,
+        caller: Option<Terminal>,
+    ) -> Result<Running> {
+        let Self { child, socket, terminal } = self;
+        let watched = || {
+            let pid = Pid::from_raw(child.id().cast_signed()).context("it has no number")?;
+            pidfd_open(pid, PidfdFlags::empty()).context("cannot watch the container")
+        };
+        addressee.set(watched()?, None);
         spec::send(&socket, spec).context("cannot describe the container")?;
+        let relay = match caller {
+            // If none comes the answer below says why.
+            Some(caller) => passing::receive(&terminal).ok().map(|far| caller.join(far)).transpose()?,
+            None => None,
+        };
+        if let Some(relay) = &relay {
+            addressee.set(watched()?, Some(relay.window()));
+        }
         let failed: Option<SetupError> = spec::receive(&socket).context("cannot hear from the container")?;
         if let Some(error) = failed {
-            let _ = child.wait();
+            let _ = Running { child, relay }.wait();
             let exit = error.exit;
             return Err(error).exit(exit);
         }
-        Ok(Running(child))
+        Ok(Running { child, relay })
     }
 }
 
 impl Running {
     /// Waits for the container's end.
     pub(crate) fn wait(mut self) -> Result<Exit> {
-        let status = self.0.wait().context("cannot wait for the container")?;
-        take_terminal_back();
+        let status = self.child.wait().context("cannot wait for the container")?;
+        match self.relay {
+            Some(relay) => relay.finish(),
+            None => take_terminal_back(),
+        }
         Ok(match (status.code(), status.signal()) {
             (Some(code), _) => Exit::of_command(code),
             (None, Some(signal)) => Exit::of_signal(signal),

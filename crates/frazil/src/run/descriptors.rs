@@ -6,15 +6,20 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// Closes all but the standard three and one more.
+/// Closes all but the standard three and a few more.
 ///
-/// Nothing in this process may own a descriptor yet, but for that one.
-pub(crate) fn close_all_but(kept: BorrowedFd<'_>) -> io::Result<()> {
-    let kept = kept.as_raw_fd().unsigned_abs();
-    if let Some(last) = kept.checked_sub(1).filter(|&last| last >= FIRST) {
-        close_range(FIRST, last, 0)?;
+/// Nothing in this process may own a descriptor yet, but for those.
+pub(crate) fn close_all_but<const N: usize>(kept: [BorrowedFd<'_>; N]) -> io::Result<()> {
+    let mut kept = kept.map(|fd| fd.as_raw_fd().unsigned_abs());
+    kept.sort_unstable();
+    let mut first = FIRST;
+    for fd in kept {
+        if let Some(last) = fd.checked_sub(1).filter(|&last| last >= first) {
+            close_range(first, last, 0)?;
+        }
+        first = fd.saturating_add(1).max(FIRST);
     }
-    close_range(kept.saturating_add(1).max(FIRST), u32::MAX, 0)
+    close_range(first, u32::MAX, 0)
 }
 
 /// Keeps all but the standard three from the next program that this process executes.

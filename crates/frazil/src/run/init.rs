@@ -28,7 +28,7 @@ use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use super::signals::{self, Arrival, Signals};
 use super::spec::{self, SetupError, Spec, Step};
 use super::user::User;
-use super::{capabilities, descriptors, filter, namespaces, rootfs};
+use super::{capabilities, console, descriptors, filter, namespaces, rootfs};
 use crate::exit::Exit;
 
 /// The path that is searched when the image's environment has none, as in Docker.
@@ -37,12 +37,14 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// The kernel's file system of pipes without a name (its magic.h).
 const PIPEFS_MAGIC: FsWord = 0x5049_5045;
 
-/// The outer process: reads what to set up from the socket and ends as the command does.
+/// The outer process: reads what to set up from the socket and ends as the command does. The command's own terminal,
+/// if it gets one, is handed over the other socket.
 ///
 /// Nothing but the calling thread may run in this process: it forks.
-pub(crate) fn outer(socket: OwnedFd) -> Exit {
-    let closed = descriptors::close_all_but(socket.as_fd()).step("close what the caller left open");
-    let socket = UnixStream::from(socket);
+pub(crate) fn outer(socket: OwnedFd, terminal: OwnedFd) -> Exit {
+    let closed = descriptors::close_all_but([socket.as_fd(), terminal.as_fd()])
+        .step("close what the caller left open");
+    let (socket, terminal) = (UnixStream::from(socket), UnixStream::from(terminal));
     if let Err(error) = closed {
         return answer(&socket, &error);
     }
@@ -52,13 +54,13 @@ pub(crate) fn outer(socket: OwnedFd) -> Exit {
     };
     match fork().step("start the container's first process") {
         Ok(Some(init)) => {
-            drop((socket, tie.child));
+            drop((socket, terminal, tie.child));
             // The parent's end stays open until this process ends, however it does.
             watch(&signals, init)
         }
         Ok(None) => {
             drop(tie.parent);
-            init(socket, &tie.child, &signals, &spec)
+            init(socket, terminal, &tie.child, &signals, &spec)
         }
         Err(error) => answer(&socket, &error),
     }
@@ -92,7 +94,7 @@ fn separate(socket: &UnixStream) -> Result<(Signals, Spec, Tie), SetupError> {
 }
 
 /// Process 1 of the container.
-fn init(socket: UnixStream, tie: &OwnedFd, signals: &Signals, spec: &Spec) -> Exit {
+fn init(socket: UnixStream, terminal: UnixStream, tie: &OwnedFd, signals: &Signals, spec: &Spec) -> Exit {
     let launched = prepare(tie, spec).and_then(|user| {
         // Before the command exists: it must find no process that could give it more than it may have.
         capabilities::bound(spec.network).step("bound the capabilities")?;
@@ -105,11 +107,11 @@ fn init(socket: UnixStream, tie: &OwnedFd, signals: &Signals, spec: &Spec) -> Ex
             if let Err(error) = capabilities::keep_init().step("give capabilities up") {
                 return answer(&socket, &error);
             }
-            drop(socket);
+            drop((socket, terminal));
             watch(signals, command)
         }
         Ok((None, user)) => {
-            let Err(error) = execute(spec, &user);
+            let Err(error) = execute(spec, &user, &terminal);
             answer(&socket, &error)
         }
         Err(error) => answer(&socket, &error),
@@ -133,8 +135,11 @@ fn prepare(tie: &OwnedFd, spec: &Spec) -> Result<User, SetupError> {
 }
 
 /// Becomes the image's command; returns only if it cannot.
-fn execute(spec: &Spec, user: &User) -> Result<Infallible, SetupError> {
+fn execute(spec: &Spec, user: &User, terminal: &UnixStream) -> Result<Infallible, SetupError> {
     let process = &spec.process;
+    if let Some(size) = spec.terminal {
+        console::take(size, terminal, user)?;
+    }
     filter::apply(spec.privilege).step("filter system calls")?;
     become_user(user)?;
     let directory = &process.directory;

@@ -2,11 +2,13 @@
 //!
 //! `frazil run` moves into a mount namespace of its own ([`namespaces`]). A [`helper`] in yet another one serves the
 //! image and hands the mount over, which is attached on a [`stage`]; and a third process ([`container`])
-//! makes the rest of the container ([`init`]) out of a [`spec`]. Everything dies with `frazil run`.
+//! makes the rest of the container ([`init`]) out of a [`spec`]; a [`terminal`] of its own is made there and joined to
+//! the caller's. Everything dies with `frazil run`.
 
 mod attach;
 mod capabilities;
 pub(crate) mod config;
+pub(crate) mod console;
 pub(crate) mod container;
 mod descriptors;
 mod devices;
@@ -22,5 +24,6 @@ pub(crate) mod stage;
 mod subordinate;
 pub(crate) mod summary;
 mod target;
+pub(crate) mod terminal;
 pub(crate) mod user;
 pub(crate) mod volume;

@@ -1,5 +1,5 @@
 //! What is said between `frazil run` and the process that sets the container up: one JSON document down a
-//! socket, and at most one back.
+//! socket, and at most one back. A terminal goes over another one.
 //!
 //! Invariant: the socket closes without an answer exactly when the image's command was executed; whatever goes
 //! wrong before that is an answer that names the step.
@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::console::WindowSize;
 use super::user::UserSpec;
 use super::volume::Volume;
 use crate::config::Value;
@@ -38,6 +39,8 @@ pub(crate) struct Spec {
     pub(crate) shared_memory_bytes: u64,
     /// Directories and files of the host that are visible inside.
     pub(crate) volumes: Vec<Volume>,
+    /// The size of its own terminal; none: the command has the caller's input and output.
+    pub(crate) terminal: Option<WindowSize>,
     /// What is executed.
     pub(crate) process: Process,
 }

@@ -33,6 +33,7 @@ mod size;
 mod specification;
 mod stores;
 mod support;
+mod terminal;
 #[cfg(feature = "otlp")]
 mod tracing_export;
 mod trees;

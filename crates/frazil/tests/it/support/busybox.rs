@@ -54,24 +54,27 @@ impl Busybox {
 
     /// `frazil` with these words, as the caller runs it.
     pub(crate) fn frazil(&self, words: &[&str]) -> Command {
-        match self.caller {
-            Caller::Root => self.home.frazil(words),
-            Caller::Nobody => self.home.frazil_under(self.as_nobody(), words),
+        self.frazil_under(tool("env"), words)
+    }
+
+    /// The same, executed by a program that is given it as its last arguments.
+    pub(crate) fn frazil_under(&self, mut wrapper: Command, words: &[&str]) -> Command {
+        if self.caller == Caller::Nobody {
+            self.become_nobody(&mut wrapper);
         }
+        self.home.frazil_under(wrapper, words)
     }
 
     /// Another program in front, which gets the path of the test's own build as its first word and drops it: the
     /// caller may not be able to enter the directory that it is in.
-    fn as_nobody(&self) -> Command {
+    fn become_nobody(&self, command: &mut Command) {
         let script = format!(
             "mount -t tmpfs none /mnt && mknod -m 666 /mnt/fuse c 10 229 && mount --bind /mnt/fuse /dev/fuse && \
              shift && exec setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups -- {} \"$@\"",
             self.home.path("frazil").display()
         );
-        let mut command = tool("unshare");
-        command.args(["--mount", "--propagation", "private", "sh", "-c", &script, "nobody"]);
+        command.args(["unshare", "--mount", "--propagation", "private", "sh", "-c", &script, "nobody"]);
         command.current_dir("/");
-        command
     }
 
     /// `frazil run` with these options and this command.

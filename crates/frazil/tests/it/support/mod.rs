@@ -25,6 +25,7 @@ pub(crate) mod refusal;
 pub(crate) mod registry;
 pub(crate) mod sources;
 pub(crate) mod tenants;
+pub(crate) mod terminal;
 pub(crate) mod tool;
 pub(crate) mod tree;
 pub(crate) mod umoci;

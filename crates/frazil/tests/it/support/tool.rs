@@ -5,8 +5,13 @@ use std::io::ErrorKind;
 use std::process::{Command, Output};
 
 /// The Debian package of each program that does not share its package's name.
-const PACKAGES: &[(&str, &str)] =
-    &[("apt-get", "apt"), ("cp", "coreutils"), ("chroot", "coreutils"), ("setpriv", "util-linux")];
+const PACKAGES: &[(&str, &str)] = &[
+    ("apt-get", "apt"),
+    ("cp", "coreutils"),
+    ("chroot", "coreutils"),
+    ("setpriv", "util-linux"),
+    ("setsid", "util-linux"),
+];
 
 /// A command for `program`, in an environment that depends on nobody's locale or terminal.
 pub(crate) fn tool(program: &str) -> Command {

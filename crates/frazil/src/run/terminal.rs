@@ -1,0 +1,205 @@
+//! The caller's terminal while a container has one of its own: raw, and every byte passed on both ways.
+//!
+//! Invariant: whatever becomes of this process, the terminal gets back the settings that it had: by this process when
+//! it ends, by a small one that outlives it when it is killed.
+
+use std::io::{self, IsTerminal};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Weak};
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Context, Result, anyhow};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{
+    Pid, Signal, WaitOptions, getpgrp, getpid, getppid, kill_process, set_parent_process_death_signal,
+    waitpid,
+};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
+
+use super::console::WindowSize;
+use super::signals::Signals;
+use crate::failure::Advise;
+
+/// The most bytes that are passed on at once.
+const PIECE_BYTES: usize = 16 << 10;
+
+/// The caller's terminal, as it was found.
+#[derive(Debug)]
+pub(crate) struct Terminal {
+    found: Termios,
+    /// The process that gives the settings back if this one cannot.
+    keeper: Pid,
+}
+
+impl Terminal {
+    /// The terminal on the standard input. This process must have one thread, whose `signals` are blocked.
+    pub(crate) fn find(signals: &Signals) -> Result<Self> {
+        let stdin = io::stdin();
+        if !stdin.is_terminal() {
+            return Err(anyhow!("the standard input is no terminal, and --tty passes one on"))
+                .hint("without --tty the command has the same input and output as frazil");
+        }
+        // A terminal that is nobody's controlling one has no foreground.
+        if tcgetpgrp(&stdin).is_ok_and(|foreground| foreground != getpgrp()) {
+            return Err(anyhow!("the terminal is another job's now")).hint("run it in the foreground");
+        }
+        let found = tcgetattr(&stdin).context("cannot read the terminal's settings")?;
+        let keeper = keep(&found, signals)?;
+        Ok(Self { found, keeper })
+    }
+
+    /// How large it is.
+    pub(crate) fn size(&self) -> Result<WindowSize> {
+        WindowSize::of(io::stdin()).context("cannot read the terminal's size")
+    }
+
+    /// Passes everything on between this terminal and the container's `far` end, until the container closes that.
+    pub(crate) fn join(self, far: OwnedFd) -> Result<Relay> {
+        tcsetattr(io::stdin(), OptionalActions::Now, &raw(&self.found)).context("cannot set the terminal")?;
+        let far = Arc::new(far);
+        let window = Window(Arc::downgrade(&far));
+        // It may have changed since the container was described.
+        window.follow();
+        let (output_ends, output_runs) = pipe_with(PipeFlags::CLOEXEC).context("cannot make a pipe")?;
+        let input = far.clone();
+        spawn("terminal-input", move || pass_input(&input, &output_ends))?;
+        let output = spawn("terminal-output", move || {
+            // A terminal that nobody has open any more says EIO. Where the caller's is gone, closing the container's
+            // is how its processes are told.
+            let _ = pass(far.as_fd(), io::stdout().as_fd());
+            drop(output_runs);
+        })?;
+        Ok(Relay { caller: self, window, output })
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.found);
+        let _ = kill_process(self.keeper, Signal::KILL);
+        let _ = waitpid(Some(self.keeper), WaitOptions::empty());
+    }
+}
+
+fn raw(found: &Termios) -> Termios {
+    let mut raw = found.clone();
+    raw.make_raw();
+    raw
+}
+
+/// Starts the process that gives a terminal its settings back when this one is gone without having done it.
+fn keep(found: &Termios, signals: &Signals) -> Result<Pid> {
+    let parent = getpid();
+    // SAFETY: there is one thread, so the child finds no lock held and may do as it likes.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()).context("cannot start a process"),
+        0 => {
+            // Any signal wakes it, a terminal's among them; only its parent's end ends the wait.
+            let tied = set_parent_process_death_signal(Some(Signal::USR1)).is_ok();
+            while tied && getppid() == Some(parent) && signals.next().is_ok() {}
+            give_back(found);
+            // SAFETY: what the parent has registered for its exit is not the child's to do.
+            unsafe { libc::_exit(0) }
+        }
+        pid => Pid::from_raw(pid).context("cannot start a process"),
+    }
+}
+
+/// Gives the settings back unless somebody has done so, as a shell does.
+fn give_back(found: &Termios) {
+    let raw = raw(found);
+    let modes = |settings: &Termios| (settings.input_modes, settings.output_modes, settings.local_modes);
+    if tcgetattr(io::stdin()).is_ok_and(|now| modes(&now) == modes(&raw)) {
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, found);
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).spawn(work).context("cannot start a thread")
+}
+
+/// Passes on what is typed, until the output has ended.
+fn pass_input(far: &OwnedFd, output_ends: &OwnedFd) {
+    let stdin = io::stdin();
+    let mut piece = vec![0; PIECE_BYTES];
+    loop {
+        let mut ready = [PollFd::new(&stdin, PollFlags::IN), PollFd::new(output_ends, PollFlags::empty())];
+        match poll(&mut ready, None) {
+            Err(Errno::INTR) => continue,
+            Ok(_) if ready[1].revents().is_empty() => {}
+            _ => return,
+        }
+        match rustix::io::read(&stdin, &mut piece) {
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Ok(len) if len > 0 => {
+                if write_all(far.as_fd(), piece.get(..len).unwrap_or_default()).is_err() {
+                    return;
+                }
+            }
+            _ => return,
+        }
+    }
+}
+
+/// Passes everything on as soon as it is there.
+fn pass(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut piece = vec![0; PIECE_BYTES];
+    loop {
+        match rustix::io::read(from, &mut piece) {
+            Ok(0) => return Ok(()),
+            Ok(len) => write_all(to, piece.get(..len).unwrap_or_default())?,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match rustix::io::write(to, bytes) {
+            Ok(len) => bytes = bytes.get(len..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            // The caller's own descriptors may be anything, and shared with who made them so.
+            Err(Errno::AGAIN) => drop(poll(&mut [PollFd::new(&to, PollFlags::OUT)], None)),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// The caller's terminal and a container's, joined.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    caller: Terminal,
+    window: Window,
+    output: JoinHandle<()>,
+}
+
+impl Relay {
+    /// What is to be told when the caller's terminal changes its size.
+    pub(crate) fn window(&self) -> Window {
+        self.window.clone()
+    }
+
+    /// After the container's end: passes on what is left, and gives the caller's terminal its settings back.
+    pub(crate) fn finish(self) {
+        let Self { caller, output, .. } = self;
+        let _ = output.join();
+        drop(caller);
+    }
+}
+
+/// The size of a container's terminal.
+#[derive(Clone, Debug)]
+pub(crate) struct Window(Weak<OwnedFd>);
+
+impl Window {
+    /// Makes it the size of the caller's.
+    pub(crate) fn follow(&self) {
+        if let (Some(far), Ok(size)) = (self.0.upgrade(), WindowSize::of(io::stdin())) {
+            let _ = size.apply(&*far);
+        }
+    }
+}
