@@ -5,7 +5,7 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
@@ -259,6 +259,8 @@ pub(crate) struct Embedded {
     origin: OriginOptions,
     /// What was read while the store was opened.
     first: Option<(ImageName, Published)>,
+    /// How long that took.
+    way: Option<Duration>,
 }
 
 impl Embedded {
@@ -266,7 +268,7 @@ impl Embedded {
         let config = global.config()?;
         let (plan, origin) =
             (Plan::embedded(config, store.location())?, plan::origin(config, store.location())?);
-        Ok(Self { store, plan, origin, first: None })
+        Ok(Self { store, plan, origin, first: None, way: None })
     }
 
     /// What is known already of this name.
@@ -297,9 +299,11 @@ impl Supply {
     async fn open_store(global: &Global, name: &str) -> Result<Self> {
         let (location, options) = (location(global)?, store_options(global)?);
         let name: ImageName = name.parse()?;
+        let asked = Instant::now();
         let (store, published) = Store::open_with(&location, &options, &global.tenant()?, &name).await?;
+        let way = Some(asked.elapsed());
         let first = published?.map(|published| (name, published));
-        Ok(Self::Store(Box::new(Embedded { first, ..Embedded::new(global, store)? })))
+        Ok(Self::Store(Box::new(Embedded { first, way, ..Embedded::new(global, store)? })))
     }
 
     /// This store.
@@ -341,6 +345,14 @@ impl Supply {
         let Self::Store(embedded) = self else { return None };
         let (_, first) = embedded.first.as_ref().filter(|(_, first)| first.reference == *reference)?;
         first.profiles.clone()
+    }
+
+    /// How long it took to learn of the first image, if the store was asked.
+    fn way(&self) -> Option<Duration> {
+        match self {
+            Self::Store(embedded) => embedded.way,
+            Self::HostCache(_) => None,
+        }
     }
 
     fn catalog(&self) -> Arc<dyn Catalog> {
@@ -440,7 +452,8 @@ pub(crate) async fn image(
         Some(label) => {
             let (label, chunks) = (label(&config)?, manifest.chunks.as_slice().into());
             let key = key.profile_key();
-            let profiling = ProfilingOptions { label, of: reference, key, chunks, shelf, sharing };
+            let profiling =
+                ProfilingOptions { label, of: reference, key, chunks, shelf, sharing, way: supply.way() };
             Some(Profiling::new(profiling, Arc::clone(&tier)))
         }
     };

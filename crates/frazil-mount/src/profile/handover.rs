@@ -1,9 +1,10 @@
 //! The tier through which a bundle's chunks reach their readers.
 //!
 //! A reader of a chunk that is on its way in a bundle waits for it instead of fetching it twice, as long as the bundle
-//! comes: when nothing came for [`PATIENCE`], or the reader has waited for [`PATIENCE_MAX`], it asks the tier below,
-//! and from then on nobody waits for this bundle any more. While the bundle itself waits for room ahead of the readers,
-//! nobody waits for it either. While a start is recorded for the first time, what comes from below is remembered, so
+//! comes. When it is silent for longer than it usually is, he asks the tier below too, and takes what comes first: a
+//! bundle that never comes costs a start one such silence, and one that comes slowly costs it nothing. When readers are
+//! answered from below and the bundle stays silent, it is given up. While the bundle itself waits for room ahead of the
+//! readers, nobody waits for it. While a start is recorded for the first time, what comes from below is remembered, so
 //! that a bundle can be made of it.
 
 use std::collections::HashMap;
@@ -12,19 +13,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use frazil_cache::resilience::{Priority, Urgency};
 use frazil_cache::{Level, Served, Tier, TierError, Wanted};
 use frazil_format::{ChunkId, SealedChunk};
-use tokio::sync::oneshot;
+use futures::future::{BoxFuture, Either, select};
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use super::ProfilingCounts;
-
-/// How long nothing may come of a bundle that a reader waits for: a chunk takes 50 ms at 20 Mbit/s.
-const PATIENCE: Duration = Duration::from_millis(200);
-
-/// How long a reader waits for a bundle at the most: what a run of it takes at 40 Mbit/s.
-const PATIENCE_MAX: Duration = Duration::from_secs(1);
+use super::rhythm::Rhythm;
 
 /// Sealed chunks that are remembered for a bundle, in bytes. The rest is fetched again when it is made.
 const REMEMBERED_MAX: u64 = 32 << 20;
@@ -36,16 +32,16 @@ pub(super) type Remembered = HashMap<ChunkId, SealedChunk>;
 pub(super) struct Handover {
     below: Arc<dyn Tier>,
     state: Mutex<State>,
+    /// Woken when readers give the bundle up.
+    given_up: Notify,
 }
 
 struct State {
     coming: HashMap<ChunkId, Coming>,
-    /// When something came of the bundle last.
-    last_came: Instant,
+    rhythm: Rhythm,
     /// It waits for room, with a chunk in hand.
     is_held: bool,
-    /// A reader waited in vain: none is to wait again.
-    is_late: bool,
+    is_given_up: bool,
     /// None when nothing is remembered any more.
     remembered: Option<Remembered>,
     remembered_bytes: u64,
@@ -60,8 +56,14 @@ enum Coming {
     InHand(SealedChunk),
 }
 
-/// Nothing comes, or too slowly.
-struct Late;
+/// What becomes of a reader who waits.
+enum Waited {
+    Came(SealedChunk),
+    /// Whoever sends the bundle gave it up.
+    InVain,
+    /// Nothing comes, or too slowly: he asks below as well.
+    TooLong,
+}
 
 /// What a reader finds.
 enum Found {
@@ -71,17 +73,18 @@ enum Found {
 }
 
 impl Handover {
-    pub(super) fn over(below: Arc<dyn Tier>) -> Self {
+    /// A way beside this tier, to which the way and back, a few times, takes so long, if that is known.
+    pub(super) fn over(below: Arc<dyn Tier>, way: Option<Duration>) -> Self {
         let state = State {
             coming: HashMap::new(),
-            last_came: Instant::now(),
+            rhythm: Rhythm::new(way, Instant::now()),
             is_held: false,
-            is_late: false,
+            is_given_up: false,
             remembered: Some(HashMap::new()),
             remembered_bytes: 0,
             counts: ProfilingCounts::default(),
         };
-        Self { below, state: Mutex::new(state) }
+        Self { below, state: Mutex::new(state), given_up: Notify::new() }
     }
 
     /// What was counted so far.
@@ -94,6 +97,17 @@ impl Handover {
         let mut state = self.lock();
         state.counts.bundle_requests += 1;
         state.counts.bundle_bytes += bytes;
+        state.rhythm.sign(Instant::now());
+    }
+
+    /// A piece of it came, of whatever length.
+    pub(super) fn is_coming(&self) {
+        self.lock().rhythm.piece(Instant::now());
+    }
+
+    /// A segment of it came.
+    pub(super) fn segment_came(&self) {
+        self.lock().rhythm.segment(Instant::now());
     }
 
     fn handed(&self, chunk: SealedChunk) -> Served {
@@ -111,7 +125,7 @@ impl Handover {
     /// These chunks are on their way.
     pub(super) fn expect(&self, ids: impl IntoIterator<Item = ChunkId>) {
         let mut state = self.lock();
-        if state.is_late {
+        if state.is_given_up {
             return;
         }
         for id in ids {
@@ -122,7 +136,6 @@ impl Handover {
     /// A chunk came; gives it back if no reader waits for it.
     pub(super) fn came(&self, id: &ChunkId, chunk: SealedChunk) -> Option<SealedChunk> {
         let mut state = self.lock();
-        state.last_came = Instant::now();
         let Some(Coming::Expected(readers)) = state.coming.remove(id) else { return Some(chunk) };
         drop(state);
         let mut taken = false;
@@ -149,7 +162,8 @@ impl Handover {
     pub(super) fn take_back(&self, id: &ChunkId) -> Option<SealedChunk> {
         let mut state = self.lock();
         state.is_held = false;
-        state.last_came = Instant::now();
+        // It was silent for want of room.
+        state.rhythm.sign(Instant::now());
         match state.coming.remove(id) {
             Some(Coming::InHand(chunk)) => Some(chunk),
             _ => None,
@@ -161,11 +175,24 @@ impl Handover {
         self.lock().coming.clear();
     }
 
-    /// Nobody is to wait any more; what is in hand stays there.
-    fn is_late(&self) {
+    /// Waits until readers have given the bundle up.
+    pub(super) async fn given_up(&self) {
+        loop {
+            let given_up = self.given_up.notified();
+            if self.lock().is_given_up {
+                return;
+            }
+            given_up.await;
+        }
+    }
+
+    /// A reader who asked at that time was answered from below before the bundle.
+    fn overtaken(&self, asked: Instant) {
         let mut state = self.lock();
-        state.is_late = true;
-        state.coming.retain(|_, coming| matches!(coming, Coming::InHand(_)));
+        if !state.is_given_up && state.rhythm.is_overtaken(asked, Instant::now()) {
+            state.is_given_up = true;
+            self.given_up.notify_waiters();
+        }
     }
 
     /// Remembers no chunks any more; gives what was.
@@ -191,24 +218,46 @@ impl Handover {
         }
     }
 
-    /// A chunk that is expected; none if whoever sends the bundle gave it up.
-    async fn wait_for(&self, mut chunk: oneshot::Receiver<SealedChunk>) -> Result<Option<SealedChunk>, Late> {
+    /// A chunk that is expected, unless that takes too long.
+    async fn wait_for(&self, chunk: &mut oneshot::Receiver<SealedChunk>) -> Waited {
         let began = Instant::now();
-        let mut until = began + PATIENCE;
         loop {
-            match tokio::time::timeout_at(until, &mut chunk).await {
-                Ok(came) => return Ok(came.ok()),
-                Err(_) => {
-                    let last_came = self.lock().last_came;
-                    // Something came meanwhile: what comes behind it is worth some more patience.
-                    let next = (last_came + PATIENCE).min(began + PATIENCE_MAX);
-                    if next <= until {
-                        return Err(Late);
-                    }
-                    until = next;
-                }
+            let until = self.lock().rhythm.worth_waiting(began);
+            let came = tokio::time::timeout_at(until, &mut *chunk).await;
+            match came {
+                Ok(Ok(chunk)) => return Waited::Came(chunk),
+                Ok(Err(_)) => return Waited::InVain,
+                // Something came meanwhile: what comes behind it is worth some more patience.
+                Err(_) if self.lock().rhythm.worth_waiting(began) > Instant::now() => {}
+                Err(_) => return Waited::TooLong,
             }
         }
+    }
+
+    /// A chunk from the bundle or from below, whatever is sooner.
+    async fn race(
+        &self,
+        wanted: &Wanted,
+        chunk: oneshot::Receiver<SealedChunk>,
+    ) -> Result<Served, TierError> {
+        let asked = Instant::now();
+        let below = match select(chunk, self.fetch(wanted)).await {
+            Either::Left((Ok(chunk), _)) => return Ok(self.handed(chunk)),
+            Either::Left((Err(_), below)) => return below.await,
+            Either::Right((served, _)) => served,
+        };
+        if below.is_ok() {
+            self.overtaken(asked);
+        }
+        below
+    }
+
+    fn fetch<'a>(&'a self, wanted: &'a Wanted) -> BoxFuture<'a, Result<Served, TierError>> {
+        Box::pin(async move {
+            let served = self.below.get(wanted).await?;
+            self.remember(&wanted.id, &served.chunk);
+            Ok(served)
+        })
     }
 
     fn remember(&self, id: &ChunkId, chunk: &SealedChunk) {
@@ -232,20 +281,14 @@ impl Tier for Handover {
     async fn get(&self, wanted: &Wanted) -> Result<Served, TierError> {
         match self.find(&wanted.id) {
             Found::Chunk(chunk) => return Ok(self.handed(chunk)),
-            Found::Wait(chunk) => match self.wait_for(chunk).await {
-                Ok(Some(chunk)) => return Ok(self.handed(chunk)),
-                Ok(None) => {}
-                Err(Late) if Urgency::current().priority() == Priority::Demand => {
-                    tracing::debug!(chunk = %wanted.id, "a bundle is late: nobody waits for it any more");
-                    self.is_late();
-                }
-                Err(Late) => {}
+            Found::Wait(mut chunk) => match self.wait_for(&mut chunk).await {
+                Waited::Came(chunk) => return Ok(self.handed(chunk)),
+                Waited::TooLong => return self.race(wanted, chunk).await,
+                Waited::InVain => {}
             },
             Found::Nothing => {}
         }
-        let served = self.below.get(wanted).await?;
-        self.remember(&wanted.id, &served.chunk);
-        Ok(served)
+        self.fetch(wanted).await
     }
 }
 

@@ -18,6 +18,7 @@ mod learn;
 mod player;
 mod profiling;
 mod recorder;
+mod rhythm;
 
 pub use files::files_in;
 pub use learn::is_worth_playing;

@@ -47,6 +47,8 @@ pub(super) enum BundleFailed {
     Short,
     #[error("nothing came of it for {} s", STALLED.as_secs())]
     Stalled,
+    #[error("nothing came of it while readers were answered one by one")]
+    Overtaken,
 }
 
 /// What is played, and from where.
@@ -100,7 +102,10 @@ impl Player {
         let OpenedBundle { bundle, opener } = opened;
         let runs = runs(opener.filled_segments());
         let opener = tokio::sync::Mutex::new(opener);
-        let played = self.runs(&bundle.id, runs, &opener, foretold).await;
+        let played = tokio::select! {
+            played = self.runs(&bundle.id, runs, &opener, foretold) => played,
+            () = self.handover.given_up() => Err(BundleFailed::Overtaken),
+        };
         // Whatever was expected and did not come is to be fetched.
         self.handover.give_up();
         played
@@ -165,6 +170,7 @@ impl Player {
         let (mut gathered, mut segment) = (BytesMut::new(), run.start);
         while segment < run.end {
             let piece = within(pieces.try_next()).await??.ok_or(BundleFailed::Short)?;
+            self.handover.is_coming();
             gathered.extend_from_slice(&piece);
             while segment < run.end
                 && let Some(sealed) = gathered.get(..SEGMENT_LEN as usize)
@@ -172,6 +178,7 @@ impl Player {
                 let whole = opener.lock().await.open(segment, sealed)?;
                 gathered.advance(SEGMENT_LEN as usize);
                 segment += 1;
+                self.handover.segment_came();
                 come.send_modify(|come| *come += 1);
                 for (chunk, sealed) in whole {
                     self.hand_over(chunk, sealed, foretold).await?;

@@ -57,6 +57,9 @@ pub struct ProfilingOptions {
     pub shelf: Arc<dyn ProfileShelf>,
     /// Whether the tiers are shared.
     pub sharing: Sharing,
+    /// How long it took to learn what the name stands for: a few times the way to the store and back. None where that
+    /// was not asked of the store itself.
+    pub way: Option<Duration>,
 }
 
 /// The profiles of a manifest on their way, begun before it is known who opens them.
@@ -138,10 +141,11 @@ impl Fetching {
 impl Profiling {
     /// A start whose chunks come from `below`.
     pub fn new(options: ProfilingOptions, below: Arc<dyn Tier>) -> Self {
+        let handover = Handover::over(below, options.way);
         Self(Arc::new(Inner {
             options: Arc::new(options),
             recorder: Arc::new(Recorder::new()),
-            handover: Arc::new(Handover::over(below)),
+            handover: Arc::new(handover),
             state: Mutex::default(),
             stage: watch::Sender::new(Stage::Starting),
         }))

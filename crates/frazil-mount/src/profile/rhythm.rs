@@ -1,0 +1,127 @@
+//! How a bundle comes: how long its silences are, and which of them say that it is not worth waiting for.
+//!
+//! What is usual is learnt from the bundle itself, so that one over a narrow link is waited for and one that ends in its
+//! middle is not. Before anything of it has come, the way to the store says what to expect.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The shortest silence that says something: a scheduler's time slices.
+const SILENCE_MIN: Duration = Duration::from_millis(20);
+
+/// After such a silence a bundle is given up by the first reader who is answered from below: S3's slowest answer of a
+/// thousand takes as long. Who does not know the way to the store waits for so long.
+const SILENCE_MAX: Duration = Duration::from_millis(200);
+
+/// How long a reader waits for a bundle that comes, at the most, or until so many of its segments have come: what he
+/// reads is farther away than those who recorded it had it.
+const PATIENCE_MAX: Duration = Duration::from_secs(1);
+const PATIENCE_SEGMENTS: u32 = 3;
+
+/// One bundle's.
+pub(super) struct Rhythm {
+    /// How long the way to the store takes, and back, a few times.
+    way: Duration,
+    /// When it was asked for, or something of it came, whatever was last.
+    last_sign: Instant,
+    /// How long it is silent between two pieces: the longest of late.
+    usual_silence: Option<Duration>,
+    last_segment: Option<Instant>,
+    /// How long a segment takes: the longest of late.
+    usual_segment: Duration,
+}
+
+impl Rhythm {
+    pub(super) fn new(way: Option<Duration>, now: Instant) -> Self {
+        Self {
+            way: way.map_or(SILENCE_MAX, |way| way.clamp(SILENCE_MIN, SILENCE_MAX)),
+            last_sign: now,
+            usual_silence: None,
+            last_segment: None,
+            usual_segment: Duration::ZERO,
+        }
+    }
+
+    /// It was asked for, or it was this side that made it wait.
+    pub(super) fn sign(&mut self, now: Instant) {
+        self.last_sign = now;
+    }
+
+    /// A piece of it came, of whatever length.
+    pub(super) fn piece(&mut self, now: Instant) {
+        let silence = now.saturating_duration_since(self.last_sign);
+        self.usual_silence = Some(longest_of_late(self.usual_silence.unwrap_or_default(), silence));
+        self.last_sign = now;
+    }
+
+    /// A segment of it came.
+    pub(super) fn segment(&mut self, now: Instant) {
+        if let Some(last) = self.last_segment.replace(now) {
+            self.usual_segment = longest_of_late(self.usual_segment, now.saturating_duration_since(last));
+        }
+    }
+
+    /// Until when a reader who has waited since then goes on waiting, if nothing comes before.
+    pub(super) fn worth_waiting(&self, began: Instant) -> Instant {
+        let silence = self.usual_silence.map_or(self.way, |usual| self.way.max(usual * 2));
+        let patience = PATIENCE_MAX.max(self.usual_segment * PATIENCE_SEGMENTS);
+        (self.last_sign + silence.min(patience)).min(began + patience)
+    }
+
+    /// Whether a reader who asked below at that time, and is answered now, tells that nothing will come.
+    pub(super) fn is_overtaken(&self, asked: Instant, now: Instant) -> bool {
+        self.last_sign < asked && now.saturating_duration_since(self.last_sign) >= SILENCE_MAX
+    }
+}
+
+/// The longest of late: one that is long is forgotten after some that are not.
+fn longest_of_late(so_far: Duration, next: Duration) -> Duration {
+    next.max(so_far * 7 / 8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn before_anything_has_come_the_way_says_how_long_to_wait() {
+        let now = Instant::now();
+        let wait = |way: Option<Duration>| Rhythm::new(way, now).worth_waiting(now) - now;
+        assert_eq!(wait(Some(MS)), SILENCE_MIN);
+        assert_eq!(wait(Some(MS * 90)), MS * 90);
+        assert_eq!(wait(Some(MS * 900)), SILENCE_MAX);
+        assert_eq!(wait(None), SILENCE_MAX);
+    }
+
+    #[test]
+    fn a_bundle_over_a_narrow_link_is_waited_for_and_one_that_ends_is_not() {
+        let start = Instant::now();
+        let (mut rhythm, mut now) = (Rhythm::new(Some(MS * 15), start), start);
+        for piece in 1..=40 {
+            now += MS * 150;
+            rhythm.piece(now);
+            if piece % 4 == 0 {
+                rhythm.segment(now);
+            }
+        }
+        assert_eq!(rhythm.worth_waiting(now), now + MS * 300, "twice what is usual");
+        assert_eq!(rhythm.worth_waiting(now - MS * 1700), now + MS * 100, "the time of three segments");
+        for _ in 0..200 {
+            now += MS;
+            rhythm.piece(now);
+        }
+        assert_eq!(rhythm.worth_waiting(now), now + SILENCE_MIN, "it has become quick");
+    }
+
+    #[test]
+    fn it_is_overtaken_by_who_asked_after_its_last_sign_and_was_answered_after_a_long_silence() {
+        let start = Instant::now();
+        let rhythm = Rhythm::new(None, start);
+        assert!(!rhythm.is_overtaken(start + MS * 20, start + MS * 30));
+        assert!(rhythm.is_overtaken(start + MS * 190, start + SILENCE_MAX));
+        assert!(!rhythm.is_overtaken(start, start + SILENCE_MAX), "it was asked for at the same time");
+    }
+}
