@@ -30,3 +30,4 @@ pub(crate) mod tool;
 pub(crate) mod tree;
 pub(crate) mod umoci;
 pub(crate) mod upper;
+pub(crate) mod web;
