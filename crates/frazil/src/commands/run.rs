@@ -67,7 +67,7 @@ pub(crate) struct Args {
     via: Option<Via>,
 
     /// Set an environment variable: NAME=VALUE, or NAME to pass your own value on
-    #[arg(short, long = "env", value_name = "NAME[=VALUE]")]
+    #[arg(short, long = "env", value_name = "NAME[=VALUE]", value_parser = variable)]
     environment: Vec<String>,
 
     /// Give the command a terminal of its own, joined to yours
@@ -139,6 +139,14 @@ pub(crate) struct Args {
 /// Runs it; what goes wrong before the command starts ends with the code that says so.
 pub(crate) fn execute(args: Args, global: &Global) -> Result<Exit> {
     run(args, global).exit(Exit::NOT_STARTED)
+}
+
+/// A variable for the command's environment, which has a name.
+fn variable(text: &str) -> Result<String, String> {
+    match text.is_empty() || text.starts_with('=') {
+        true => Err("it names no variable".to_owned()),
+        false => Ok(text.to_owned()),
+    }
 }
 
 fn run(args: Args, global: &Global) -> Result<Exit> {

@@ -57,7 +57,8 @@ impl Devices {
             attach_node(tree, path)?;
         }
         attach_directory(&terminals()?, "/dev/pts")?;
-        let size = self.shared_memory_bytes.to_string();
+        // A size of 0 would be none; the smallest that is one is a page.
+        let size = self.shared_memory_bytes.max(1).to_string();
         let options = [("mode", "1777"), ("size", size.as_str())];
         let memory = attach::new_file_system("tmpfs", &options, NOSUID | NODEV | NOEXEC);
         attach_directory(&memory.step("mount /dev/shm")?, "/dev/shm")?;

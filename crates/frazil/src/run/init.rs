@@ -164,10 +164,19 @@ fn execute(spec: &Spec, user: &User, terminal: &UnixStream) -> Result<Infallible
     let error = command.exec();
     let exit = if error.kind() == ErrorKind::NotFound { Exit::NOT_FOUND } else { Exit::NOT_EXECUTABLE };
     let reason = match exit {
+        Exit::NOT_FOUND if is_file(program) => {
+            "the image has it, but not the interpreter or the loader that starts it".to_owned()
+        }
         Exit::NOT_FOUND => "not found in the image".to_owned(),
         _ => error.to_string(),
     };
     Err(SetupError { step: format!("execute {}", program.display()), reason, exit })
+}
+
+/// Whether a program that is named by its path is there. The kernel says of a missing interpreter what it says of a
+/// missing program.
+fn is_file(program: &OsStr) -> bool {
+    program.as_bytes().contains(&b'/') && Path::new(program).is_file()
 }
 
 /// Enters a directory, which must lie in the container's root: a link to a descriptor could lead elsewhere.

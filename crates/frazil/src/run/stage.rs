@@ -19,6 +19,10 @@ use crate::places;
 #[derive(Debug)]
 pub(crate) struct Stage(PathBuf);
 
+/// What the run itself writes to the stage, such as /etc/resolv.conf: it must not fail where a command may write
+/// little, and a size of 0 would be none.
+const OWN_BYTES: u64 = 64 << 10;
+
 impl Stage {
     /// The directory on the host; before the namespaces change whose directory it is.
     pub(crate) fn directory() -> Result<PathBuf> {
@@ -30,7 +34,7 @@ impl Stage {
     /// Mounts the stage on that directory, in a mount namespace of this process's own. What the container writes
     /// takes no more than `writable_bytes`.
     pub(crate) fn mount(directory: PathBuf, writable_bytes: Option<u64>) -> Result<Self> {
-        let size = writable_bytes.map(|bytes| bytes.to_string());
+        let size = writable_bytes.map(|bytes| bytes.saturating_add(OWN_BYTES).to_string());
         let mut options = vec![("source", "frazil"), ("mode", "755")];
         // The kernel's own limit is half of the memory.
         options.extend(size.as_deref().map(|size| ("size", size)));

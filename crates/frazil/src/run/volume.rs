@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
 use rustix::mount::MountAttrFlags;
@@ -40,9 +40,22 @@ impl FromStr for Volume {
         if !inside.is_absolute() {
             return Err(format!("{} is not an absolute path", inside.display()));
         }
+        if is_root(&inside) {
+            return Err(format!("{} is the image itself, which a volume would hide", inside.display()));
+        }
         let host = std::path::absolute(host).map_err(|error| error.to_string())?;
         Ok(Self { host, inside, access })
     }
+}
+
+/// Whether an absolute path is the root, whichever way it takes there.
+fn is_root(path: &Path) -> bool {
+    let depth = path.components().fold(0_usize, |depth, component| match component {
+        Component::Normal(_) => depth.saturating_add(1),
+        Component::ParentDir => depth.saturating_sub(1),
+        _ => depth,
+    });
+    depth == 0
 }
 
 /// A volume whose host side is open.
@@ -104,5 +117,9 @@ mod tests {
         assert_eq!(volume.access, Access::ReadOnly);
         assert!("/data".parse::<Volume>().is_err());
         assert!("/data:relative".parse::<Volume>().is_err());
+        for root in ["/data:/", "/data://.", "/data:/srv/..", "/data:/..:ro"] {
+            assert!(root.parse::<Volume>().is_err(), "{root}");
+        }
+        assert!("/data:/../srv".parse::<Volume>().is_ok());
     }
 }

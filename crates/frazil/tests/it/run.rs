@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -41,6 +42,24 @@ fn the_exit_code_is_the_commands_own_or_says_what_went_wrong() {
         );
         let unknown = output(&mut busybox.frazil(&["run", "busybx"]));
         Refusal::of(&unknown).is(125, "there is no image busybx", "did you mean busybox?");
+    }
+}
+
+#[test]
+fn a_script_whose_interpreter_the_image_lacks_is_not_said_to_be_missing_itself() {
+    let busybox = Busybox::of(Caller::Root);
+    let script = busybox.home.path("script");
+    fs::write(&script, "#!/no/interpreter\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let volume = format!("{}:/script", script.display());
+    Refusal::of(&busybox.run(&["--volume", &volume], &["/script"])).is(127, "but not the interpreter", "");
+}
+
+#[test]
+fn what_an_option_cannot_mean_is_refused_before_anything_starts() {
+    let busybox = Busybox::of(Caller::Root);
+    for option in [["--volume", "/tmp:/"], ["--volume", "/tmp:/srv/.."], ["--env", ""], ["--env", "=value"]] {
+        assert_eq!(code(&busybox.run(&option, &["true"])), Some(125), "{option:?}");
     }
 }
 
@@ -99,6 +118,14 @@ fn what_the_command_writes_goes_away_with_it() {
         assert_eq!(busybox.says(&[], "cat /etc/resolv.conf"), host);
     }
     Busybox::of(Caller::Root).home.verify("busybox");
+}
+
+#[test]
+fn a_command_that_may_write_nothing_starts_and_writes_next_to_nothing() {
+    let busybox = Busybox::of(Caller::Root);
+    let writes = "for file in /big /dev/shm/big; do head -c 1000000 /dev/zero > $file || echo full; done";
+    let said = busybox.says(&["--writable", "0", "--shared-memory", "0"], writes);
+    assert_eq!(said, "full\nfull\n");
 }
 
 #[test]
