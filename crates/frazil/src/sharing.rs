@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::wiring;
 
 /// The chunks of all other images of a store.
+#[derive(Default)]
 pub(crate) struct Others {
     /// Of the same tenant.
     own: HashSet<ChunkId>,
@@ -38,33 +39,47 @@ pub(crate) struct Figures {
 }
 
 impl Others {
-    /// All images but this one; a second name of the same image shares everything.
-    pub(crate) async fn than(store: &Store, tenant: &str, name: &ImageName) -> Result<Self> {
-        let mut others = Self { own: HashSet::new(), foreign: HashSet::new() };
-        for (other, reference) in store.names(tenant).await? {
-            if other != *name {
-                let manifest = wiring::sealed_manifest(store, &reference).await?;
-                others.own.extend(manifest.chunks().iter().map(|chunk| chunk.id));
+    /// All images but this one; a second name of the same image shares everything. A store that cannot be listed,
+    /// another tenant's image that is hidden, or one that is broken, is not this image's trouble: it is warned of.
+    pub(crate) async fn than(store: &Store, tenant: &str, name: &ImageName) -> Self {
+        let mut others = Self::default();
+        let tenants = match store.tenants().await {
+            Ok(tenants) => tenants,
+            Err(error) => {
+                tracing::warn!("not counted: {:#}", anyhow::Error::from(error));
+                return others;
+            }
+        };
+        for of in tenants {
+            let (into, except) =
+                if of == tenant { (&mut others.own, Some(name)) } else { (&mut others.foreign, None) };
+            if let Err(error) = add(into, store, &of, except).await {
+                tracing::warn!(tenant = %of, "not counted: {error:#}");
             }
         }
-        for foreigner in store.tenants().await? {
-            if foreigner != tenant
-                && let Err(error) = others.add_foreign(store, &foreigner).await
-            {
-                // What is another tenant's may be hidden from this one, or broken; that is not this image's trouble.
-                tracing::warn!(tenant = %foreigner, "not counted: {error:#}");
-            }
-        }
-        Ok(others)
+        others
     }
+}
 
-    async fn add_foreign(&mut self, store: &Store, tenant: &str) -> Result<()> {
-        for (_, reference) in store.names(tenant).await? {
-            let manifest = wiring::sealed_manifest(store, &reference).await?;
-            self.foreign.extend(manifest.chunks().iter().map(|chunk| chunk.id));
+/// Adds the chunks of a tenant's images but one. Of images that cannot be read the last is told of, when all
+/// others are counted.
+async fn add(
+    chunks: &mut HashSet<ChunkId>,
+    store: &Store,
+    tenant: &str,
+    except: Option<&ImageName>,
+) -> Result<()> {
+    let mut outcome = Ok(());
+    for (name, reference) in store.names(tenant).await? {
+        if except == Some(&name) {
+            continue;
         }
-        Ok(())
+        match wiring::sealed_manifest(store, &reference).await {
+            Ok(manifest) => chunks.extend(manifest.chunks().iter().map(|chunk| chunk.id)),
+            Err(error) => outcome = Err(error),
+        }
     }
+    outcome
 }
 
 impl Figures {
@@ -92,14 +107,14 @@ impl Figures {
 pub(crate) struct ScopeNames(HashMap<ScopeId, String>);
 
 impl ScopeNames {
-    /// All of them, with the ids that they had.
-    pub(crate) async fn of(store: &Store) -> Result<Self> {
+    /// All of them, with the ids that they had; none if the store cannot tell: a scope is its id then.
+    pub(crate) async fn of(store: &Store) -> Self {
         let mut names = HashMap::new();
-        for (name, record) in store.scopes().await? {
+        for (name, record) in store.scopes().await.unwrap_or_default() {
             names.extend(record.earlier.iter().map(|id| (*id, format!("{name}, before it was rotated"))));
             names.insert(record.scope, name);
         }
-        Ok(Self(names))
+        Self(names)
     }
 
     /// The name of a scope.

@@ -83,8 +83,8 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
         let store = wiring::store(global, Absent::Refuse).await?;
         let (name, reference) = wiring::find(&store, &global.tenant()?, &args.name).await?;
         let manifest = wiring::sealed_manifest(&store, &reference).await?;
-        let others = Others::than(&store, &global.tenant()?, &name).await?;
-        let scopes = ScopeNames::of(&store).await?;
+        let others = Others::than(&store, &global.tenant()?, &name).await;
+        let scopes = ScopeNames::of(&store).await;
         let secrets = secrets(&store, &name, global).await;
         let parts = Parts { manifest: &manifest, others: &others, scopes: &scopes };
         let document = Document::new(&name, &reference, &parts, secrets);

@@ -171,6 +171,8 @@ fn a_store_that_a_web_server_publishes_mounts_as_it_is() {
         mount.unmount();
     }
     let source = image.source();
+    let shown = home.tells(["--allow-http", "inspect", "--json", "docker.io/some/app:1.0"]);
+    assert!(shown["total"]["chunks"].as_u64() > Some(0), "{shown:#}");
     let written = home
         .frazil(["--allow-http", "--tenant", "other", "convert", "--name", "other", source.as_str()])
         .output();
