@@ -208,7 +208,8 @@ pub(crate) fn canonical(directory: &Path) -> Result<PathBuf> {
     if let Ok(path) = directory.canonicalize() {
         return Ok(path);
     }
-    let absolute = std::path::absolute(directory).context("there is no current directory")?;
+    let absolute =
+        std::path::absolute(directory).with_context(|| format!("cannot find the directory {directory:?}"))?;
     match (absolute.parent().map(Path::canonicalize), absolute.file_name()) {
         (Some(Ok(parent)), Some(name)) => Ok(parent.join(name)),
         _ => Ok(absolute),

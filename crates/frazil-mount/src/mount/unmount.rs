@@ -26,7 +26,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(40);
 /// [`MountError::NotMounted`], [`MountError::NotOurs`], or [`MountError::Busy`] with the processes that use it.
 pub fn unmount(dir: &Path) -> Result<(), MountError> {
     let unreadable = |source: io::Error| match source.kind() {
-        io::ErrorKind::NotFound => MountError::NoDirectory { dir: dir.to_owned() },
+        io::ErrorKind::NotFound => MountError::NotMounted { dir: dir.to_owned() },
         _ => MountError::Unreadable { dir: dir.to_owned(), source },
     };
     let mut resolved = resolve(dir).map_err(unreadable)?;

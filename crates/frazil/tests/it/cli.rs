@@ -251,6 +251,7 @@ fn a_directory_that_cannot_be_mounted_at_is_refused_and_nothing_is_left() {
     let mount = |directory: &std::path::Path| home.refuses(["mount", NAME, directory.to_str().unwrap()]);
     mount(&full).is(1, "is not empty", "an empty directory");
     mount(&missing).is(1, "does not exist", "mkdir");
+    home.refuses(["unmount", missing.to_str().unwrap()]).is(1, "nothing is mounted", "");
     assert!(mount(&file).error.contains("is not a directory"));
     home.refuses(["mount", "busybx", full.to_str().unwrap()]).is(
         1,
