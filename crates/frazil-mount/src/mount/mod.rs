@@ -81,7 +81,6 @@ pub async fn mount(image: &Arc<Image>, dir: &Path, options: &MountOptions) -> Re
 ///
 /// [`MountError`]; nothing is left mounted then.
 pub async fn mount_detached(image: &Arc<Image>, options: &MountOptions) -> Result<Detached, MountError> {
-    image.prefetch_metadata();
     match options.face {
         Face::Tree => mount_tree(image, &options.name).await,
         Face::Erofs => mount_block(image, &options.name).await,

@@ -2,13 +2,14 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use frazil_convert::source::SourceSpec;
 use frazil_format::Label;
-use frazil_mount::MountOptions;
+use frazil_mount::{MountOptions, passing};
 use rustix::process::{DumpableBehavior, getpid, set_dumpable_behavior};
 
 use super::convert::{ConversionArgs, source_of};
@@ -170,7 +171,8 @@ fn run(args: Args, global: &Global) -> Result<Exit> {
     let server =
         Served { args: &args, global, host_cache: host_cache.as_deref(), stage: &stage, privilege, window };
     let parent = getpid().as_raw_nonzero().get();
-    let helper = Helper::start(|line| server.serve(line, parent))?;
+    let (mount, their_mount) = UnixStream::pair().context("cannot make a socket")?;
+    let helper = Helper::start(move |line| server.serve(line, &their_mount, parent))?;
     let addressee = Addressee::follow(signals)?;
     let container = Waiting::start()?;
 
@@ -184,7 +186,7 @@ fn run(args: Args, global: &Global) -> Result<Exit> {
     };
     helper.line.begin(&name)?;
     let spec: Spec = helper.outcome()?;
-    stage.show(&helper.line.take_over()?)?;
+    stage.show(&passing::receive(&mount).context("cannot take over the mount")?)?;
     let mounted = started.elapsed();
     let exit = container.launch(&spec, &addressee, terminal)?.wait()?;
 
@@ -244,8 +246,9 @@ struct Served<'a> {
 }
 
 impl Served<'_> {
-    /// Mounts the image that it is told, describes the container of `parent`, and serves until it is unmounted.
-    fn serve(&self, line: &Line, parent: i32) -> Result<()> {
+    /// Mounts the image that it is told, hands the mount over the socket, describes the container of `parent`, and
+    /// serves until it is unmounted.
+    fn serve(&self, line: &Line, socket: &UnixStream, parent: i32) -> Result<()> {
         let Self { args, global, .. } = *self;
         let config = global.config()?;
         let _ = rustix::thread::set_name(c"frazil-agent");
@@ -263,7 +266,7 @@ impl Served<'_> {
             let mounted = frazil_mount::mount_detached(&open.image, &options).await?;
             mounted.look().await.map(|()| mounted)
         })?;
-        line.hand_over(mounted.mount())?;
+        passing::send(socket, mounted.mount()).context("the other process is gone")?;
         let mut mounted = mounted.hand_on();
         tracing::info!(image = %open.name, face = %probe.face, reason = probe.reason, "mounted");
         if self.args.eager {

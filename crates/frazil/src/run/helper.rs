@@ -1,13 +1,11 @@
 //! A process that does a part of `frazil run` and has what the rest has no need of: keys, the store, a network.
 //!
 //! Invariants: it dies with the process that started it; and the two say one message each way on each of two sockets,
-//! so neither waits for a word that the other never says. A mount goes over a socket of its own.
+//! so neither waits for a word that the other never says.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use anyhow::{Context, Result, anyhow};
-use frazil_mount::passing;
 use rustix::process::{
     Pid, Signal, WaitOptions, getpid, getppid, kill_process, set_parent_process_death_signal, waitpid,
 };
@@ -24,8 +22,6 @@ pub(crate) struct Line {
     first: UnixStream,
     /// For the end: that it has come, and what there is to say of it.
     last: UnixStream,
-    /// For the mount.
-    mount: UnixStream,
 }
 
 impl Line {
@@ -37,16 +33,6 @@ impl Line {
     /// Hears it; none if the other is gone.
     pub(crate) fn hear_begin<T: DeserializeOwned>(&self) -> Result<Option<T>> {
         spec::receive(&self.first).context("cannot hear from the other process")
-    }
-
-    /// Hands a mount over.
-    pub(crate) fn hand_over(&self, mount: BorrowedFd<'_>) -> Result<()> {
-        passing::send(&self.mount, mount).context("the other process is gone")
-    }
-
-    /// Takes the mount that was handed over.
-    pub(crate) fn take_over(&self) -> Result<OwnedFd> {
-        passing::receive(&self.mount).context("cannot take over the mount")
     }
 
     /// Says that it has ended, or what there is to say of it.
@@ -72,15 +58,15 @@ impl Helper {
     /// Starts it. This process must have one thread; the other one ends when `work` does.
     pub(crate) fn start(work: impl FnOnce(&Line) -> Result<()>) -> Result<Self> {
         let pair = || UnixStream::pair().context("cannot make a socket");
-        let ((first, their_first), (last, their_last), (mount, their_mount)) = (pair()?, pair()?, pair()?);
+        let ((first, their_first), (last, their_last)) = (pair()?, pair()?);
         let parent = getpid();
         // SAFETY: there is one thread, so the child finds no lock held and may do as it likes.
         match unsafe { libc::fork() } {
             -1 => Err(std::io::Error::last_os_error()).context("cannot start a process"),
             0 => {
-                drop((first, last, mount));
+                drop((first, last));
                 let tied = set_parent_process_death_signal(Some(Signal::KILL)).is_ok();
-                let line = Line { first: their_first, last: their_last, mount: their_mount };
+                let line = Line { first: their_first, last: their_last };
                 if tied
                     && getppid() == Some(parent)
                     && let Err(error) = work(&line)
@@ -96,7 +82,7 @@ impl Helper {
             }
             pid => {
                 let pid = Pid::from_raw(pid).context("cannot start a process")?;
-                Ok(Self { pid, line: Line { first, last, mount } })
+                Ok(Self { pid, line: Line { first, last } })
             }
         }
     }
