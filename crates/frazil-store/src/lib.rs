@@ -71,7 +71,7 @@ pub use profiles::BundleWriter;
 pub use published::PublishedUrl;
 pub use record::{Alarm, AlarmState, Reference, RootState, StoreId};
 pub use requests::RequestCounts;
-pub use rewrapping::Rewrapping;
+pub use rewrapping::{KeyRotation, Rewrapping};
 pub use roots::watch::WINDOW as ROOT_WATCH_WINDOW;
 pub use roots::{RootStatus, StoreTime};
 pub use scopes::{SHARED_SCOPE, Scope, ScopeRecord};

@@ -1,7 +1,7 @@
 //! Re-wrapping: after a tenant's wrapping key was rotated, its manifests' data keys are wrapped by the new one.
 //!
 //! ```text
-//! for each name: unwrap → the manifest with a new header, put → the name moved from the old to the new
+//! for each name: unwrap → the manifest with a new header, put → its profiles, put → the name moved to the new
 //! ```
 //!
 //! Invariant: at any moment each name leads to a whole manifest that one of the tenant's keys opens, and no chunk is
@@ -16,6 +16,17 @@ use crate::{ImageName, KeyProvider, Reference, Store, StoreError, layout};
 
 /// How often a name is looked at that others change meanwhile.
 const MAX_SWAPS: usize = 16;
+
+/// What the rotation of a tenant's wrapping key came to.
+#[derive(Debug)]
+pub struct KeyRotation {
+    /// How wrapped keys name the key that is the tenant's now.
+    pub key: String,
+    /// Whether it was made now; if not, a rotation that was broken off had made it.
+    pub is_new: bool,
+    /// What came of the manifests.
+    pub rewrapping: Rewrapping,
+}
 
 /// What re-wrapping a tenant's manifests came to.
 #[derive(Debug, Default)]
@@ -34,24 +45,29 @@ enum Outcome {
 }
 
 impl Store {
-    /// The names of a tenant whose manifests another than its current key wrapped.
-    pub async fn wrapped_by_others(
-        &self,
-        tenant: &str,
-        keys: &dyn KeyProvider,
-    ) -> Result<Vec<ImageName>, StoreError> {
-        let current = keys.current_key(tenant).await?;
-        let mut others = Vec::new();
-        for (name, reference) in self.names(tenant).await? {
-            if self.verified_manifest(&reference).await?.wrapped_key().key_id != current {
-                others.push(name);
-            }
-        }
-        Ok(others)
+    /// Makes a new wrapping key the tenant's, and re-wraps every manifest that has a name with it. What another key
+    /// wrapped before that is what a rotation that was broken off has left to do: then that one goes on.
+    ///
+    /// # Errors
+    ///
+    /// Of the key provider, and of the store where it does not concern one name alone.
+    pub async fn rotate_key(&self, tenant: &str, keys: &dyn KeyProvider) -> Result<KeyRotation, StoreError> {
+        let is_new = self.is_wrapped_by(&keys.current_key(tenant).await?, tenant).await?;
+        let key = if is_new { keys.rotate(tenant).await? } else { keys.current_key(tenant).await? };
+        Ok(KeyRotation { key, is_new, rewrapping: self.rewrap(tenant, keys).await? })
     }
 
-    /// Re-wraps every manifest of a tenant that has a name, with its current key.
-    pub async fn rewrap(&self, tenant: &str, keys: &dyn KeyProvider) -> Result<Rewrapping, StoreError> {
+    /// Whether every manifest of a tenant that has a name is wrapped by this key.
+    async fn is_wrapped_by(&self, key: &str, tenant: &str) -> Result<bool, StoreError> {
+        for (_, reference) in self.names(tenant).await? {
+            if self.verified_manifest(&reference).await?.wrapped_key().key_id != key {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn rewrap(&self, tenant: &str, keys: &dyn KeyProvider) -> Result<Rewrapping, StoreError> {
         let current = keys.current_key(tenant).await?;
         let mut done = Rewrapping::default();
         for (name, _) in self.names(tenant).await? {
@@ -85,17 +101,17 @@ impl Store {
             let wrapped = keys.wrap(tenant, &data_key, &context).await?;
             let (id, bytes) = sealed.rewrap(&data_key, &wrapped).map_err(bad)?;
             self.put_manifest(reference.root, &id, bytes.into()).await?;
+            self.take_profiles_along(&reference, &id).await;
             let new = Reference { manifest: id, ..reference };
             if self.point(&path, Some(reference), new).await? == Moved::Done {
-                self.take_profiles_along(&reference, &id).await;
                 return Ok(Outcome::Rewrapped);
             }
         }
         Err(StoreError::Contended { path: path.to_string() })
     }
 
-    /// Profiles open with the data key, which stays. Whoever starts without them starts slower, so failing is no
-    /// failure; their bundles are made again.
+    /// Before the name moves, so that breaking off loses none. Profiles open with the data key, which stays. Whoever
+    /// starts without them starts slower, so failing is no failure; their bundles are made again.
     async fn take_profiles_along(&self, old: &Reference, new: &ManifestId) {
         let copied = match self.profiles(old.root, &old.manifest).await {
             Ok(Some(profiles)) => self.put_profiles(old.root, new, profiles).await,

@@ -14,6 +14,7 @@ mod crashes;
 pub(crate) mod dice;
 mod figures;
 mod images;
+mod keys;
 mod objects;
 mod world;
 

@@ -5,8 +5,10 @@ use std::collections::HashMap;
 
 use frazil_format::{
     Chunk, Compression, DataKey, DiffId, Geometry, LayerExtent, Manifest, ManifestId, Payload, RootId,
-    ScopeSecret, Sealed, Sealer, WrappedKey,
+    ScopeSecret, Sealed, Sealer,
 };
+
+use super::keys;
 
 thread_local! {
     static SEALED: RefCell<HashMap<(RootId, u32), Sealed>> = RefCell::new(HashMap::new());
@@ -60,9 +62,9 @@ pub(super) fn seal(root: RootId, tenant: &str, name: &str, content: &Content, se
         keys: chunks.iter().map(|sealed| sealed.key.clone()).collect(),
         config: Vec::new(),
     };
-    let wrapped = WrappedKey { provider: "none".into(), key_id: "none".into(), bytes: vec![0; 16] };
+    let wrapped = keys::wrapped(tenant, keys::FIRST);
     let mut salt = [0; 32];
     salt[..8].copy_from_slice(&serial.to_le_bytes());
-    let (id, manifest) = manifest.seal_again(&DataKey::from_bytes([9; 32]), &wrapped, salt).unwrap();
+    let (id, manifest) = manifest.seal_again(&DataKey::from_bytes(keys::DATA_KEY), &wrapped, salt).unwrap();
     Image { id, manifest, chunks }
 }

@@ -102,6 +102,13 @@ impl World {
         self.manifests.lock().unwrap().insert(id.to_string(), Arc::new(chunks));
     }
 
+    /// Makes known that another manifest has the same chunks.
+    pub(super) fn know_alike(&self, id: &ManifestId, other: &ManifestId) {
+        let mut manifests = self.manifests.lock().unwrap();
+        let chunks = Arc::clone(&manifests[&other.to_string()]);
+        manifests.insert(id.to_string(), chunks);
+    }
+
     pub(super) fn hold(self: &Arc<Self>, root: RootId, manifest: ManifestId) -> Hold {
         let mut next = self.next_hold.lock().unwrap();
         *next += 1;

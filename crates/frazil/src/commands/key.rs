@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, anyhow};
-use frazil_store::Rewrapping;
+use frazil_store::{KeyRotation, Rewrapping};
 use serde::Serialize;
 
 use crate::cli::Global;
@@ -68,15 +68,11 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
 async fn rotate(json: bool, global: &Global) -> Result<Exit> {
     let store = wiring::store(global, Absent::Refuse).await?;
     let Keys { tenant, provider, keyring } = wiring::keys(global, Absent::Refuse)?;
-    let keys = provider.as_ref();
-    // What another key wrapped is what a rotation that did not end has left to do.
-    let is_unfinished = !store.wrapped_by_others(&tenant, keys).await?.is_empty();
-    let key = if is_unfinished { keys.current_key(&tenant).await? } else { keys.rotate(&tenant).await? };
-    let Rewrapping { rewrapped, failed, .. } = store.rewrap(&tenant, keys).await?;
-
+    let KeyRotation { key, is_new, rewrapping } = store.rotate_key(&tenant, provider.as_ref()).await?;
+    let Rewrapping { rewrapped, failed, .. } = rewrapping;
     let failed: BTreeMap<String, String> =
         failed.into_iter().map(|(name, error)| (name.to_string(), chain(&error.into()))).collect();
-    let done = Rotated { key, new: !is_unfinished, rewrapped, failed };
+    let done = Rotated { key, new: is_new, rewrapped, failed };
     if json {
         output::json(&done)?;
     } else if global.quiet == 0 {
