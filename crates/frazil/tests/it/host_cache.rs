@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::io::Read;
+use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
@@ -453,49 +453,6 @@ fn a_name_that_is_nobodys_is_an_error_in_words() {
     let said = output(&mut home.frazil(words));
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
     assert!(said.contains("there is no image perl in the store of host-cache("), "{said}");
-}
-
-/// What the scraped page says.
-fn scrape(port: u16, path: &str) -> String {
-    let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    write!(socket, "GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
-    let mut page = String::new();
-    socket.read_to_string(&mut page).unwrap();
-    page
-}
-
-#[test]
-fn metrics_tell_a_scraper_what_stats_tell_people() {
-    let home = home();
-    let cached = Cached::start(&home, &["--metrics", "0"]);
-    mount(&home, "python", "tree", &cached).unmount();
-    let log = cached.log();
-    let line = log.lines().find(|line| line.contains("metrics are at http://127.0.0.1:")).unwrap();
-    let port = line.split("127.0.0.1:").nth(1).unwrap().split('/').next().unwrap().parse().unwrap();
-    let page = scrape(port, "/metrics");
-    assert!(page.starts_with("HTTP/1.1 200 OK\r\n"), "{page}");
-    let asked = cached.asked("memory");
-    for line in [
-        &*format!("frazil_tier_requests_total{{tier=\"memory\"}} {asked}\n"),
-        "# TYPE frazil_tier_latency_seconds histogram\n",
-        "frazil_tier_latency_seconds_bucket{le=\"+Inf\",tier=\"origin\"}",
-        "frazil_requests_total{kind=\"manifest\"} 1\n",
-        "frazil_memory_kept_bytes ",
-        "frazil_disk_quarantined_total 0\n",
-        "frazil_origin_queue_depth 0\n",
-        "frazil_tier_hits_total{tier=\"memory\"} ",
-        "frazil_tier_misses_total{tier=\"disk\"} ",
-        "frazil_amplification ",
-        "frazil_stalls_total ",
-        "frazil_requests_hurried_total ",
-        "# EOF\n",
-    ] {
-        assert!(page.contains(line), "{line} is not in:\n{page}");
-    }
-    assert!(scrape(port, "/").starts_with("HTTP/1.1 404 "));
-    let mut rude = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    let _ = rude.write_all(&vec![b'x'; 64 << 10]);
-    assert!(scrape(port, "/metrics").starts_with("HTTP/1.1 200 "));
 }
 
 #[test]

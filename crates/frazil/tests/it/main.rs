@@ -22,6 +22,7 @@ mod key_service;
 mod keys;
 mod laziness;
 mod looking;
+mod metrics;
 mod operations;
 mod outages;
 mod profiles;
