@@ -105,6 +105,11 @@ impl Handover {
         self.lock().rhythm.piece(Instant::now());
     }
 
+    /// How many segments come in such a time, if that is known by now.
+    pub(super) fn segments_in(&self, time: Duration) -> Option<usize> {
+        self.lock().rhythm.segments_in(time)
+    }
+
     /// A segment of it came.
     pub(super) fn segment_came(&self) {
         self.lock().rhythm.segment(Instant::now());

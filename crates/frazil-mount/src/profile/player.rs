@@ -30,6 +30,10 @@ const RUN: usize = (BUNDLE_BLOCK_LEN / SEGMENT_LEN) as usize;
 const MISSING_MIN: usize = 3;
 const MISSING_MAX: usize = 48;
 
+/// But no more than come in this time: over a narrow link what is needed first would share it with what is not, and
+/// readers who wait for that would fetch it twice.
+const MISSING_FOR: Duration = Duration::from_millis(100);
+
 /// Chunks that are asked for to learn whether the host has most of them.
 const SAMPLE: usize = 8;
 
@@ -121,7 +125,8 @@ impl Player {
         let (come, mut news) = watch::channel(0);
         let (mut under_way, mut asked) = (FuturesUnordered::new(), 0);
         loop {
-            if is_time_for_more(asked, *news.borrow_and_update())
+            let soon = self.handover.segments_in(MISSING_FOR);
+            if is_time_for_more(asked, *news.borrow_and_update(), soon)
                 && let Some(run) = runs.next()
             {
                 asked = run.end;
@@ -245,9 +250,10 @@ async fn within<T>(work: impl Future<Output = T>) -> Result<T, BundleFailed> {
     tokio::time::timeout(STALLED, work).await.map_err(|_| BundleFailed::Stalled)
 }
 
-/// Whether more is to be asked for, when so many segments have come of so many.
-fn is_time_for_more(asked: usize, come: usize) -> bool {
-    asked.saturating_sub(come) <= (come / 2).clamp(MISSING_MIN, MISSING_MAX)
+/// Whether more is to be asked for, when so many segments have come of so many, and so many will come soon.
+fn is_time_for_more(asked: usize, come: usize, soon: Option<usize>) -> bool {
+    let missing = (come / 2).clamp(MISSING_MIN, MISSING_MAX).min(soon.unwrap_or(MISSING_MIN).max(1));
+    asked.saturating_sub(come) <= missing
 }
 
 /// The runs of so many segments.
@@ -261,12 +267,17 @@ mod tests {
 
     #[test]
     fn the_first_runs_follow_each_other_and_later_ones_share_the_link() {
-        let missing_when_more_is_asked_for = |asked: usize| {
-            let come = (0..=asked).find(|come| is_time_for_more(asked, *come)).unwrap();
+        let missing_when_more_is_asked_for = |asked: usize, soon: usize| {
+            let come = (0..=asked).find(|come| is_time_for_more(asked, *come, Some(soon))).unwrap();
             asked - come
         };
-        assert!((MISSING_MIN..RUN / 2).contains(&missing_when_more_is_asked_for(RUN)));
-        assert_eq!(missing_when_more_is_asked_for(100 * RUN), MISSING_MAX, "three runs are under way");
+        assert!((MISSING_MIN..RUN / 2).contains(&missing_when_more_is_asked_for(RUN, 47)));
+        assert_eq!(missing_when_more_is_asked_for(100 * RUN, 50), MISSING_MAX, "three runs are under way");
+        assert_eq!(
+            missing_when_more_is_asked_for(100 * RUN, 0),
+            1,
+            "over a narrow link one follows the other"
+        );
     }
 
     #[test]

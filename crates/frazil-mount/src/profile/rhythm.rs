@@ -28,8 +28,9 @@ pub(super) struct Rhythm {
     /// How long it is silent between two pieces: the longest of late.
     usual_silence: Option<Duration>,
     last_segment: Option<Instant>,
-    /// How long a segment takes: the longest of late.
+    /// How long a segment takes: the longest of late, and a moving average.
     usual_segment: Duration,
+    mean_segment: Option<Duration>,
 }
 
 impl Rhythm {
@@ -40,6 +41,7 @@ impl Rhythm {
             usual_silence: None,
             last_segment: None,
             usual_segment: Duration::ZERO,
+            mean_segment: None,
         }
     }
 
@@ -58,8 +60,16 @@ impl Rhythm {
     /// A segment of it came.
     pub(super) fn segment(&mut self, now: Instant) {
         if let Some(last) = self.last_segment.replace(now) {
-            self.usual_segment = longest_of_late(self.usual_segment, now.saturating_duration_since(last));
+            let took = now.saturating_duration_since(last);
+            self.usual_segment = longest_of_late(self.usual_segment, took);
+            self.mean_segment = Some(self.mean_segment.map_or(took, |mean| (mean * 15 + took) / 16));
         }
+    }
+
+    /// How many segments come in such a time; none if that is not known yet.
+    pub(super) fn segments_in(&self, time: Duration) -> Option<usize> {
+        let segments = time.as_nanos().checked_div(self.mean_segment?.as_nanos())?;
+        Some(usize::try_from(segments).unwrap_or(usize::MAX))
     }
 
     /// Until when a reader who has waited since then goes on waiting, if nothing comes before.
@@ -109,6 +119,7 @@ mod tests {
         }
         assert_eq!(rhythm.worth_waiting(now), now + MS * 300, "twice what is usual");
         assert_eq!(rhythm.worth_waiting(now - MS * 1700), now + MS * 100, "the time of three segments");
+        assert_eq!(rhythm.segments_in(MS * 1300), Some(2));
         for _ in 0..200 {
             now += MS;
             rhythm.piece(now);
