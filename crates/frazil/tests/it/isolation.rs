@@ -14,6 +14,7 @@ use crate::support::cached::Cached;
 use crate::support::home::Home;
 use crate::support::mount::Mount;
 use crate::support::objects::Objects;
+use crate::support::server::Server;
 use crate::support::tenants::{A, B, Tenant, Tenants, noise, sealed};
 use crate::support::tree::snapshot;
 
@@ -311,35 +312,15 @@ pub(crate) fn secret_in(home: &Home, file: &str) -> [u8; 32] {
 }
 
 /// Plain memcached nodes, gone with the value.
-struct Fleet(Vec<(std::process::Child, u16)>);
+struct Fleet(Vec<Server>);
 
 impl Fleet {
     fn start(count: usize) -> Self {
-        let node = |_| {
-            let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-            let node = std::process::Command::new("memcached")
-                .args(["-l", "127.0.0.1", "-U", "0", "-u", "root", "-m", "64", "-p", &port.to_string()])
-                .spawn()
-                .expect("memcached is missing: install the package memcached");
-            assert!(
-                crate::support::mount::soon(|| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok())
-            );
-            (node, port)
-        };
-        Self((0..count).map(node).collect())
+        Self(std::iter::repeat_with(Server::memcached).take(count).collect())
     }
 
     fn nodes(&self) -> String {
-        let nodes: Vec<String> = self.0.iter().map(|(_, port)| format!("127.0.0.1:{port}")).collect();
+        let nodes: Vec<String> = self.0.iter().map(|node| node.address().to_string()).collect();
         nodes.join(",")
-    }
-}
-
-impl Drop for Fleet {
-    fn drop(&mut self) {
-        for (node, _) in &mut self.0 {
-            let _ = node.kill();
-            let _ = node.wait();
-        }
     }
 }

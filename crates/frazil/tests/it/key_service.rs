@@ -1,37 +1,24 @@
 //! AWS KMS as the key provider, against moto's: no key file anywhere, what a second machine needs, and what the
 //! service's own rules refuse.
 
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
 
 use crate::support::home::Home;
-use crate::support::mount::soon;
 use crate::support::refusal::Refusal;
+use crate::support::server::Server;
 use crate::support::tool::{output, run, tool};
 
 /// The image in the repository's `fixtures`, which is smaller than the others.
 const HELLO: &str = concat!("oci-archive:", env!("CARGO_MANIFEST_DIR"), "/../../fixtures/hello.oci.tar");
 
 /// A KMS that is gone when the story ends.
-struct Kms {
-    process: Child,
-    address: String,
-}
+struct Kms(Server);
 
 impl Kms {
     fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let process = Command::new("moto_server")
-            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("this test needs moto_server: see .ci/moto");
-        let kms = Self { process, address: format!("127.0.0.1:{port}") };
-        assert!(soon(|| TcpStream::connect(&kms.address).is_ok()), "the KMS does not start");
-        kms
+        Self(Server::cloud())
     }
 
     /// What the service itself says.
@@ -41,7 +28,7 @@ impl Kms {
              'TrentService.' + sys.argv[2], 'Content-Type': 'application/x-amz-json-1.1', 'Authorization': \
              'AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/kms/aws4_request, SignedHeaders=host, Signature=0'})\n\
              print(r.urlopen(q).read().decode())";
-        let url = format!("http://{}/", self.address);
+        let url = format!("http://{}/", self.0.address());
         let said = run(tool("python3").args(["-c", script, &url, action, &request.to_string()]));
         serde_json::from_str(&said).unwrap_or_default()
     }
@@ -57,19 +44,14 @@ impl Kms {
     /// `frazil` of a home whose keys are in this KMS.
     fn frazil(&self, home: &Home, keys: &str, words: &[&str]) -> Command {
         let mut command = tool(env!("CARGO_BIN_EXE_frazil"));
-        command.env("AWS_ENDPOINT_URL_KMS", format!("http://{}", self.address)).env("AWS_ALLOW_HTTP", "true");
+        command
+            .env("AWS_ENDPOINT_URL_KMS", format!("http://{}", self.0.address()))
+            .env("AWS_ALLOW_HTTP", "true");
         command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "test");
         command.env("AWS_REGION", "us-east-1");
         command.env("HOME", home.path("")).env("XDG_RUNTIME_DIR", home.path("runtime"));
         command.arg("--store").arg(home.store()).args(["--keys", keys]).args(words);
         command
-    }
-}
-
-impl Drop for Kms {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 

@@ -6,7 +6,6 @@
 
 use std::fs;
 use std::io::Read;
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::mpsc;
@@ -21,6 +20,7 @@ use crate::support::cached::Cached;
 use crate::support::home::Home;
 use crate::support::images;
 use crate::support::mount::{FACES, Mount, soon};
+use crate::support::server::Server;
 use crate::support::tool::tool;
 
 /// Programs that read what is not cached, at once: more than there are threads that serve.
@@ -51,17 +51,6 @@ impl Drop for Running {
     }
 }
 
-/// A web server that publishes a directory.
-fn web(directory: &Path) -> (Running, SocketAddr) {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut server = tool("python3");
-    server.args(["-m", "http.server", "--bind", "127.0.0.1", "--directory"]).arg(directory);
-    let server = server.arg(address.port().to_string()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    let server = Running(server.unwrap());
-    assert!(soon(|| TcpStream::connect(address).is_ok()), "the web server does not start");
-    (server, address)
-}
-
 /// An image behind a host cache, behind proxies on both sides.
 struct Scene {
     home: Home,
@@ -71,7 +60,7 @@ struct Scene {
     cached: Cached,
     /// Large files, and what they hold. Each story takes some that nobody has read.
     files: Vec<(PathBuf, Vec<u8>)>,
-    _server: Running,
+    _server: Server,
 }
 
 impl Scene {
@@ -86,7 +75,8 @@ impl Scene {
             plain.unmount();
             files
         };
-        let (server, address) = web(home.store());
+        let server = Server::web(home.store());
+        let address = server.address();
         let store = FaultProxy::start(address).unwrap();
         let published = Home::with_store_at(Path::new(&format!("http://{}", store.address())));
         let cached = Cached::start(&published, &["--allow-http", "--disk-quota", "0"]);
@@ -191,7 +181,8 @@ fn is_over(pid: u32) -> bool {
 fn a_run_that_is_killed_with_its_agent_while_its_command_reads_leaves_no_process_and_no_mount_behind() {
     let home = Home::new();
     home.convert(&images::debian_python().source(), "python");
-    let (_server, address) = web(home.store());
+    let server = Server::web(home.store());
+    let address = server.address();
     let store = FaultProxy::start(address).unwrap();
     let far = home.with_its_store_at(&format!("http://{}", store.address()));
     for face in FACES {

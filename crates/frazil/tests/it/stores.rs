@@ -2,74 +2,20 @@
 //! programs at both ends: conversion, verification, and a mount of each.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::Duration;
+use std::process::Command;
 
 use crate::support::difference::assert_same;
 use crate::support::home::Home;
 use crate::support::image::Image;
 use crate::support::mount::{FACES, Mount};
+use crate::support::server::Server;
 use crate::support::tool::{run, tool};
 use crate::support::tree::snapshot;
 use crate::support::umoci::{add_layer, empty, unpack};
 
 /// Says that a process of this test program has the S3 server's address in its environment.
 const INSIDE: &str = "FRAZIL_TEST_INSIDE";
-
-/// A server that is gone when the story ends.
-struct Server {
-    process: Child,
-    address: SocketAddr,
-}
-
-impl Server {
-    fn start(program: &str, arguments: &[&str], port_option: &[&str]) -> Self {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let process = Command::new(program)
-            .args(arguments)
-            .args(port_option)
-            .arg(address.port().to_string())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| {
-                panic!("this test needs {program} ({error}): see .ci/packages and .ci/moto")
-            });
-        let server = Self { process, address };
-        for _ in 0..600 {
-            if TcpStream::connect(address).is_ok() {
-                return server;
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
-        panic!("{program} does not start");
-    }
-
-    fn web(directory: &Path) -> Self {
-        let directory = directory.to_str().unwrap();
-        Self::start("python3", &["-m", "http.server", "--bind", "127.0.0.1", "--directory", directory], &[])
-    }
-
-    /// An S3 server with a bucket `images`.
-    fn s3() -> Self {
-        let server = Self::start("moto_server", &["-H", "127.0.0.1"], &["-p"]);
-        let url = format!("http://{}/images", server.address);
-        run(tool("python3")
-            .arg("-c")
-            .arg(format!("import urllib.request as r; r.urlopen(r.Request('{url}', method='PUT'))")));
-        server
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 /// An image of one layer: several megabytes that do not compress, and this text.
 fn image_with(directory: &Path, text: &str) -> Image {
@@ -105,11 +51,11 @@ fn is_inside(test: &str) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         return true;
     }
-    let server = Server::s3();
+    let server = Server::with_bucket("images");
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"])
         .env(INSIDE, "1")
-        .env("AWS_ENDPOINT_URL", format!("http://{}", server.address))
+        .env("AWS_ENDPOINT_URL", format!("http://{}", server.address()))
         .env("AWS_ALLOW_HTTP", "true")
         .env("AWS_ACCESS_KEY_ID", "test")
         .env("AWS_SECRET_ACCESS_KEY", "test")
@@ -156,7 +102,7 @@ fn a_store_that_a_web_server_publishes_mounts_as_it_is() {
     let origin = Home::new();
     origin.convert(&image.source(), "docker.io/some/app:1.0");
     let server = Server::web(origin.store());
-    let url = format!("http://{}", server.address);
+    let url = format!("http://{}", server.address());
     let home = Home::with_store_at(Path::new(&url));
     let keys = origin.keys().to_str().unwrap();
     let refused = home.frazil(["inspect", "docker.io/some/app:1.0"]).output().unwrap();

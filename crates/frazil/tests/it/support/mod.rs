@@ -23,6 +23,7 @@ pub(crate) mod opened;
 pub(crate) mod peer;
 pub(crate) mod refusal;
 pub(crate) mod registry;
+pub(crate) mod server;
 pub(crate) mod sources;
 pub(crate) mod tenants;
 pub(crate) mod terminal;
