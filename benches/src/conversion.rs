@@ -149,7 +149,7 @@ fn unpack(layout: &Layout, work_dir: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// The sizes of all files below `dir`.
-fn stored_bytes(dir: &Path) -> anyhow::Result<u64> {
+pub(crate) fn stored_bytes(dir: &Path) -> anyhow::Result<u64> {
     let mut total = 0;
     let mut pending = vec![dir.to_path_buf()];
     while let Some(dir) = pending.pop() {

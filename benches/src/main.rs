@@ -35,6 +35,7 @@ mod sharing;
 mod storm;
 mod sweep;
 mod tiers;
+mod unmount;
 mod workload;
 
 use std::path::PathBuf;

@@ -4,12 +4,14 @@
 //! the images would take without any dedup (the sum over their manifests), and what lies in the store.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, ensure};
 use clap::Args;
 use serde_json::Value;
+
+use crate::conversion::stored_bytes;
 
 /// What the benchmark needs to know.
 #[derive(Args)]
@@ -145,17 +147,6 @@ fn once(setup: &Setup, way: &Way) -> anyhow::Result<Outcome> {
         outcome.read += done["source_bytes"].as_u64().unwrap_or_default();
         outcome.images += shown["total"]["sealed_bytes"].as_u64().unwrap_or_default();
     }
-    outcome.stored = bytes_in(&place.path().join("store/roots/00000001/chunks"))?;
+    outcome.stored = stored_bytes(&place.path().join("store/roots/00000001/chunks"))?;
     Ok(outcome)
-}
-
-/// The bytes of all files in a directory.
-fn bytes_in(directory: &Path) -> anyhow::Result<u64> {
-    let mut bytes = 0;
-    for entry in std::fs::read_dir(directory)? {
-        let entry = entry?;
-        let found = entry.metadata()?;
-        bytes += if found.is_dir() { bytes_in(&entry.path())? } else { found.len() };
-    }
-    Ok(bytes)
 }

@@ -1,6 +1,5 @@
 //! An EROFS image downloaded whole, then mounted: the simplest thing that could work.
 
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -8,6 +7,7 @@ use super::contender::Start;
 use super::process::{Account, Speaker};
 use super::scene::Scene;
 use crate::measure::measure;
+use crate::unmount::Unmount;
 
 pub(super) fn start(scene: &Scene<'_>, limit: Duration) -> anyhow::Result<Start> {
     let image = scene.erofs()?;
@@ -29,15 +29,4 @@ pub(super) fn start(scene: &Scene<'_>, limit: Duration) -> anyhow::Result<Start>
     let traffic = scene.servers.traffic() - before;
     let agent = Account { cpu_s: cost.cpu.as_secs_f64(), memory_bytes: cost.peak_memory_bytes };
     Ok(Start { mounted, line, traffic, agent })
-}
-
-/// Unmounts when dropped.
-pub(super) struct Unmount(pub(super) PathBuf);
-
-impl Drop for Unmount {
-    fn drop(&mut self) {
-        if let Err(error) = measure(Command::new("umount").arg(&self.0)) {
-            eprintln!("cannot unmount {}: {error:#}", self.0.display());
-        }
-    }
 }

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use super::contender::Start;
-use super::erofs::Unmount;
+
 use super::process::{Daemon, Speaker, Watch, tethered};
 use super::scene::Scene;
 use super::trace::files_opened;
 use crate::measure::measure;
+use crate::unmount::Unmount;
 
 /// What nydusd fetches before it is asked.
 #[derive(Clone, Copy, PartialEq, Eq)]

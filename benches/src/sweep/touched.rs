@@ -14,6 +14,7 @@ use crate::cold_start::catalog::Workload;
 use crate::cold_start::process::Speaker;
 use crate::measure::{drop_caches, measure};
 use crate::oci::Layout;
+use crate::unmount::Unmount;
 
 const PAGE: u64 = 4096;
 const LIMIT: Duration = Duration::from_secs(120);
@@ -54,7 +55,7 @@ fn record_start(workload: &Workload, layout: &Layout, work: &Path) -> anyhow::Re
     measure(Command::new("blockdev").args(["--setra", READ_AHEAD_SECTORS, &device.0]))?;
     drop_caches()?;
     measure(Command::new("mount").args(["-t", "erofs", "-o", "ro", &device.0]).arg(path("mnt")))?;
-    let _mounted = Mounted(path("mnt"));
+    let _mounted = Unmount(path("mnt"));
     let mut launch = Command::new("/proc/self/exe");
     launch.arg("launch").arg(path("mnt")).arg(path("stage")).arg("--").args(workload.argv);
     Speaker::start(&mut launch)?.hear(workload.line, LIMIT)?;
@@ -70,16 +71,6 @@ struct Loop(String);
 impl Drop for Loop {
     fn drop(&mut self) {
         let _ = measure(Command::new("losetup").args(["--detach", &self.0]));
-    }
-}
-
-struct Mounted(PathBuf);
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        if let Err(error) = measure(Command::new("umount").arg(&self.0)) {
-            eprintln!("cannot unmount {}: {error:#}", self.0.display());
-        }
     }
 }
 
