@@ -20,6 +20,7 @@ use super::complaints::Complaints;
 use super::counters::Tally;
 use super::decoded::{Decoded, Opened};
 use super::flights::Flights;
+use super::neighbours::Neighbours;
 use super::prefetch::{Marks, OpenedAhead, Prefetches};
 use super::sealed::Sealed;
 use super::streams::Streams;
@@ -38,6 +39,10 @@ pub struct ImageOptions {
     pub sealed_budget_bytes: u64,
     /// How far ahead of a program that reads front to back to fetch, in bytes of the image; 0 fetches nothing ahead.
     pub read_ahead_bytes: u64,
+    /// From which latency of the tiers on what lies beside a chunk that had to be fetched is fetched along with it: a
+    /// guess, that gains nothing where chunks come at once, or where the wire is full. Not before any chunk has come, and never without
+    /// read-ahead.
+    pub guess_from: Duration,
     /// How much of the metadata area to fetch when the image is mounted, in bytes of the image.
     pub metadata_ahead_bytes: u64,
     /// How long a read waits for one chunk before it fails with EIO.
@@ -52,13 +57,14 @@ pub struct ImageOptions {
 impl Default for ImageOptions {
     /// 32 MiB decoded (the largest chunk is 4 MiB; a handful of streams) and 32 MiB sealed (a quarter of a second at
     /// 1 Gbit/s): a start of pandas, which reads 49 MB of sealed chunks in parts, fetches 3 % of them twice with that,
-    /// and 15 % with half of it; 4 MiB ahead (twice what fits a link of 1 Gbit/s and 5 ms, compressed); 4 MiB of metadata (that of
-    /// 50,000 files); one minute, the root of the conversion, nobody told.
+    /// and 15 % with half of it; 4 MiB ahead (twice what fits a link of 1 Gbit/s and 5 ms, compressed); guesses from 1 ms on
+    /// (what is further away than the zone); 4 MiB of metadata (that of 50,000 files); one minute, the root of the conversion, nobody told.
     fn default() -> Self {
         Self {
             decoded_budget_bytes: 32 << 20,
             sealed_budget_bytes: 32 << 20,
             read_ahead_bytes: 4 << 20,
+            guess_from: Duration::from_millis(1),
             metadata_ahead_bytes: 4 << 20,
             deadline: Duration::from_secs(60),
             root: None,
@@ -85,6 +91,9 @@ pub struct Image {
     pub(super) tally: Tally,
     pub(super) account: Account,
     pub(super) streams: Streams,
+    pub(super) neighbours: Neighbours,
+    /// From which latency on; never if nothing.
+    pub(super) guess_from: Option<Duration>,
     /// The chunks that somebody knew would be read: nothing is guessed from their being read.
     pub(super) foretold: Blocks,
     pub(super) metadata_ahead_bytes: u64,
@@ -131,6 +140,8 @@ impl Image {
             fetches: Flights::default(),
             tally: Tally::default(),
             streams: Streams::new(options.read_ahead_bytes),
+            neighbours: Neighbours::default(),
+            guess_from: (options.read_ahead_bytes > 0).then_some(options.guess_from),
             foretold: Blocks::new(chunk_count),
             metadata_ahead_bytes: options.metadata_ahead_bytes,
             prefetches: Prefetches::default(),
@@ -188,10 +199,8 @@ impl Image {
 
     /// Lets go of what is kept in memory only because it might be read again.
     pub fn rest(&self) {
-        for gone in self.decoded.clear().into_iter().chain(self.opened_ahead.clear()) {
-            self.marks.evicted(gone);
-        }
-        self.sealed.clear_spare();
+        let gone = self.decoded.clear().into_iter().chain(self.opened_ahead.clear());
+        gone.chain(self.sealed.clear_spare()).for_each(|gone| self.marks.evicted(gone));
     }
 
     /// What was read so far.

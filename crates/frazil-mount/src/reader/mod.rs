@@ -16,6 +16,7 @@ mod decoded;
 mod error;
 mod flights;
 mod image;
+mod neighbours;
 mod prefetch;
 mod read;
 mod sealed;

@@ -30,6 +30,7 @@ use super::counters::add;
 use super::coverage::Coverage;
 use super::decoded::Opened;
 use super::flights::Flight;
+use super::neighbours::Touch;
 use super::prefetch::Source;
 use super::shelf::Worth;
 use super::{ChunkIndex, Image, READ_LEN_MAX, ReadError};
@@ -125,7 +126,9 @@ impl Image {
     /// A chunk that is decoded already, of which this part is read.
     fn at_hand(&self, index: ChunkIndex, within: &Range<usize>) -> Option<Arc<Opened>> {
         let chunk = self.opened_already(index)?;
-        self.touch(index);
+        if self.touch(index) == Some(Source::Neighbour) {
+            self.look_beside(index, Touch::Guessed);
+        }
         add(&self.tally.cache_hits, 1);
         self.served(index, &chunk, within);
         Some(chunk)
@@ -150,7 +153,12 @@ impl Image {
         if let Some(chunk) = self.at_hand(index, within) {
             return Ok(chunk);
         }
-        self.touch(index);
+        match self.touch(index) {
+            Some(Source::Neighbour) => self.look_beside(index, Touch::Guessed),
+            // What is on its way, or kept here, is no news of where the program is.
+            None if self.is_missing(index) => self.look_beside(index, Touch::Missed),
+            _ => {}
+        }
         let (started, _waiting) = (Instant::now(), self.prefetches.reader());
         let chunk = self.opened_for_reader(index).await;
         self.waited(index, within, started.elapsed());
@@ -159,10 +167,27 @@ impl Image {
         Ok(chunk)
     }
 
-    fn touch(&self, index: ChunkIndex) {
+    /// Notes a read of this chunk; for whom it had been fetched ahead, if it had and nobody read it yet.
+    fn touch(&self, index: ChunkIndex) -> Option<Source> {
         self.touches.touch(index);
-        if self.marks.read(index, || self.table.sealed_len_of(index)) {
+        let source = self.marks.read(index, || self.table.sealed_len_of(index));
+        if source.is_some() {
             self.no_longer_ahead(index);
+        }
+        source
+    }
+
+    /// Has what lies beside this chunk fetched along with it, where that takes a while and nothing else is known.
+    fn look_beside(&self, index: ChunkIndex, touch: Touch) {
+        let latency = self.prefetches.free_latency();
+        let is_far = !latency.is_zero() && self.guess_from.is_some_and(|from| latency >= from);
+        if !is_far || self.foretold.contains(index.as_usize()) {
+            return;
+        }
+        let is_wanted = |beside| self.is_worth_fetching(beside, Source::Neighbour);
+        let beside = self.neighbours.of(index, touch, &self.table, is_wanted);
+        if !beside.is_empty() {
+            self.prefetch(beside, Source::Neighbour).detach();
         }
     }
 

@@ -33,10 +33,7 @@ impl Sealed {
         let len = chunk.len() as u64;
         match worth {
             Worth::Dear => self.0.insert(index, chunk, len, worth),
-            Worth::Spare => {
-                self.0.insert_spare(index, chunk, len);
-                Vec::new()
-            }
+            Worth::Spare => self.0.insert_spare(index, chunk, len),
         }
     }
 
@@ -45,9 +42,9 @@ impl Sealed {
         self.0.spare(index);
     }
 
-    /// Keeps none that has served any more.
-    pub(super) fn clear_spare(&self) {
-        self.0.clear(Worth::Spare);
+    /// Keeps none any more that has served or was a guess; gives what was.
+    pub(super) fn clear_spare(&self) -> Vec<ChunkIndex> {
+        self.0.clear(Worth::Spare)
     }
 
     /// Nothing of it is to be read any more, or it is not what it should be.

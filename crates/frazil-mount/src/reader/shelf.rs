@@ -14,7 +14,7 @@ use super::ChunkIndex;
 pub(super) enum Worth {
     /// Somebody is likely to come for it.
     Dear,
-    /// It has served; it may serve again.
+    /// It has served and may serve again, or may serve at all.
     Spare,
 }
 
@@ -82,7 +82,7 @@ impl<V: Clone> Shelf<V> {
         Occupancy { dear: state.dear.bytes, spare: state.spare.bytes }
     }
 
-    /// Keeps a chunk of so many bytes in the place of any before it; gives the dear ones that had to go.
+    /// Keeps a chunk of so many bytes in the place of any before it; gives those that had to go.
     pub(super) fn insert(&self, index: ChunkIndex, value: V, len: u64, worth: Worth) -> Vec<ChunkIndex> {
         let mut state = self.write();
         state.remove(index);
@@ -95,9 +95,11 @@ impl<V: Clone> Shelf<V> {
     }
 
     /// As [`Self::insert`], but only into room that no dear chunk has.
-    pub(super) fn insert_spare(&self, index: ChunkIndex, value: V, len: u64) {
+    pub(super) fn insert_spare(&self, index: ChunkIndex, value: V, len: u64) -> Vec<ChunkIndex> {
         if self.occupancy().dear.saturating_add(len) <= self.budget {
-            self.insert(index, value, len, Worth::Spare);
+            self.insert(index, value, len, Worth::Spare)
+        } else {
+            vec![index]
         }
     }
 
@@ -132,10 +134,8 @@ impl<V: Clone> Shelf<V> {
         while state.spare.bytes > self.spare_budget
             || state.spare.bytes.saturating_add(state.dear.bytes) > self.budget
         {
-            let Some((index, worth)) = state.pop() else { break };
-            if worth == Worth::Dear {
-                gone.push(index);
-            }
+            let Some(index) = state.pop() else { break };
+            gone.push(index);
         }
         gone
     }
@@ -180,7 +180,7 @@ impl<V> State<V> {
     }
 
     /// Takes away the oldest that nobody asked for since it was last looked at: a spare one, if there is any.
-    fn pop(&mut self) -> Option<(ChunkIndex, Worth)> {
+    fn pop(&mut self) -> Option<ChunkIndex> {
         let worth = if self.spare.bytes > 0 { Worth::Spare } else { Worth::Dear };
         loop {
             let (place, index) = self.class(worth).order.pop_front()?;
@@ -193,7 +193,7 @@ impl<V> State<V> {
                 continue;
             }
             self.remove(index);
-            return Some((index, worth));
+            return Some(index);
         }
     }
 }
@@ -212,7 +212,7 @@ mod tests {
         (0..4).for_each(|n| assert_eq!(shelf.insert(index(n), n, 1, Worth::Dear), []));
         shelf.spare(index(3));
         assert_eq!(shelf.get(index(0)), Some(0));
-        assert_eq!(shelf.insert(index(4), 4, 1, Worth::Dear), [], "only the spare one had to go");
+        assert_eq!(shelf.insert(index(4), 4, 1, Worth::Dear), [index(3)], "the spare one had to go");
         assert!(!shelf.contains(index(3)));
         assert_eq!(shelf.insert(index(5), 5, 1, Worth::Dear), [index(1)]);
         assert_eq!(shelf.insert(index(6), 6, 2, Worth::Dear), [index(2), index(4)]);
@@ -227,7 +227,7 @@ mod tests {
             let at = index(dice.usize(..60));
             match dice.u8(..5) {
                 0 => drop(shelf.insert(at, (), dice.u64(1..120), Worth::Dear)),
-                1 => shelf.insert_spare(at, (), dice.u64(1..120)),
+                1 => drop(shelf.insert_spare(at, (), dice.u64(1..120))),
                 2 => shelf.spare(at),
                 3 => drop(shelf.remove(at)),
                 _ => drop(shelf.get(at)),

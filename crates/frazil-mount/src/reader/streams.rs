@@ -18,7 +18,7 @@ const STREAMS_MAX: usize = 16;
 const REORDER: usize = 2;
 
 /// A stream is one after so many chunks in a row.
-const CHUNKS_BEFORE: usize = 2;
+const CHUNKS_BEFORE: usize = 4;
 
 /// One byte in so many of what a stream has read is fetched ahead of it.
 const AHEAD_SHARE: u64 = 2;

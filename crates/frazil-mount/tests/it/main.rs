@@ -11,6 +11,7 @@ mod everything;
 mod export;
 mod laziness;
 mod lifecycle;
+mod neighbours;
 mod places;
 mod prefetch;
 mod reading;

@@ -1,92 +1,15 @@
 //! What is fetched ahead: behind every reader, within its bounds, and no reader's trouble.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Duration;
 
-use frazil_format::SealedChunk;
-use frazil_mount::{ChunkIndex, Image, ImageOptions, PrefetchCounts, Source, Supplied};
+use frazil_mount::{ImageOptions, PrefetchCounts, Source, Supplied};
 use proptest::prelude::*;
-use tokio::runtime::Runtime;
 
-use crate::support::mounts::runtime;
-use crate::support::patient::{PatientTier, Treatment};
-use crate::support::sample::{Built, CHUNK_LEN, Sample, file, noise};
-use crate::support::tier::{Fault, TestTier};
-
-/// Far above what anything here takes.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-struct Scene {
-    image: Arc<Image>,
-    tier: Arc<TestTier>,
-    patient: Arc<PatientTier>,
-    built: Built,
-    runtime: Runtime,
-}
-
-/// One file of so many chunks, and no read-ahead unless it is asked for.
-fn scene(chunks: usize, treatment: Treatment, options: ImageOptions) -> Scene {
-    let built = Sample::new().with("file", file(noise(1, chunks * CHUNK_LEN))).build();
-    let runtime = runtime();
-    let tier = TestTier::of(&built);
-    let patient = PatientTier::over(&tier, treatment);
-    let image =
-        Image::new(built.manifest.clone(), patient.clone(), runtime.handle().clone(), options).unwrap();
-    Scene { image, tier, patient, built, runtime }
-}
-
-fn no_read_ahead() -> ImageOptions {
-    ImageOptions { read_ahead_bytes: 0, ..ImageOptions::default() }
-}
-
-impl Scene {
-    /// The index of the file's chunk `n`.
-    fn index(&self, n: usize) -> ChunkIndex {
-        let offset = self.offset(n);
-        let of_image = self.built.manifest.chunks.iter().position(|chunk| chunk.offset == offset).unwrap();
-        self.image.chunk_index(of_image).unwrap()
-    }
-
-    fn offset(&self, n: usize) -> u64 {
-        self.built.data_at[b"file".as_slice()] + (n * CHUNK_LEN) as u64
-    }
-
-    fn sealed(&self, n: usize) -> SealedChunk {
-        let id = self.image.place_of(self.index(n)).unwrap().id;
-        SealedChunk::verify(&id, self.built.sealed[&id].clone()).unwrap()
-    }
-
-    fn indexes(&self, chunks: std::ops::Range<usize>) -> Vec<ChunkIndex> {
-        chunks.map(|n| self.index(n)).collect()
-    }
-
-    /// Reads all of the file's chunk `n`, or as much of it as is said.
-    #[track_caller]
-    fn read(&self, n: usize, len: usize) {
-        let offset = self.offset(n);
-        let read = self.runtime.block_on(async {
-            tokio::time::timeout(PATIENCE, self.image.read(offset, len)).await.expect("the read waits")
-        });
-        assert!(read.unwrap() == self.built.plain[offset as usize..][..len], "chunk {n}");
-    }
-
-    fn prefetch_all_of(&self, chunks: std::ops::Range<usize>, source: Source) {
-        let handle = self.image.prefetch(self.indexes(chunks), source);
-        self.runtime.block_on(async { tokio::time::timeout(PATIENCE, handle.finished()).await }).unwrap();
-    }
-
-    #[track_caller]
-    fn wait_until(&self, what: &str, mut happens: impl FnMut() -> bool) {
-        for _ in 0..2000 {
-            if happens() {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        panic!("{what}");
-    }
-}
+use crate::support::one_file::{PATIENCE, no_read_ahead, scene};
+use crate::support::patient::Treatment;
+use crate::support::sample::CHUNK_LEN;
+use crate::support::tier::Fault;
 
 #[test]
 fn what_was_prefetched_is_read_without_asking_again_and_counts_as_used() {

@@ -74,7 +74,7 @@ impl Marks {
         }
     }
 
-    /// How many chunks are ahead of their readers.
+    /// How many chunks are ahead of readers who will come for them.
     pub(super) fn ahead(&self) -> usize {
         self.ahead.load(Relaxed)
     }
@@ -82,10 +82,13 @@ impl Marks {
     /// A prefetch of this chunk begins.
     pub(super) fn begun(&self, index: ChunkIndex, source: Source) {
         let mark = source.rank() as u8 + 1;
-        if let Some(place) = self.by_chunk.get(index.as_usize())
-            && place.swap(mark, Relaxed) == 0
-        {
-            self.ahead.fetch_add(1, Relaxed);
+        let Some(place) = self.by_chunk.get(index.as_usize()) else { return };
+        let before = source_of(place.swap(mark, Relaxed));
+        let (was_due, is_due) = (before.is_some_and(Source::is_due), source.is_due());
+        match (was_due, is_due) {
+            (false, true) => _ = self.ahead.fetch_add(1, Relaxed),
+            (true, false) => _ = self.ahead.fetch_sub(1, Relaxed),
+            _ => {}
         }
     }
 
@@ -110,13 +113,13 @@ impl Marks {
         self.take(index);
     }
 
-    /// Somebody reads this chunk; says whether it was ahead of him. Next to nothing if it was not prefetched.
-    pub(in crate::reader) fn read(&self, index: ChunkIndex, bytes: impl FnOnce() -> u64) -> bool {
+    /// Somebody reads this chunk; for whom it was ahead of him, if it was. Next to nothing if it was not prefetched.
+    pub(in crate::reader) fn read(&self, index: ChunkIndex, bytes: impl FnOnce() -> u64) -> Option<Source> {
         let source = self.take(index);
         if let Some(source) = source {
             self.tallies[source.rank()].used.add(bytes());
         }
-        source.is_some()
+        source
     }
 
     /// It is thrown away.
@@ -145,7 +148,9 @@ impl Marks {
             return None;
         }
         let source = source_of(place.swap(0, Relaxed))?;
-        self.ahead.fetch_sub(1, Relaxed);
+        if source.is_due() {
+            self.ahead.fetch_sub(1, Relaxed);
+        }
         Some(source)
     }
 }

@@ -49,6 +49,8 @@ pub(super) struct Pace {
     best: [Best; Level::ALL.len()],
     /// How long answers take now: a moving average.
     recent: Duration,
+    /// How long they would take if each were as quick as the quickest of its level: averaged in step with it.
+    quickest: Duration,
     failures: u32,
     rests_until: Option<Instant>,
 }
@@ -91,6 +93,7 @@ impl Default for Pace {
             bytes_in_flight: 0,
             best: Default::default(),
             recent: Duration::ZERO,
+            quickest: Duration::ZERO,
             failures: 0,
             rests_until: None,
         }
@@ -101,6 +104,12 @@ impl Pace {
     /// Prefetches under way.
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight
+    }
+
+    /// How long a fetch waits for a way that is free; nothing where the wire is full, so that more bytes would be
+    /// more waiting, or before any answer came.
+    pub(super) fn free_latency(&self) -> Duration {
+        if self.recent > self.quickest * 2 + SLACK { Duration::ZERO } else { self.recent }
     }
 
     /// Whether a prefetch of so many sealed bytes may start.
@@ -135,7 +144,8 @@ impl Pace {
         if began == Priority::Prefetch {
             (self.failures, self.rests_until) = (0, None);
         }
-        self.recent = if self.recent.is_zero() { latency } else { (self.recent * 7 + latency) / 8 };
+        let averaged = |before: Duration, new| if before.is_zero() { new } else { (before * 7 + new) / 8 };
+        (self.recent, self.quickest) = (averaged(self.recent, latency), averaged(self.quickest, best));
         if began == Priority::Prefetch && latency <= best * 2 + SLACK {
             let step = if self.is_starting { 1.0 } else { 1.0 / self.window };
             self.window = (self.window + step).min(WINDOW_MAX);
@@ -210,6 +220,21 @@ mod tests {
         (0..100).for_each(|_| pace.answered(now, Priority::Prefetch, Level::Origin, MS * 5));
         (0..100).for_each(|_| pace.answered(now, Priority::Prefetch, Level::Origin, MS * 60));
         assert_eq!(widest(&mut pace, now), 1);
+    }
+
+    #[test]
+    fn a_fetch_waits_for_a_free_way_while_no_level_answers_much_later_than_at_its_best() {
+        let (mut pace, now) = (Pace::default(), Instant::now());
+        assert_eq!(pace.free_latency(), Duration::ZERO, "nobody knows yet");
+        for _ in 0..50 {
+            pace.answered(now, Priority::Demand, Level::Origin, MS * 30);
+            pace.answered(now, Priority::Demand, Level::Memory, MS / 10);
+        }
+        assert!(pace.free_latency() > MS * 10 && pace.free_latency() < MS * 20, "{:?}", pace.free_latency());
+        (0..20).for_each(|_| pace.answered(now, Priority::Demand, Level::Origin, MS * 90));
+        assert_eq!(pace.free_latency(), Duration::ZERO, "the wire is full");
+        (0..20).for_each(|_| pace.answered(now, Priority::Demand, Level::Origin, MS * 31));
+        assert!(pace.free_latency() > MS * 30);
     }
 
     #[test]

@@ -64,6 +64,11 @@ impl Prefetches {
         self.lock().pace.answered(Instant::now(), began, by, latency);
     }
 
+    /// How long a fetch waits for a way that is free; nothing where it is not, or before any answer came.
+    pub(in crate::reader) fn free_latency(&self) -> Duration {
+        self.lock().pace.free_latency()
+    }
+
     /// The tier failed.
     pub(in crate::reader) fn failed(&self) {
         self.lock().pace.failed(Instant::now());
@@ -220,12 +225,14 @@ impl Image {
         Step::Start(run, index, bytes)
     }
 
-    pub(super) fn is_worth_fetching(&self, index: ChunkIndex, source: Source) -> bool {
+    pub(in crate::reader) fn is_worth_fetching(&self, index: ChunkIndex, source: Source) -> bool {
         // What was touched is in the page cache; a stream that comes back knows better.
         let has_served = source != Source::ReadAhead && self.touches.contains(index);
-        if has_served || self.table.get(index).is_none() {
-            return false;
-        }
+        !has_served && self.table.get(index).is_some() && self.is_missing(index)
+    }
+
+    /// Whether a chunk is neither kept here nor on its way.
+    pub(in crate::reader) fn is_missing(&self, index: ChunkIndex) -> bool {
         let is_there = self.decoded.contains(index)
             || self.opened_ahead.contains(index)
             || self.sealed.contains(index)
@@ -243,7 +250,7 @@ impl Image {
         } else {
             let came = match source.keep() {
                 Keep::Decoded => self.opened(index, &urgency).await.is_ok(),
-                Keep::Sealed | Keep::Below => self.fetched(index, &urgency).await.is_ok(),
+                Keep::Sealed | Keep::Spare | Keep::Below => self.fetched(index, &urgency).await.is_ok(),
             };
             if came { Landing::Fetched { bytes } } else { Landing::Failed }
         };
@@ -267,10 +274,16 @@ impl Image {
 
     /// Keeps a sealed chunk for its reader, if it was fetched for that and nobody was quicker.
     pub(in crate::reader) fn keep_ahead(&self, index: ChunkIndex, sealed: &SealedChunk) {
-        if self.marks.ahead_for(index).is_some_and(|source| source.keep() == Keep::Sealed) {
-            for gone in self.sealed.insert(index, sealed.clone(), Worth::Dear) {
-                self.marks.evicted(gone);
-            }
+        let keep = self.marks.ahead_for(index).map(Source::keep);
+        let worth = match keep {
+            Some(Keep::Sealed) => Worth::Dear,
+            Some(Keep::Spare) => Worth::Spare,
+            Some(Keep::Decoded | Keep::Below) | None => return,
+        };
+        for gone in self.sealed.insert(index, sealed.clone(), worth) {
+            self.marks.evicted(gone);
+        }
+        if worth == Worth::Dear {
             self.open_ahead(index);
         }
     }

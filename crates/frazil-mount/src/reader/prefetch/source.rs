@@ -9,6 +9,8 @@ pub enum Source {
     Metadata,
     /// It was read at this point when the image was started before. Kept sealed.
     Profile,
+    /// It lies beside one that had to be fetched. Kept sealed, where nothing else needs the room.
+    Neighbour,
     /// The image is to be completed. Kept by the tiers below, not here.
     Hydrate,
 }
@@ -23,13 +25,16 @@ pub(super) enum Keep {
     Decoded,
     /// At the cost of its compressed bytes.
     Sealed,
+    /// The same, while nothing else wants the room.
+    Spare,
     /// In a tier below.
     Below,
 }
 
 impl Source {
     /// All of them, in the order in which they are served.
-    pub const ALL: [Self; 4] = [Self::ReadAhead, Self::Metadata, Self::Profile, Self::Hydrate];
+    pub const ALL: [Self; 5] =
+        [Self::ReadAhead, Self::Metadata, Self::Profile, Self::Neighbour, Self::Hydrate];
 
     /// The word for it, as metrics and `frazil explain` show it.
     pub fn word(self) -> &'static str {
@@ -37,8 +42,14 @@ impl Source {
             Self::ReadAhead => "read-ahead",
             Self::Metadata => "metadata",
             Self::Profile => "profile",
+            Self::Neighbour => "neighbour",
             Self::Hydrate => "hydrate",
         }
+    }
+
+    /// Whether a reader is known to come for such a chunk; else it is a guess.
+    pub(super) fn is_due(self) -> bool {
+        self != Self::Neighbour
     }
 
     pub(super) fn rank(self) -> usize {
@@ -49,6 +60,7 @@ impl Source {
         match self {
             Self::ReadAhead => Keep::Decoded,
             Self::Metadata | Self::Profile => Keep::Sealed,
+            Self::Neighbour => Keep::Spare,
             Self::Hydrate => Keep::Below,
         }
     }
