@@ -4,22 +4,26 @@
 //! is read, most are read soon. A start that nothing foretold would pay a round trip for each of them; so a few are
 //! fetched along with it, and more beyond each that proves to be of use.
 //!
-//! Invariant: what was fetched along and not read yet is at most half of what was read, and an allowance to begin with.
+//! Invariant: what was fetched along and not read yet is at most as much as was read, and an allowance to begin with.
 
 use std::sync::{Mutex, PoisonError};
 
 use super::ChunkIndex;
 use super::chunk_table::ChunkTable;
 
-/// Chunks behind the one that is read. With one before it and the share below, traced starts of four images need 55 to
-/// 65 % of the time over a link of 5 ms, and 1.2 to 1.4 times the bytes.
-const BEHIND: usize = 4;
+/// Where so many chunks were read among those around one, a program is at work: then more of them are fetched.
+const TRODDEN: usize = 2;
 
-/// One sealed byte may lie here unread for so many that were read.
-const READ_FOR_ONE_UNREAD: u64 = 2;
+/// Chunks on either side that are looked at for that.
+const AROUND: usize = 16;
+
+/// Chunks behind, and before, the one that is read: the first where nothing else was read yet. Chosen with the bounds
+/// below by replaying recorded starts, see `docs/decisions/0020-guess-what-lies-beside.md`.
+const BEHIND: [usize; 2] = [1, 6];
+const BEFORE: [usize; 2] = [0, 2];
 
 /// Sealed bytes that may lie here unread before anything was read.
-const ALLOWANCE_BYTES: u64 = 256 << 10;
+const ALLOWANCE_BYTES: u64 = 1 << 20;
 
 /// Why the chunks beside one are looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,12 +45,13 @@ struct Record {
 }
 
 impl Neighbours {
-    /// A chunk is read; what to fetch along with it, the likeliest first.
+    /// A chunk is read; what to fetch along with it, the nearest first.
     pub(super) fn of(
         &self,
         index: ChunkIndex,
         touch: Touch,
         table: &ChunkTable,
+        is_touched: impl Fn(ChunkIndex) -> bool,
         is_wanted: impl Fn(ChunkIndex) -> bool,
     ) -> Vec<ChunkIndex> {
         let mut record = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -57,14 +62,20 @@ impl Neighbours {
         }
         let at = index.as_usize();
         let end = table.area_end(at);
-        let next = (at + 1..end.min(at + 1 + BEHIND)).take(1);
-        let previous =
-            at.checked_sub(1).filter(|before| touch == Touch::Missed && table.area_end(*before) == end);
-        let others = (at + 2).min(end)..end.min(at + 1 + BEHIND);
-        let beside = next.chain(previous).chain(others).map(ChunkIndex::new);
-        beside
-            .filter(|index| is_wanted(*index))
-            .take_while(|index| record.admits(table.sealed_len_of(*index)))
+        let around = (at.saturating_sub(AROUND)..end.min(at + 1 + AROUND)).filter(|other| *other != at);
+        let trodden = around.filter(|other| is_touched(ChunkIndex::new(*other))).take(TRODDEN).count();
+        let is_trodden = usize::from(trodden == TRODDEN);
+        let behind = |away: usize| (away <= BEHIND[is_trodden] && at + away < end).then_some(at + away);
+        let before = |away: usize| {
+            let other = at.checked_sub(away).filter(|_| away <= BEFORE[is_trodden])?;
+            (table.area_end(other) == end).then_some(other)
+        };
+        (1..=AROUND)
+            .flat_map(|away| [behind(away), before(away)])
+            .flatten()
+            .map(ChunkIndex::new)
+            .filter(|beside| is_wanted(*beside))
+            .take_while(|beside| record.admits(table.sealed_len_of(*beside)))
             .collect()
     }
 }
@@ -72,7 +83,7 @@ impl Neighbours {
 impl Record {
     fn admits(&mut self, len: u64) -> bool {
         let unread = self.unread_bytes + len;
-        let is_admitted = unread <= ALLOWANCE_BYTES + self.read_bytes / READ_FOR_ONE_UNREAD;
+        let is_admitted = unread <= ALLOWANCE_BYTES + self.read_bytes;
         if is_admitted {
             self.unread_bytes = unread;
         }

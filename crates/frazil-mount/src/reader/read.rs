@@ -185,7 +185,8 @@ impl Image {
             return;
         }
         let is_wanted = |beside| self.is_worth_fetching(beside, Source::Neighbour);
-        let beside = self.neighbours.of(index, touch, &self.table, is_wanted);
+        let is_touched = |beside| self.touches.contains(beside);
+        let beside = self.neighbours.of(index, touch, &self.table, is_touched, is_wanted);
         if !beside.is_empty() {
             self.prefetch(beside, Source::Neighbour).detach();
         }

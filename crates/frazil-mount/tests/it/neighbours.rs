@@ -1,4 +1,4 @@
-//! What lies beside a chunk that had to be fetched: fetched along with it, within half of what was of use.
+//! What lies beside a chunk that had to be fetched: fetched along with it, as long as guesses are good.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -23,23 +23,28 @@ fn far_away(chunks: usize) -> Scene {
 #[test]
 fn what_lies_beside_a_chunk_that_had_to_be_fetched_comes_with_it_and_is_read_without_asking() {
     let scene = far_away(100);
-    scene.read(50, 4096);
     let counts = || scene.image.prefetch_counts(Source::Neighbour);
-    // As many of the five beside it as the allowance and half of this chunk admit.
-    scene.wait_until("one before and three behind come too", || counts().fetched_chunks == 4);
-    let asked: HashSet<_> = scene.tier.asked().into_iter().collect();
-    let beside = [49, 51, 52, 53].map(|n| scene.id(n));
-    assert!(beside.iter().all(|id| asked.contains(id) && scene.patient.prefetched().contains(id)));
+    scene.read(50, 4096);
+    scene.wait_until("the next one comes too", || counts().fetched_chunks == 1);
+    assert_eq!(scene.patient.prefetched(), [scene.id(51)]);
+    scene.read(64, 4096);
+    scene.wait_until("and of this one", || counts().fetched_chunks == 2);
+    scene.read(57, 4096);
+    scene.wait_until("where two were read around it, two before and six behind", || {
+        counts().fetched_chunks == 10
+    });
+    let around = [55, 56, 58, 59, 60, 61, 62, 63].map(|n| scene.id(n));
+    assert!(around.iter().all(|id| scene.patient.prefetched().contains(id)));
     let before = scene.tier.asked().len();
-    scene.read(51, CHUNK_LEN);
+    scene.read(62, CHUNK_LEN);
     assert_eq!(counts().used_chunks, 1);
-    scene.wait_until("a good guess makes one more", || counts().fetched_chunks == 5);
-    assert_eq!(scene.tier.asked().len(), before + 1, "what was read was there");
+    scene.wait_until("a good guess makes more: those behind it", || counts().fetched_chunks == 13);
+    assert_eq!(scene.tier.asked().len(), before + 3, "what was read was there");
 }
 
 #[test]
-fn programs_that_read_here_and_there_are_guessed_about_within_half_of_what_they_read() {
-    let allowance = 256 << 10;
+fn programs_that_read_here_and_there_are_guessed_about_within_what_they_read() {
+    let allowance = 1 << 20;
     let scene = far_away(600);
     for n in 0..100 {
         scene.read((n * 6 * 37) % 599, 4096);
@@ -52,7 +57,7 @@ fn programs_that_read_here_and_there_are_guessed_about_within_half_of_what_they_
     let guessed = scene.image.prefetch_counts(Source::Neighbour).unused_bytes();
     let read = counters.sealed_bytes - guessed;
     assert!(guessed > 0, "nothing was guessed");
-    assert!(guessed <= allowance + read / 2, "{guessed} bytes in vain for {read}");
+    assert!(guessed <= allowance + read, "{guessed} bytes in vain for {read}");
 }
 
 #[test]
@@ -74,10 +79,9 @@ fn nothing_is_guessed_where_chunks_come_at_once_or_were_foretold_or_without_read
 fn a_guess_takes_no_room_from_what_is_known_to_be_read() {
     let options = ImageOptions { sealed_budget_bytes: 8 * CHUNK_LEN as u64 + 4096, ..guessing() };
     let scene = scene(100, Treatment::Answered, options);
-    scene.read(99, CHUNK_LEN);
-    scene.read(50, 4096);
+    [99, 60, 40, 50].into_iter().for_each(|n| scene.read(n, 4096));
     let guesses = || scene.image.prefetch_counts(Source::Neighbour);
-    scene.wait_until("neighbours come", || guesses().fetched_chunks == 4);
+    scene.wait_until("neighbours come", || guesses().fetched_chunks >= 8);
     scene.prefetch_all_of(0..7, Source::Profile);
     assert_eq!(scene.image.prefetch_counts(Source::Profile).evicted_chunks, 0);
     assert!(guesses().evicted_chunks > 0, "the guesses had to go");
