@@ -1,6 +1,6 @@
 //! What was measured, a file for each cell, so that a run that was ended goes on where it stopped.
 //!
-//! Invariant: a directory of cells holds those of one link, one frazil and one set of images.
+//! Invariant: a directory of cells holds those of one run, by the description that whoever runs gives of it.
 
 use std::fs;
 use std::path::{Path, PathBuf};

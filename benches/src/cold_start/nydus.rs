@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use super::contender::Start;
-
 use super::process::{Daemon, Speaker, Watch, tethered};
 use super::scene::Scene;
 use super::trace::files_opened;

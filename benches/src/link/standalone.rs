@@ -16,7 +16,8 @@ pub(crate) struct Setup {
     /// The server behind it
     #[arg(long, value_name = "ADDRESS:PORT")]
     to: SocketAddr,
-    /// What is wrong with it: late=100ms, narrow=8Mbit, fails=1/5, stalls=1/50, refuses=/PATH, swallows=/PATH, halts=/PATH
+    /// What is wrong with it: late=100ms, narrow=8Mbit, fails=1/5, stalls=1/50, refuses=/PATH, swallows=/PATH,
+    /// halts=/PATH
     #[arg(long)]
     trouble: Option<Trouble>,
 }

@@ -16,6 +16,10 @@ use crate::{
     ImageName, Published, RequestCounts, RootState, StoreError, StoreId, StoreLocation, backend, layout,
 };
 
+/// How often the roots are looked at until one is active: a look takes a while, and a root that was made after it began
+/// may have taken the place of the one that it found.
+const ACTIVE_ROOT_LOOKS: usize = 3;
+
 /// How to open a store.
 #[derive(Clone, Default, Debug)]
 pub struct StoreOptions {
@@ -144,9 +148,13 @@ impl Store {
 
     /// The root that takes new images: the youngest of the active ones.
     pub async fn active_root(&self) -> Result<RootId, StoreError> {
-        let roots = self.roots().await?;
-        let active = roots.into_iter().rfind(|(_, state)| *state == RootState::Active);
-        active.map(|(root, _)| root).ok_or_else(|| StoreError::NoActiveRoot { location: self.to_string() })
+        for _ in 0..ACTIVE_ROOT_LOOKS {
+            let roots = self.roots().await?;
+            if let Some((root, _)) = roots.into_iter().rfind(|(_, state)| *state == RootState::Active) {
+                return Ok(root);
+            }
+        }
+        Err(StoreError::NoActiveRoot { location: self.to_string() })
     }
 
     /// The durability barrier: when it returns, everything that was put or found before it survives a power cut.

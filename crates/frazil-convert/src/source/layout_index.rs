@@ -69,8 +69,8 @@ fn distinct(entries: Vec<IndexEntry>) -> Vec<IndexEntry> {
     entries.into_iter().filter(|entry| seen.insert(entry.descriptor.digest)).collect()
 }
 
-/// Learns what several entries are for, and refuses them if more than one is for `platform`. An entry that does not say what
-/// it is for is asked: its config knows.
+/// Learns what several entries are for, and refuses them if more than one is for `platform`. An entry that does not say
+/// what it is for is asked: its config knows.
 pub(super) async fn tell_apart(
     blobs: &dyn Blobs,
     mut entries: Vec<IndexEntry>,

@@ -38,16 +38,15 @@ impl Decoded {
         self.0.contains(index)
     }
 
-    /// Keeps a chunk; gives those that had to go although something of them was still to be read.
+    /// Keeps a chunk; gives those that had to go.
     pub(super) fn insert(&self, index: ChunkIndex, chunk: Arc<Opened>) -> Vec<ChunkIndex> {
         let len = chunk.bytes.len() as u64;
         self.0.insert(index, chunk, len, Worth::Dear)
     }
 
-    /// Keeps nothing any more; gives those of which something was still to be read.
+    /// Keeps nothing any more; gives what was.
     pub(super) fn clear(&self) -> Vec<ChunkIndex> {
-        self.0.clear(Worth::Spare);
-        self.0.clear(Worth::Dear)
+        [Worth::Spare, Worth::Dear].map(|worth| self.0.clear(worth)).concat()
     }
 
     /// All of it was read.

@@ -31,17 +31,17 @@ use crate::whereabouts;
 /// How an image is read.
 #[derive(Clone)]
 pub struct ImageOptions {
-    /// Memory for decoded chunks, in bytes; half of it again is for those that are opened ahead. Too little: a chunk that is read in several requests is decoded
-    /// several times.
+    /// Memory for decoded chunks, in bytes; half of it again is for those that are opened ahead. Too little: a chunk
+    /// that is read in several requests is decoded several times.
     pub decoded_budget_bytes: u64,
     /// Memory for sealed chunks that were prefetched and not yet read, in bytes. Where these leave room, it also
     /// holds those that were opened and have something left to be read.
     pub sealed_budget_bytes: u64,
     /// How far ahead of a program that reads front to back to fetch, in bytes of the image; 0 fetches nothing ahead.
     pub read_ahead_bytes: u64,
-    /// From which latency of the tiers on what lies beside a chunk that had to be fetched is fetched along with it: a
-    /// guess, that gains nothing where chunks come at once, or where the wire is full. Not before any chunk has come, and never without
-    /// read-ahead.
+    /// From which latency of the origin on what lies beside a chunk that had to be fetched is fetched along with it: a
+    /// guess, that gains nothing where chunks come at once, or where the wire is full. Not before any chunk has come,
+    /// and never without read-ahead.
     pub guess_from: Duration,
     /// How much of the metadata area to fetch when the image is mounted, in bytes of the image.
     pub metadata_ahead_bytes: u64,
@@ -57,8 +57,9 @@ pub struct ImageOptions {
 impl Default for ImageOptions {
     /// 32 MiB decoded (the largest chunk is 4 MiB; a handful of streams) and 32 MiB sealed (a quarter of a second at
     /// 1 Gbit/s): a start of pandas, which reads 49 MB of sealed chunks in parts, fetches 3 % of them twice with that,
-    /// and 15 % with half of it; 4 MiB ahead (twice what fits a link of 1 Gbit/s and 5 ms, compressed); guesses from 1 ms on
-    /// (what is further away than the zone); 4 MiB of metadata (that of 50,000 files); one minute, the root of the conversion, nobody told.
+    /// and 15 % with half of it; 4 MiB ahead (twice what fits a link of 1 Gbit/s and 5 ms, compressed); guesses from
+    /// 1 ms on (what is further away than the zone); 4 MiB of metadata (that of 50,000 files); one minute, the root of
+    /// the conversion, nobody told.
     fn default() -> Self {
         Self {
             decoded_budget_bytes: 32 << 20,

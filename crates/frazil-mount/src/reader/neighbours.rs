@@ -6,7 +6,8 @@
 //!
 //! Invariant: what was fetched along and not read yet is at most as much as was read, and an allowance to begin with.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::ChunkIndex;
 use super::chunk_table::ChunkTable;
@@ -25,41 +26,38 @@ const BEFORE: [usize; 2] = [0, 2];
 /// Sealed bytes that may lie here unread before anything was read.
 const ALLOWANCE_BYTES: u64 = 1 << 20;
 
-/// Why the chunks beside one are looked at.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Touch {
-    /// It was not there.
-    Missed,
-    /// It had been fetched along with another.
-    Guessed,
-}
-
-/// How good the guesses were so far.
+/// What was fetched along, and how good the guesses were so far.
 #[derive(Default)]
 pub(super) struct Neighbours(Mutex<Record>);
 
 #[derive(Default)]
 struct Record {
     read_bytes: u64,
-    unread_bytes: u64,
+    /// Fetched along, or about to be, and not read yet.
+    guessed: HashSet<ChunkIndex>,
+    guessed_bytes: u64,
 }
 
 impl Neighbours {
-    /// A chunk is read; what to fetch along with it, the nearest first.
+    /// A chunk of so many sealed bytes is read for the first time; says whether it was a guess.
+    pub(super) fn read(&self, index: ChunkIndex, len: u64) -> bool {
+        let mut record = self.record();
+        record.read_bytes += len;
+        let was_guessed = record.guessed.remove(&index);
+        if was_guessed {
+            record.guessed_bytes -= len;
+        }
+        was_guessed
+    }
+
+    /// What to fetch along with a chunk that is read, the nearest first.
     pub(super) fn of(
         &self,
         index: ChunkIndex,
-        touch: Touch,
         table: &ChunkTable,
         is_touched: impl Fn(ChunkIndex) -> bool,
         is_wanted: impl Fn(ChunkIndex) -> bool,
     ) -> Vec<ChunkIndex> {
-        let mut record = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let len = table.sealed_len_of(index);
-        record.read_bytes += len;
-        if touch == Touch::Guessed {
-            record.unread_bytes = record.unread_bytes.saturating_sub(len);
-        }
         let at = index.as_usize();
         let end = table.area_end(at);
         let around = (at.saturating_sub(AROUND)..end.min(at + 1 + AROUND)).filter(|other| *other != at);
@@ -70,22 +68,30 @@ impl Neighbours {
             let other = at.checked_sub(away).filter(|_| away <= BEFORE[is_trodden])?;
             (table.area_end(other) == end).then_some(other)
         };
+        let mut record = self.record();
         (1..=AROUND)
             .flat_map(|away| [behind(away), before(away)])
             .flatten()
             .map(ChunkIndex::new)
             .filter(|beside| is_wanted(*beside))
-            .take_while(|beside| record.admits(table.sealed_len_of(*beside)))
+            .take_while(|beside| record.admits(*beside, table.sealed_len_of(*beside)))
             .collect()
+    }
+
+    fn record(&self) -> MutexGuard<'_, Record> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Record {
-    fn admits(&mut self, len: u64) -> bool {
-        let unread = self.unread_bytes + len;
-        let is_admitted = unread <= ALLOWANCE_BYTES + self.read_bytes;
+    fn admits(&mut self, index: ChunkIndex, len: u64) -> bool {
+        if self.guessed.contains(&index) {
+            return true;
+        }
+        let is_admitted = self.guessed_bytes + len <= ALLOWANCE_BYTES + self.read_bytes;
         if is_admitted {
-            self.unread_bytes = unread;
+            self.guessed.insert(index);
+            self.guessed_bytes += len;
         }
         is_admitted
     }

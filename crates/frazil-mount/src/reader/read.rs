@@ -30,7 +30,6 @@ use super::counters::add;
 use super::coverage::Coverage;
 use super::decoded::Opened;
 use super::flights::Flight;
-use super::neighbours::Touch;
 use super::prefetch::Source;
 use super::shelf::Worth;
 use super::{ChunkIndex, Image, READ_LEN_MAX, ReadError};
@@ -126,9 +125,7 @@ impl Image {
     /// A chunk that is decoded already, of which this part is read.
     fn at_hand(&self, index: ChunkIndex, within: &Range<usize>) -> Option<Arc<Opened>> {
         let chunk = self.opened_already(index)?;
-        if self.touch(index) == Some(Source::Neighbour) {
-            self.look_beside(index, Touch::Guessed);
-        }
+        self.touch(index);
         add(&self.tally.cache_hits, 1);
         self.served(index, &chunk, within);
         Some(chunk)
@@ -153,11 +150,10 @@ impl Image {
         if let Some(chunk) = self.at_hand(index, within) {
             return Ok(chunk);
         }
-        match self.touch(index) {
-            Some(Source::Neighbour) => self.look_beside(index, Touch::Guessed),
-            // What is on its way, or kept here, is no news of where the program is.
-            None if self.is_missing(index) => self.look_beside(index, Touch::Missed),
-            _ => {}
+        self.touch(index);
+        // What is on its way, or kept here, is no news of where the program is.
+        if self.is_missing(index) {
+            self.look_beside(index);
         }
         let (started, _waiting) = (Instant::now(), self.prefetches.reader());
         let chunk = self.opened_for_reader(index).await;
@@ -167,18 +163,19 @@ impl Image {
         Ok(chunk)
     }
 
-    /// Notes a read of this chunk; for whom it had been fetched ahead, if it had and nobody read it yet.
-    fn touch(&self, index: ChunkIndex) -> Option<Source> {
-        self.touches.touch(index);
-        let source = self.marks.read(index, || self.table.sealed_len_of(index));
-        if source.is_some() {
+    fn touch(&self, index: ChunkIndex) {
+        // Before the mark is looked for: a prefetch that begins just now sees the one or leaves the other.
+        let is_first = self.touches.touch(index);
+        if self.marks.read(index, || self.table.sealed_len_of(index)) {
             self.no_longer_ahead(index);
         }
-        source
+        if is_first && self.neighbours.read(index, self.table.sealed_len_of(index)) {
+            self.look_beside(index);
+        }
     }
 
     /// Has what lies beside this chunk fetched along with it, where that takes a while and nothing else is known.
-    fn look_beside(&self, index: ChunkIndex, touch: Touch) {
+    fn look_beside(&self, index: ChunkIndex) {
         let latency = self.prefetches.free_latency();
         let is_far = !latency.is_zero() && self.guess_from.is_some_and(|from| latency >= from);
         if !is_far || self.foretold.contains(index.as_usize()) {
@@ -186,7 +183,7 @@ impl Image {
         }
         let is_wanted = |beside| self.is_worth_fetching(beside, Source::Neighbour);
         let is_touched = |beside| self.touches.contains(beside);
-        let beside = self.neighbours.of(index, touch, &self.table, is_touched, is_wanted);
+        let beside = self.neighbours.of(index, &self.table, is_touched, is_wanted);
         if !beside.is_empty() {
             self.prefetch(beside, Source::Neighbour).detach();
         }
@@ -395,7 +392,7 @@ impl Image {
             let opened = open_chunk(&sealed, key, chunk.len);
             drop(core);
             if opened.is_ok() && !image.sealed.contains(index) {
-                image.sealed.insert(index, sealed, Worth::Spare);
+                image.keep_sealed(index, sealed, Worth::Spare);
             }
             Some(opened)
         });

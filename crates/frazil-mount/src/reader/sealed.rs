@@ -28,7 +28,7 @@ impl Sealed {
         self.0.contains(index)
     }
 
-    /// Keeps a chunk; gives those that had to go before anybody read them.
+    /// Keeps a chunk; gives those that had to go.
     pub(super) fn insert(&self, index: ChunkIndex, chunk: SealedChunk, worth: Worth) -> Vec<ChunkIndex> {
         let len = chunk.len() as u64;
         match worth {

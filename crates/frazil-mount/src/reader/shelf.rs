@@ -83,6 +83,7 @@ impl<V: Clone> Shelf<V> {
     }
 
     /// Keeps a chunk of so many bytes in the place of any before it; gives those that had to go.
+    #[must_use]
     pub(super) fn insert(&self, index: ChunkIndex, value: V, len: u64, worth: Worth) -> Vec<ChunkIndex> {
         let mut state = self.write();
         state.remove(index);
@@ -95,6 +96,7 @@ impl<V: Clone> Shelf<V> {
     }
 
     /// As [`Self::insert`], but only into room that no dear chunk has.
+    #[must_use]
     pub(super) fn insert_spare(&self, index: ChunkIndex, value: V, len: u64) -> Vec<ChunkIndex> {
         if self.occupancy().dear.saturating_add(len) <= self.budget {
             self.insert(index, value, len, Worth::Spare)
@@ -256,7 +258,7 @@ mod tests {
     fn a_spare_chunk_pushes_nothing_dear_out() {
         let shelf = Shelf::new(3, 3);
         (0..3).for_each(|n| drop(shelf.insert(index(n), n, 1, Worth::Dear)));
-        shelf.insert_spare(index(9), 9, 1);
+        assert_eq!(shelf.insert_spare(index(9), 9, 1), [index(9)], "dear ones have all the room");
         assert!(!shelf.contains(index(9)));
         assert_eq!(shelf.occupancy(), Occupancy { dear: 3, spare: 0 });
     }

@@ -39,12 +39,13 @@ impl Touches {
         Self { seen: Blocks::new(chunks), listener }
     }
 
-    /// Notes that a read needs this chunk.
-    pub(super) fn touch(&self, index: ChunkIndex) {
+    /// Notes that a read needs this chunk; says whether it is the first.
+    pub(super) fn touch(&self, index: ChunkIndex) -> bool {
         let is_first = self.seen.set(index.as_usize()..index.as_usize() + 1) > 0;
         if is_first && let Some(listener) = &self.listener {
             listener.first_touch(index);
         }
+        is_first
     }
 
     /// Whether a read needed this chunk.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use frazil_mount::{ImageOptions, PrefetchCounts, Source, Supplied};
 use proptest::prelude::*;
 
-use crate::support::one_file::{PATIENCE, no_read_ahead, scene};
+use crate::support::one_file::{PATIENCE, no_guesses, no_read_ahead, scene};
 use crate::support::patient::Treatment;
 use crate::support::sample::CHUNK_LEN;
 use crate::support::tier::Fault;
@@ -164,7 +164,7 @@ fn what_waits_for_its_reader_is_opened_ahead_within_half_of_the_memory_for_that(
 #[test]
 fn a_file_that_is_read_front_to_back_is_fetched_ahead_and_at_most_half_of_it_in_vain() {
     for chunks in [1, 2, 3, 5, 10, 30, 100] {
-        let scene = scene(200, Treatment::Answered, ImageOptions::default());
+        let scene = scene(200, Treatment::Answered, no_guesses());
         for n in 0..chunks {
             scene.read(n, CHUNK_LEN);
             // A program that does nothing with what it reads is quicker than any prefetch from memory.
@@ -183,7 +183,7 @@ fn a_file_that_is_read_front_to_back_is_fetched_ahead_and_at_most_half_of_it_in_
 
 #[test]
 fn nothing_is_fetched_ahead_of_chunks_that_were_foretold() {
-    let scene = scene(100, Treatment::Answered, ImageOptions::default());
+    let scene = scene(100, Treatment::Answered, no_guesses());
     scene.image.foretell(scene.indexes(0..30));
     (0..30).for_each(|n| scene.read(n, CHUNK_LEN));
     assert!(scene.patient.prefetched().is_empty());
@@ -193,7 +193,7 @@ fn nothing_is_fetched_ahead_of_chunks_that_were_foretold() {
 
 #[test]
 fn chunks_touched_here_and_there_are_not_fetched_ahead_of() {
-    let scene = scene(100, Treatment::Answered, ImageOptions::default());
+    let scene = scene(100, Treatment::Answered, no_guesses());
     for n in 0..30 {
         scene.read((n * 37) % 100, 4096);
     }

@@ -113,13 +113,13 @@ impl Marks {
         self.take(index);
     }
 
-    /// Somebody reads this chunk; for whom it was ahead of him, if it was. Next to nothing if it was not prefetched.
-    pub(in crate::reader) fn read(&self, index: ChunkIndex, bytes: impl FnOnce() -> u64) -> Option<Source> {
+    /// Somebody reads this chunk; says whether it was ahead of him. Next to nothing if it was not prefetched.
+    pub(in crate::reader) fn read(&self, index: ChunkIndex, bytes: impl FnOnce() -> u64) -> bool {
         let source = self.take(index);
         if let Some(source) = source {
             self.tallies[source.rank()].used.add(bytes());
         }
-        source
+        source.is_some()
     }
 
     /// It is thrown away.

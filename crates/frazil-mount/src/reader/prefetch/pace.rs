@@ -51,6 +51,8 @@ pub(super) struct Pace {
     recent: Duration,
     /// How long they would take if each were as quick as the quickest of its level: averaged in step with it.
     quickest: Duration,
+    /// How many of the answers are the origin's, averaged in the same way.
+    origin_share: f64,
     failures: u32,
     rests_until: Option<Instant>,
 }
@@ -94,6 +96,7 @@ impl Default for Pace {
             best: Default::default(),
             recent: Duration::ZERO,
             quickest: Duration::ZERO,
+            origin_share: 1.0,
             failures: 0,
             rests_until: None,
         }
@@ -106,10 +109,11 @@ impl Pace {
         self.in_flight
     }
 
-    /// How long a fetch waits for a way that is free; nothing where the wire is full, so that more bytes would be
-    /// more waiting, or before any answer came.
+    /// How long a fetch waits for a way to the origin that is free; nothing where the wire is full, so that more bytes
+    /// would be more waiting, where most answers come from nearer, or before any came.
     pub(super) fn free_latency(&self) -> Duration {
-        if self.recent > self.quickest * 2 + SLACK { Duration::ZERO } else { self.recent }
+        let is_full = self.recent > self.quickest * 2 + SLACK;
+        if is_full || self.origin_share < 0.5 { Duration::ZERO } else { self.recent }
     }
 
     /// Whether a prefetch of so many sealed bytes may start.
@@ -146,6 +150,8 @@ impl Pace {
         }
         let averaged = |before: Duration, new| if before.is_zero() { new } else { (before * 7 + new) / 8 };
         (self.recent, self.quickest) = (averaged(self.recent, latency), averaged(self.quickest, best));
+        let is_origin = f64::from(u8::from(by == Level::Origin));
+        self.origin_share = self.origin_share.mul_add(7.0, is_origin) / 8.0;
         if began == Priority::Prefetch && latency <= best * 2 + SLACK {
             let step = if self.is_starting { 1.0 } else { 1.0 / self.window };
             self.window = (self.window + step).min(WINDOW_MAX);
@@ -223,14 +229,18 @@ mod tests {
     }
 
     #[test]
-    fn a_fetch_waits_for_a_free_way_while_no_level_answers_much_later_than_at_its_best() {
+    fn a_fetch_waits_for_a_free_way_while_most_answers_are_the_origins_and_none_much_later_than_at_its_best()
+    {
         let (mut pace, now) = (Pace::default(), Instant::now());
         assert_eq!(pace.free_latency(), Duration::ZERO, "nobody knows yet");
         for _ in 0..50 {
-            pace.answered(now, Priority::Demand, Level::Origin, MS * 30);
             pace.answered(now, Priority::Demand, Level::Memory, MS / 10);
+            (0..3).for_each(|_| pace.answered(now, Priority::Demand, Level::Origin, MS * 30));
         }
-        assert!(pace.free_latency() > MS * 10 && pace.free_latency() < MS * 20, "{:?}", pace.free_latency());
+        assert!(pace.free_latency() > MS * 20 && pace.free_latency() < MS * 30, "{:?}", pace.free_latency());
+        (0..20).for_each(|_| pace.answered(now, Priority::Demand, Level::Memory, MS * 2));
+        assert_eq!(pace.free_latency(), Duration::ZERO, "chunks come from nearer");
+        (0..20).for_each(|_| pace.answered(now, Priority::Demand, Level::Origin, MS * 30));
         (0..20).for_each(|_| pace.answered(now, Priority::Demand, Level::Origin, MS * 90));
         assert_eq!(pace.free_latency(), Duration::ZERO, "the wire is full");
         (0..20).for_each(|_| pace.answered(now, Priority::Demand, Level::Origin, MS * 31));

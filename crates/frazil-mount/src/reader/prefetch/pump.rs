@@ -280,12 +280,16 @@ impl Image {
             Some(Keep::Spare) => Worth::Spare,
             Some(Keep::Decoded | Keep::Below) | None => return,
         };
-        for gone in self.sealed.insert(index, sealed.clone(), worth) {
-            self.marks.evicted(gone);
-        }
+        self.keep_sealed(index, sealed.clone(), worth);
         if worth == Worth::Dear {
             self.open_ahead(index);
         }
+    }
+
+    /// Keeps a sealed chunk; those that go for it are ahead of nobody any more, unless they were opened meanwhile.
+    pub(in crate::reader) fn keep_sealed(&self, index: ChunkIndex, sealed: SealedChunk, worth: Worth) {
+        let gone = self.sealed.insert(index, sealed, worth);
+        gone.into_iter().filter(|gone| self.is_missing(*gone)).for_each(|gone| self.marks.evicted(gone));
     }
 }
 

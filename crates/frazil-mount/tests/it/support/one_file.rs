@@ -34,6 +34,11 @@ pub(crate) fn scene(chunks: usize, treatment: Treatment, options: ImageOptions) 
     Scene { image, tier, patient, built, runtime }
 }
 
+/// Read-ahead, and no guess, however long a fetch takes on a machine that has other things to do.
+pub(crate) fn no_guesses() -> ImageOptions {
+    ImageOptions { guess_from: Duration::MAX, ..ImageOptions::default() }
+}
+
 pub(crate) fn no_read_ahead() -> ImageOptions {
     ImageOptions { read_ahead_bytes: 0, ..ImageOptions::default() }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use frazil_cache::resilience::{Priority, Urgency};
@@ -27,6 +28,7 @@ pub(crate) enum Treatment {
 pub(crate) struct PatientTier {
     below: Arc<TestTier>,
     treatment: Mutex<Treatment>,
+    latency: Mutex<Duration>,
     prefetched: Mutex<Vec<ChunkId>>,
     turns: AtomicUsize,
 }
@@ -37,6 +39,7 @@ impl PatientTier {
         Arc::new(Self {
             below,
             treatment: Mutex::new(treatment),
+            latency: Mutex::default(),
             prefetched: Mutex::default(),
             turns: AtomicUsize::new(0),
         })
@@ -44,6 +47,11 @@ impl PatientTier {
 
     pub(crate) fn treat(&self, treatment: Treatment) {
         *self.treatment.lock().unwrap() = treatment;
+    }
+
+    /// Answers everybody so much later.
+    pub(crate) fn answer_after(&self, latency: Duration) {
+        *self.latency.lock().unwrap() = latency;
     }
 
     /// What was asked for while nobody waited for it, in order.
@@ -72,6 +80,11 @@ impl Tier for PatientTier {
                 tokio::task::yield_now().await;
                 return Err(TierError::NotFound { id: wanted.id, root: wanted.root, tier: self.to_string() });
             }
+        }
+        let latency = *self.latency.lock().unwrap();
+        // Not to sleep at all keeps the order of the questions.
+        if !latency.is_zero() {
+            tokio::time::sleep(latency).await;
         }
         self.below.get(wanted).await
     }
