@@ -9,7 +9,7 @@ use crate::support::busybox::{Busybox, Caller, NAME, await_sleep, nothing_is_lef
 use crate::support::mount::soon;
 use crate::support::refusal::Refusal;
 use crate::support::terminal::Terminal;
-use crate::support::tool::output;
+use crate::support::tool::{end_of, output};
 
 const BOTH: [Caller; 2] = [Caller::Root, Caller::Nobody];
 
@@ -26,7 +26,7 @@ fn a_shell_has_a_terminal_of_its_own_with_the_callers_keys_and_size() {
         let terminal = Terminal::new(33, 77);
         let found = modes(&terminal);
         let words = ["run", "-it", NAME, "--", "sh", "-i"];
-        let mut shell = terminal.start(&mut busybox.frazil_under(Terminal::session(), &words));
+        let shell = terminal.start(&mut busybox.frazil_under(Terminal::session(), &words));
         // What is awaited is not what is typed, which is shown as well.
         terminal.types("echo $((41+1)) $TERM; busybox tty; busybox stty size\r");
         terminal.awaits("42 xterm\r\n/dev/pts/0\r\n33 77\r\n");
@@ -45,7 +45,7 @@ fn a_shell_has_a_terminal_of_its_own_with_the_callers_keys_and_size() {
         terminal.awaits("130, and on\r\n");
         assert!(!terminal.settings().local_modes.contains(LocalModes::ICANON));
         terminal.types("exit 5\r");
-        assert_eq!(shell.wait().unwrap().code(), Some(5));
+        assert_eq!(end_of(shell).code(), Some(5));
         assert_eq!(modes(&terminal), found);
         terminal.awaits("-- busybox through");
         nothing_is_left(&busybox, &seconds);
@@ -58,8 +58,8 @@ fn the_terminal_is_the_users_of_the_container() {
     let terminal = Terminal::new(24, 80);
     let script = "echo mine > /dev/tty && test -t 0 && test -t 1 && test -t 2 && stat -c %u $(busybox tty)";
     let words = ["run", "--tty", "--user", "me", "--env", "TERM=dumb", NAME, "--", "sh", "-c", script];
-    let mut command = terminal.start(&mut busybox.frazil_under(Terminal::session(), &words));
-    assert_eq!(command.wait().unwrap().code(), Some(0));
+    let command = terminal.start(&mut busybox.frazil_under(Terminal::session(), &words));
+    assert_eq!(end_of(command).code(), Some(0));
     terminal.awaits("mine\r\n1000\r\n");
 }
 
@@ -71,11 +71,11 @@ fn the_callers_terminal_is_as_before_however_a_run_ends() {
         let found = modes(&terminal);
         let seconds = telltale_sleep();
         let words = ["run", "--tty", NAME, "--", "sleep", &seconds];
-        let mut run = terminal.start(&mut busybox.frazil_under(Terminal::session(), &words));
+        let run = terminal.start(&mut busybox.frazil_under(Terminal::session(), &words));
         await_sleep(&seconds);
-        assert_ne!(modes(&terminal), found);
+        assert!(soon(|| modes(&terminal) != found), "the terminal is not raw");
         kill_process(Pid::from_child(&run), signal).unwrap();
-        assert_eq!(run.wait().unwrap().code(), code);
+        assert_eq!(end_of(run).code(), code);
         assert!(soon(|| modes(&terminal) == found), "{signal:?} leaves a raw terminal");
         nothing_is_left(&busybox, &seconds);
     }
@@ -83,8 +83,8 @@ fn the_callers_terminal_is_as_before_however_a_run_ends() {
     let terminal = Terminal::new(24, 80);
     let found = modes(&terminal);
     let words = ["run", "--tty", NAME, "--", "no-such-program"];
-    let mut run = terminal.start(&mut busybox.frazil_under(Terminal::session(), &words));
-    assert_eq!(run.wait().unwrap().code(), Some(127));
+    let run = terminal.start(&mut busybox.frazil_under(Terminal::session(), &words));
+    assert_eq!(end_of(run).code(), Some(127));
     terminal.awaits("no-such-program: not found in the image");
     assert_eq!(modes(&terminal), found);
 }
@@ -95,10 +95,10 @@ fn a_terminal_that_is_closed_ends_what_runs_in_it() {
     let terminal = Terminal::new(24, 80);
     let seconds = telltale_sleep();
     let words = ["run", "--tty", NAME, "--", "sh", "-c", &format!("sleep {seconds}; sleep {seconds}")];
-    let mut run = terminal.start(&mut busybox.frazil_under(Terminal::session(), &words));
+    let run = terminal.start(&mut busybox.frazil_under(Terminal::session(), &words));
     await_sleep(&seconds);
     terminal.close();
-    assert_eq!(run.wait().unwrap().code(), Some(129));
+    assert_eq!(end_of(run).code(), Some(129));
     nothing_is_left(&busybox, &seconds);
 }
 

@@ -1,8 +1,11 @@
 //! Programs of other projects: run one, and fail in words that tell what to install.
 
+use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::io::ErrorKind;
-use std::process::{Command, Output};
+use std::process::{Child, Command, ExitStatus, Output};
+
+use super::mount::soon;
 
 /// The Debian package of each program that does not share its package's name.
 const PACKAGES: &[(&str, &str)] = &[
@@ -43,6 +46,20 @@ pub(crate) fn output(command: &mut Command) -> Output {
         Ok(output) => output,
         Err(error) => panic!("{}", cannot_start(command.get_program(), &error)),
     }
+}
+
+/// Waits for the end of a program that has no reason to go on; one that goes on all the same is killed.
+#[track_caller]
+pub(crate) fn end_of(child: Child) -> ExitStatus {
+    let child = RefCell::new(child);
+    let ended = soon(|| child.borrow_mut().try_wait().unwrap().is_some());
+    let mut child = child.into_inner();
+    if !ended {
+        let _ = child.kill();
+    }
+    let status = child.wait().unwrap();
+    assert!(ended, "the program does not end");
+    status
 }
 
 /// Why a program could not be started, with the remedy where there is one.
