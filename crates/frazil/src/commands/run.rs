@@ -174,7 +174,7 @@ fn run(args: Args, global: &Global) -> Result<Exit> {
     let (mount, their_mount) = UnixStream::pair().context("cannot make a socket")?;
     let helper = Helper::start(move |line| server.serve(line, &their_mount, parent))?;
     let addressee = Addressee::follow(signals)?;
-    let container = Waiting::start()?;
+    let container = Waiting::start(terminal)?;
 
     let name = match converter {
         Some(converter) => {
@@ -188,7 +188,7 @@ fn run(args: Args, global: &Global) -> Result<Exit> {
     let spec: Spec = helper.outcome()?;
     stage.show(&passing::receive(&mount).context("cannot take over the mount")?)?;
     let mounted = started.elapsed();
-    let exit = container.launch(&spec, &addressee, terminal)?.wait()?;
+    let exit = container.launch(&spec, &addressee)?.wait()?;
 
     // The command's code is the result; what goes wrong from here on is only worth a remark.
     let times = Times { mounted, exited: started.elapsed() };

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use anyhow::{Context, Result};
@@ -32,8 +32,18 @@ pub(crate) struct Addressee(Arc<Mutex<Option<Recipient>>>);
 #[derive(Debug)]
 struct Recipient {
     container: OwnedFd,
-    /// That of its own terminal, if it has one.
-    window: Option<Window>,
+    connection: Connection,
+}
+
+/// How a container is connected to the caller's terminal.
+#[derive(Debug)]
+enum Connection {
+    /// It is the container's, too.
+    Shared,
+    /// The container has one of its own, which is not joined to it yet.
+    Awaited,
+    /// The container's own one, of which this is the window, is joined to it.
+    Joined(Window),
 }
 
 impl Addressee {
@@ -54,15 +64,15 @@ impl Addressee {
     }
 
     fn take(&self, arrival: Arrival) {
-        let recipient = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let recipient = self.recipient();
         match (recipient.as_ref(), arrival) {
             (_, Arrival::Child) => {}
             (
-                Some(Recipient { window: Some(window), .. }),
+                Some(Recipient { connection: Connection::Joined(window), .. }),
                 Arrival::FromTerminal(libc::SIGWINCH) | Arrival::FromProcess(libc::SIGWINCH),
             ) => window.follow(),
             // The terminal's signals reach a container that shares it by themselves.
-            (Some(Recipient { window: None, .. }), Arrival::FromTerminal(_)) => {}
+            (Some(Recipient { connection: Connection::Shared, .. }), Arrival::FromTerminal(_)) => {}
             (
                 Some(Recipient { container, .. }),
                 Arrival::FromProcess(signal) | Arrival::FromTerminal(signal),
@@ -72,8 +82,22 @@ impl Addressee {
         }
     }
 
-    fn set(&self, container: OwnedFd, window: Option<Window>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Recipient { container, window });
+    fn set(&self, container: OwnedFd, connection: Connection) {
+        *self.recipient() = Some(Recipient { container, connection });
+    }
+
+    /// The container's own terminal is joined from now on.
+    fn join(&self, window: Window) {
+        let mut recipient = self.recipient();
+        // The size may have changed since the container was described.
+        window.follow();
+        if let Some(recipient) = recipient.as_mut() {
+            recipient.connection = Connection::Joined(window);
+        }
+    }
+
+    fn recipient(&self) -> MutexGuard<'_, Option<Recipient>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -96,6 +120,7 @@ pub(crate) struct Waiting {
     child: Child,
     socket: UnixStream,
     terminal: UnixStream,
+    caller: Option<Terminal>,
 }
 
 /// A container whose command was started.
@@ -105,14 +130,21 @@ pub(crate) struct Running {
 }
 
 impl Waiting {
-    /// Starts the process, which takes as long as a round trip: an image is on its way meanwhile.
-    pub(crate) fn start() -> Result<Self> {
+    /// Starts the process, which takes as long as a round trip: an image is on its way meanwhile. The `caller`'s
+    /// terminal is given if the container is to have one of its own.
+    pub(crate) fn start(caller: Option<Terminal>) -> Result<Self> {
         let pair = || UnixStream::pair().context("cannot make a socket");
         let ((socket, their_socket), (terminal, their_terminal)) = (pair()?, pair()?);
         let number = |theirs: &UnixStream| bequeath(theirs).context("cannot hand a socket on");
         let (socket_number, terminal_number) = (number(&their_socket)?, number(&their_terminal)?);
         // The kernel's link works without the path, which a mount namespace may not have.
-        let child = Command::new("/proc/self/exe")
+        let mut command = Command::new("/proc/self/exe");
+        if caller.is_some() {
+            // Out of the terminal's reach: the kernel keeps one signal of a kind, and what the terminal sent would
+            // take the place of what is passed on.
+            command.process_group(0);
+        }
+        let child = command
             .arg0("frazil")
             .args(["container", "--socket", &socket_number.to_string()])
             .args(["--terminal", &terminal_number.to_string()])
@@ -120,23 +152,15 @@ impl Waiting {
             .env_clear()
             .spawn()
             .context("cannot start the container's process")?;
-        Ok(Self { child, socket, terminal })
+        Ok(Self { child, socket, terminal, caller })
     }
 
-    /// Starts the container, whose own terminal is joined to the `caller`'s if the description asks for one; returns
+    /// Starts the container, whose own terminal is joined to the caller's if the description asks for one; returns
     /// when its command is executing.
-    pub(crate) fn launch(
-        self,
-        spec: &Spec,
-        addressee: &Addressee,
-        caller: Option<Terminal>,
-    ) -> Result<Running> {
-        let Self { child, socket, terminal } = self;
-        let watched = || {
-            let pid = Pid::from_raw(child.id().cast_signed()).context("it has no number")?;
-            pidfd_open(pid, PidfdFlags::empty()).context("cannot watch the container")
-        };
-        addressee.set(watched()?, None);
+    pub(crate) fn launch(self, spec: &Spec, addressee: &Addressee) -> Result<Running> {
+        let Self { child, socket, terminal, caller } = self;
+        let connection = caller.as_ref().map_or(Connection::Shared, |_| Connection::Awaited);
+        addressee.set(watch(&child)?, connection);
         spec::send(&socket, spec).context("cannot describe the container")?;
         let relay = match caller {
             // If none comes the answer below says why.
@@ -144,7 +168,7 @@ impl Waiting {
             None => None,
         };
         if let Some(relay) = &relay {
-            addressee.set(watched()?, Some(relay.window()));
+            addressee.join(relay.window());
         }
         let failed: Option<SetupError> = spec::receive(&socket).context("cannot hear from the container")?;
         if let Some(error) = failed {
@@ -172,6 +196,11 @@ impl Running {
     }
 }
 
+fn watch(child: &Child) -> Result<OwnedFd> {
+    let pid = Pid::from_raw(child.id().cast_signed()).context("it has no number")?;
+    pidfd_open(pid, PidfdFlags::empty()).context("cannot watch the container")
+}
+
 /// A shell in the container may have made itself the terminal's foreground, and could not give it back: it does
 /// not see processes outside.
 fn take_terminal_back() {
@@ -180,5 +209,27 @@ fn take_terminal_back() {
     {
         // Not ours to take if this was a background job.
         let _ = tcsetpgrp(&terminal, getpgrp());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The signal that ends a container with this connection when the terminal hangs up, then a process asks for its
+    /// end.
+    fn ended_by(connection: Connection) -> Option<i32> {
+        let mut container = Command::new("sleep").arg("60").spawn().unwrap();
+        let addressee = Addressee::default();
+        addressee.set(watch(&container).unwrap(), connection);
+        addressee.take(Arrival::FromTerminal(libc::SIGHUP));
+        addressee.take(Arrival::FromProcess(libc::SIGTERM));
+        container.wait().unwrap().signal()
+    }
+
+    #[test]
+    fn what_the_terminal_sends_reaches_a_container_whose_own_one_is_not_joined_yet() {
+        assert_eq!(ended_by(Connection::Awaited), Some(libc::SIGHUP));
+        assert_eq!(ended_by(Connection::Shared), Some(libc::SIGTERM));
     }
 }

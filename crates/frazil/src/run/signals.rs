@@ -1,7 +1,7 @@
 //! Signals as messages: blocked, waited for, and passed on to the process they are meant for.
 //!
-//! Invariant: what the terminal sends goes to its whole foreground process group, so the container has it
-//! already; only what a process sent is passed on.
+//! Invariant: what the terminal sends goes to its whole foreground process group, so a container that shares it has it
+//! already; only what a process sent is passed on there. A container with a terminal of its own is in no such group.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -30,7 +30,7 @@ pub(crate) enum Arrival {
     Child,
     /// A process sent this signal.
     FromProcess(i32),
-    /// The terminal sent this signal, to the container too.
+    /// The terminal sent this signal, also to a container that shares it.
     FromTerminal(i32),
 }
 

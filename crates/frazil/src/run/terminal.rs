@@ -60,8 +60,6 @@ impl Terminal {
         tcsetattr(io::stdin(), OptionalActions::Now, &raw(&self.found)).context("cannot set the terminal")?;
         let far = Arc::new(far);
         let window = Window(Arc::downgrade(&far));
-        // It may have changed since the container was described.
-        window.follow();
         let (output_ends, output_runs) = pipe_with(PipeFlags::CLOEXEC).context("cannot make a pipe")?;
         let input = far.clone();
         spawn("terminal-input", move || pass_input(&input, &output_ends))?;
