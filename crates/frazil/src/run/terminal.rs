@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result, anyhow};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, ioctl_fionbio};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{
     Pid, Signal, WaitOptions, getpgrp, getpid, getppid, kill_process, set_parent_process_death_signal,
@@ -57,6 +57,8 @@ impl Terminal {
 
     /// Passes everything on between this terminal and the container's `far` end, until the container closes that.
     pub(crate) fn join(self, far: OwnedFd) -> Result<Relay> {
+        // A command that does not read must not keep what is typed waiting for ever. Nobody else has this end.
+        ioctl_fionbio(&far, true).context("cannot set the container's terminal")?;
         tcsetattr(io::stdin(), OptionalActions::Now, &raw(&self.found)).context("cannot set the terminal")?;
         let far = Arc::new(far);
         let window = Window(Arc::downgrade(&far));
@@ -122,21 +124,32 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 fn pass_input(far: &OwnedFd, output_ends: &OwnedFd) {
     let stdin = io::stdin();
     let mut piece = vec![0; PIECE_BYTES];
-    loop {
-        let mut ready = [PollFd::new(&stdin, PollFlags::IN), PollFd::new(output_ends, PollFlags::empty())];
-        match poll(&mut ready, None) {
-            Err(Errno::INTR) => continue,
-            Ok(_) if ready[1].revents().is_empty() => {}
+    while ready_before(PollFd::new(&stdin, PollFlags::IN), output_ends) {
+        let mut typed = match rustix::io::read(&stdin, &mut piece) {
+            Err(Errno::INTR | Errno::AGAIN) => continue,
+            Ok(len) if len > 0 => piece.get(..len).unwrap_or_default(),
             _ => return,
-        }
-        match rustix::io::read(&stdin, &mut piece) {
-            Err(Errno::INTR | Errno::AGAIN) => {}
-            Ok(len) if len > 0 => {
-                if write_all(far.as_fd(), piece.get(..len).unwrap_or_default()).is_err() {
-                    return;
-                }
+        };
+        while !typed.is_empty() {
+            if !ready_before(PollFd::new(far, PollFlags::OUT), output_ends) {
+                return;
             }
-            _ => return,
+            match rustix::io::write(far, typed) {
+                Ok(len) => typed = typed.get(len..).unwrap_or_default(),
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// Waits for what is awaited; false if the output has ended, before or at the same time.
+fn ready_before(awaited: PollFd<'_>, output_ends: &OwnedFd) -> bool {
+    let mut ready = [awaited, PollFd::new(output_ends, PollFlags::empty())];
+    loop {
+        match poll(&mut ready, None) {
+            Err(Errno::INTR) => {}
+            polled => return polled.is_ok() && ready[1].revents().is_empty(),
         }
     }
 }
@@ -149,6 +162,8 @@ fn pass(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Errno> {
             Ok(0) => return Ok(()),
             Ok(len) => write_all(to, piece.get(..len).unwrap_or_default())?,
             Err(Errno::INTR) => {}
+            // The far end does not wait, for the sake of what is typed.
+            Err(Errno::AGAIN) => drop(poll(&mut [PollFd::new(&from, PollFlags::IN)], None)),
             Err(error) => return Err(error),
         }
     }

@@ -1,5 +1,6 @@
 //! `frazil run --tty`: a terminal of the container's own, joined to the caller's.
 
+use std::fs;
 use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -107,4 +108,24 @@ fn without_a_terminal_to_pass_on_a_run_is_refused_with_what_to_leave_out() {
     let busybox = Busybox::of(Caller::Root);
     let run = output(busybox.frazil(&["run", "--tty", NAME]).stdin(Stdio::null()));
     Refusal::of(&run).is(125, "the standard input is no terminal", "without --tty");
+}
+
+#[test]
+fn a_run_ends_with_its_output_though_the_command_reads_nothing_of_what_is_typed() {
+    let busybox = Busybox::of(Caller::Root);
+    let terminal = Terminal::new(24, 80);
+    let found = modes(&terminal);
+    let (seconds, closed) = (telltale_sleep(), busybox.home.path("closed"));
+    let script = format!("\"$@\" | until test -e {}; do sleep 0.05; done", closed.display());
+    let mut session = Terminal::session();
+    session.args(["sh", "-c", &script, "sh"]);
+    let words = ["run", "--tty", NAME, "--", "sh", "-c", &format!("sleep {seconds} & busybox yes")];
+    let run = terminal.start(&mut busybox.frazil_under(session, &words));
+    await_sleep(&seconds);
+    assert!(soon(|| modes(&terminal) != found), "the terminal is not raw");
+    terminal.types_until_it_is_full();
+    fs::write(&closed, "").unwrap();
+    end_of(run);
+    assert_eq!(modes(&terminal), found);
+    nothing_is_left(&busybox, &seconds);
 }

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::ioctl_fionbio;
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
 
@@ -18,6 +19,12 @@ use super::tool::{cannot_start, tool};
 
 /// How long a look at the screen takes while nothing changes: so long it takes to close the window.
 const GLANCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+
+/// Long enough for somebody who reads what is typed to have done so.
+const A_WHILE: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
+
+/// Far more lines than the kernel keeps for terminals that nobody reads.
+const LINES_LIMIT: usize = 1 << 14;
 
 /// A terminal that is open until this is dropped.
 pub(crate) struct Terminal {
@@ -69,6 +76,23 @@ impl Terminal {
     /// Presses these keys.
     pub(crate) fn types(&self, keys: &str) {
         (&*self.screen_end).write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Presses keys, line by line, until nobody takes any more.
+    #[track_caller]
+    pub(crate) fn types_until_it_is_full(&self) {
+        let line = [&[b'x'; 63][..], b"\n"].concat();
+        ioctl_fionbio(&self.screen_end, true).unwrap();
+        let taken = (0..LINES_LIMIT).find(|_| {
+            let mut ready = [PollFd::new(&self.screen_end, PollFlags::OUT)];
+            let full = poll(&mut ready, Some(&A_WHILE)).unwrap() == 0;
+            if !full {
+                let _ = (&*self.screen_end).write(&line).unwrap();
+            }
+            full
+        });
+        ioctl_fionbio(&self.screen_end, false).unwrap();
+        assert!(taken.is_some(), "somebody reads all that is typed");
     }
 
     /// Waits until this is shown.
