@@ -29,9 +29,16 @@ const PIECE_BYTES: usize = 16 << 10;
 #[derive(Debug)]
 pub(crate) struct Terminal {
     found: Termios,
-    /// The process that gives the settings back if this one cannot.
-    keeper: Pid,
+    _keeper: Keeper,
 }
+
+/// The caller's terminal while it is raw.
+#[derive(Debug)]
+struct Raw(Terminal);
+
+/// The process that gives the settings back if this one cannot.
+#[derive(Debug)]
+struct Keeper(Pid);
 
 impl Terminal {
     /// The terminal on the standard input. This process must have one thread, whose `signals` are blocked.
@@ -41,13 +48,10 @@ impl Terminal {
             return Err(anyhow!("the standard input is no terminal, and --tty passes one on"))
                 .hint("without --tty the command has the same input and output as frazil");
         }
-        // A terminal that is nobody's controlling one has no foreground.
-        if tcgetpgrp(&stdin).is_ok_and(|foreground| foreground != getpgrp()) {
-            return Err(anyhow!("the terminal is another job's now")).hint("run it in the foreground");
-        }
+        must_be_ours()?;
         let found = tcgetattr(&stdin).context("cannot read the terminal's settings")?;
         let keeper = keep(&found, signals)?;
-        Ok(Self { found, keeper })
+        Ok(Self { found, _keeper: keeper })
     }
 
     /// How large it is.
@@ -59,7 +63,7 @@ impl Terminal {
     pub(crate) fn join(self, far: OwnedFd) -> Result<Relay> {
         // A command that does not read must not keep what is typed waiting for ever. Nobody else has this end.
         ioctl_fionbio(&far, true).context("cannot set the container's terminal")?;
-        tcsetattr(io::stdin(), OptionalActions::Now, &raw(&self.found)).context("cannot set the terminal")?;
+        let caller = self.into_raw()?;
         let far = Arc::new(far);
         let window = Window(Arc::downgrade(&far));
         let (output_ends, output_runs) = pipe_with(PipeFlags::CLOEXEC).context("cannot make a pipe")?;
@@ -71,16 +75,37 @@ impl Terminal {
             let _ = pass(far.as_fd(), io::stdout().as_fd());
             drop(output_runs);
         })?;
-        Ok(Relay { caller: self, window, output })
+        Ok(Relay { caller, window, output })
+    }
+
+    fn into_raw(self) -> Result<Raw> {
+        // An image may have been long on its way: the caller's shell can have the terminal back by now.
+        must_be_ours()?;
+        tcsetattr(io::stdin(), OptionalActions::Now, &raw(&self.found)).context("cannot set the terminal")?;
+        Ok(Raw(self))
     }
 }
 
-impl Drop for Terminal {
+impl Drop for Raw {
     fn drop(&mut self) {
-        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.found);
-        let _ = kill_process(self.keeper, Signal::KILL);
-        let _ = waitpid(Some(self.keeper), WaitOptions::empty());
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0.found);
     }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        let _ = kill_process(self.0, Signal::KILL);
+        let _ = waitpid(Some(self.0), WaitOptions::empty());
+    }
+}
+
+/// Makes sure that this process's job has the terminal: one in the background must not change its settings.
+fn must_be_ours() -> Result<()> {
+    // A terminal that is nobody's controlling one has no foreground.
+    if tcgetpgrp(io::stdin()).is_ok_and(|foreground| foreground != getpgrp()) {
+        return Err(anyhow!("the terminal is another job's now")).hint("run it in the foreground");
+    }
+    Ok(())
 }
 
 fn raw(found: &Termios) -> Termios {
@@ -90,7 +115,7 @@ fn raw(found: &Termios) -> Termios {
 }
 
 /// Starts the process that gives a terminal its settings back when this one is gone without having done it.
-fn keep(found: &Termios, signals: &Signals) -> Result<Pid> {
+fn keep(found: &Termios, signals: &Signals) -> Result<Keeper> {
     let parent = getpid();
     // SAFETY: there is one thread, so the child finds no lock held and may do as it likes.
     match unsafe { libc::fork() } {
@@ -103,7 +128,7 @@ fn keep(found: &Termios, signals: &Signals) -> Result<Pid> {
             // SAFETY: what the parent has registered for its exit is not the child's to do.
             unsafe { libc::_exit(0) }
         }
-        pid => Pid::from_raw(pid).context("cannot start a process"),
+        pid => Pid::from_raw(pid).map(Keeper).context("cannot start a process"),
     }
 }
 
@@ -185,7 +210,7 @@ fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
 /// The caller's terminal and a container's, joined.
 #[derive(Debug)]
 pub(crate) struct Relay {
-    caller: Terminal,
+    caller: Raw,
     window: Window,
     output: JoinHandle<()>,
 }

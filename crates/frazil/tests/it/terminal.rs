@@ -3,12 +3,14 @@
 use std::fs;
 use std::process::Stdio;
 
+use frazil_cache::testing::{Fault, FaultProxy};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::termios::LocalModes;
 
 use crate::support::busybox::{Busybox, Caller, NAME, await_sleep, nothing_is_left, telltale_sleep};
 use crate::support::mount::soon;
 use crate::support::refusal::Refusal;
+use crate::support::server::Server;
 use crate::support::terminal::Terminal;
 use crate::support::tool::{end_of, output};
 
@@ -128,4 +130,27 @@ fn a_run_ends_with_its_output_though_the_command_reads_nothing_of_what_is_typed(
     end_of(run);
     assert_eq!(modes(&terminal), found);
     nothing_is_left(&busybox, &seconds);
+}
+
+#[test]
+fn a_run_that_went_to_the_background_meanwhile_leaves_the_terminal_alone() {
+    let busybox = Busybox::of(Caller::Root);
+    let server = Server::web(busybox.home.store());
+    let store = FaultProxy::start(server.address()).unwrap();
+    store.set(Fault::BlackHole);
+    let far = busybox.home.with_its_store_at(&format!("http://{}", store.address()));
+    let terminal = Terminal::new(24, 80);
+    let mut session = Terminal::session();
+    session.args(["sh", "-c", "set -m; \"$@\"; bg; echo moved on; wait %1; echo ended $?", "sh"]);
+    let words = ["--allow-http", "run", "--cache", "none", "--tty", NAME, "--", "true"];
+    let shell = terminal.start(&mut far.frazil_under(session, words));
+    assert!(soon(|| store.counts().connections > 0), "the store is not asked");
+    let found = modes(&terminal);
+    terminal.types("\x1a");
+    terminal.awaits("moved on\r\n");
+    store.set(Fault::Pass);
+    terminal.awaits("error: the terminal is another job's now\r\nhint: run it in the foreground\r\n");
+    terminal.awaits("ended 125\r\n");
+    assert_eq!(modes(&terminal), found);
+    end_of(shell);
 }
