@@ -8,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
+use rustix::fs::{Mode, OFlags, Stat, fstat, open, stat};
 use rustix::mount::MountAttrFlags;
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +49,7 @@ impl FromStr for Volume {
     }
 }
 
-/// Whether an absolute path is the root, whichever way it takes there.
+/// Whether an absolute path is the root by its words alone; where links lead is seen when it is mounted on.
 fn is_root(path: &Path) -> bool {
     let depth = path.components().fold(0_usize, |depth, component| match component {
         Component::Normal(_) => depth.saturating_add(1),
@@ -91,8 +92,16 @@ impl OpenVolume {
             Kind::Directory => fs::create_dir_all(inside).step(step())?,
             Kind::File => make_file(inside).step(step())?,
         }
-        attach::attach(&self.tree, inside).step(step())
+        let place = open(inside, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).step(step())?;
+        if same(&fstat(&place).step(step())?, &stat("/").step(step())?) {
+            return Err("it leads to the image itself, which a volume would hide").step(step());
+        }
+        attach::attach_to(&self.tree, &place).step(step())
     }
+}
+
+fn same(one: &Stat, other: &Stat) -> bool {
+    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 }
 
 /// An empty file at `path` to mount another one on; what is there already serves too.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Child, Output, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -217,6 +217,17 @@ fn a_volume_is_the_hosts_and_read_only_if_it_is_said() {
         assert!(refused.starts_with("here\n") && refused.contains("Read-only file system"), "{refused}");
         fs::remove_file(shared.join("file")).unwrap();
     }
+}
+
+#[test]
+fn a_volume_does_not_hide_the_image_by_way_of_a_link_either() {
+    let busybox = Busybox::of(Caller::Root);
+    let host = busybox.home.path("host");
+    fs::create_dir(&host).unwrap();
+    symlink("/", host.join("self")).unwrap();
+    let [linked, root] = ["/srv", "/srv/self"].map(|inside| format!("{}:{inside}", host.display()));
+    let run = busybox.run(&["--volume", &linked, "--volume", &root], &["true"]);
+    Refusal::of(&run).is(125, "cannot mount the volume /srv/self: it leads to the image itself", "");
 }
 
 #[test]
