@@ -31,8 +31,8 @@ impl Stage {
         Ok(directory)
     }
 
-    /// Mounts the stage on that directory, in a mount namespace of this process's own. What the container writes
-    /// takes no more than `writable_bytes`.
+    /// Mounts the stage on that directory, in a mount namespace of this process's own. It holds
+    /// `writable_bytes` and [`OWN_BYTES`] more, of which the container may write what the run leaves.
     pub(crate) fn mount(directory: PathBuf, writable_bytes: Option<u64>) -> Result<Self> {
         let size = writable_bytes.map(|bytes| bytes.saturating_add(OWN_BYTES).to_string());
         let mut options = vec![("source", "frazil"), ("mode", "755")];
