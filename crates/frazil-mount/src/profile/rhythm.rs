@@ -10,8 +10,8 @@ use tokio::time::Instant;
 /// The shortest silence that says something: a scheduler's time slices.
 const SILENCE_MIN: Duration = Duration::from_millis(20);
 
-/// After such a silence a bundle is given up by the first reader who is answered from below: S3's slowest answer of a
-/// thousand takes as long. Who does not know the way to the store waits for so long.
+/// Before such a silence no bundle is given up, and no reader waits for the first of it for longer: S3's slowest answer
+/// of a thousand takes as long. Who does not know the way to the store waits for so long.
 const SILENCE_MAX: Duration = Duration::from_millis(200);
 
 /// How long a reader waits for a bundle that comes, at the most, or until so many of its segments have come: what he
@@ -21,7 +21,7 @@ const PATIENCE_SEGMENTS: u32 = 3;
 
 /// One bundle's.
 pub(super) struct Rhythm {
-    /// How long the way to the store takes, and back, a few times.
+    /// How long the way to the store takes, and back, a few times: as it was measured.
     way: Duration,
     /// When it was asked for, or something of it came, whatever was last.
     last_sign: Instant,
@@ -36,7 +36,7 @@ pub(super) struct Rhythm {
 impl Rhythm {
     pub(super) fn new(way: Option<Duration>, now: Instant) -> Self {
         Self {
-            way: way.map_or(SILENCE_MAX, |way| way.clamp(SILENCE_MIN, SILENCE_MAX)),
+            way: way.unwrap_or(SILENCE_MAX),
             last_sign: now,
             usual_silence: None,
             last_segment: None,
@@ -74,14 +74,19 @@ impl Rhythm {
 
     /// Until when a reader who has waited since then goes on waiting, if nothing comes before.
     pub(super) fn worth_waiting(&self, began: Instant) -> Instant {
-        let silence = self.usual_silence.map_or(self.way, |usual| self.way.max(usual * 2));
+        let way = self.way.clamp(SILENCE_MIN, SILENCE_MAX);
+        let silence = self.usual_silence.map_or(way, |usual| way.max(usual * 2));
         let patience = PATIENCE_MAX.max(self.usual_segment * PATIENCE_SEGMENTS);
         (self.last_sign + silence.min(patience)).min(began + patience)
     }
 
-    /// Whether a reader who asked below at that time, and is answered now, tells that nothing will come.
+    /// Whether a reader who asked below at that time, and is answered now, tells that nothing will come. He may have
+    /// been quicker over a connection that stood already than a bundle that must open one: it has the time of the
+    /// whole way, and of twice its usual silence.
     pub(super) fn is_overtaken(&self, asked: Instant, now: Instant) -> bool {
-        self.last_sign < asked && now.saturating_duration_since(self.last_sign) >= SILENCE_MAX
+        let usual = self.usual_silence.unwrap_or_default();
+        let silence = SILENCE_MAX.max(self.way).max(usual * 2);
+        self.last_sign < asked && now.saturating_duration_since(self.last_sign) >= silence
     }
 }
 
@@ -134,5 +139,28 @@ mod tests {
         assert!(!rhythm.is_overtaken(start + MS * 20, start + MS * 30));
         assert!(rhythm.is_overtaken(start + MS * 190, start + SILENCE_MAX));
         assert!(!rhythm.is_overtaken(start, start + SILENCE_MAX), "it was asked for at the same time");
+    }
+
+    #[test]
+    fn a_bundle_that_opens_a_connection_to_a_far_store_is_not_overtaken_over_one_that_stands() {
+        let start = Instant::now();
+        let rhythm = Rhythm::new(Some(MS * 400), start);
+        let asked = rhythm.worth_waiting(start);
+        assert_eq!(asked, start + SILENCE_MAX, "its readers ask below meanwhile");
+        assert!(!rhythm.is_overtaken(asked, start + MS * 320));
+        assert!(rhythm.is_overtaken(asked, start + MS * 400));
+    }
+
+    #[test]
+    fn a_bundle_whose_pieces_are_far_apart_is_not_overtaken_between_two_of_them() {
+        let start = Instant::now();
+        let (mut rhythm, mut now) = (Rhythm::new(Some(MS * 15), start), start);
+        for _ in 0..10 {
+            now += MS * 300;
+            rhythm.piece(now);
+        }
+        assert!(!rhythm.is_overtaken(now + MS * 100, now + MS * 290));
+        assert!(!rhythm.is_overtaken(now + MS * 100, now + MS * 590));
+        assert!(rhythm.is_overtaken(now + MS * 100, now + MS * 600), "it has ended in its middle");
     }
 }
