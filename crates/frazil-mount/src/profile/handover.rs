@@ -167,8 +167,7 @@ impl Handover {
     pub(super) fn take_back(&self, id: &ChunkId) -> Option<SealedChunk> {
         let mut state = self.lock();
         state.is_held = false;
-        // It was silent for want of room.
-        state.rhythm.sign(Instant::now());
+        state.rhythm.resumed(Instant::now());
         match state.coming.remove(id) {
             Some(Coming::InHand(chunk)) => Some(chunk),
             _ => None,

@@ -45,9 +45,15 @@ impl Rhythm {
         }
     }
 
-    /// It was asked for, or it was this side that made it wait.
+    /// It was asked for.
     pub(super) fn sign(&mut self, now: Instant) {
         self.last_sign = now;
+    }
+
+    /// It goes on after this side made it wait: that time is neither its silence nor a segment's.
+    pub(super) fn resumed(&mut self, now: Instant) {
+        self.last_sign = now;
+        self.last_segment = Some(now);
     }
 
     /// A piece of it came, of whatever length.
@@ -162,5 +168,24 @@ mod tests {
         assert!(!rhythm.is_overtaken(now + MS * 100, now + MS * 290));
         assert!(!rhythm.is_overtaken(now + MS * 100, now + MS * 590));
         assert!(rhythm.is_overtaken(now + MS * 100, now + MS * 600), "it has ended in its middle");
+    }
+
+    #[test]
+    fn the_time_for_which_it_waited_for_room_is_no_segment_s() {
+        let start = Instant::now();
+        let (mut rhythm, mut now) = (Rhythm::new(Some(MS * 15), start), start);
+        for segment in 0..20 {
+            now += MS * 100;
+            rhythm.piece(now);
+            rhythm.segment(now);
+            if segment == 10 {
+                now += PATIENCE_MAX * 10;
+                rhythm.resumed(now);
+            }
+        }
+        assert_eq!(rhythm.segments_in(MS * 1000), Some(10));
+        assert_eq!(rhythm.worth_waiting(now), now + MS * 200, "twice the usual silence");
+        let began = now - MS * 900;
+        assert_eq!(rhythm.worth_waiting(began), began + PATIENCE_MAX, "three segments take less");
     }
 }
