@@ -3,9 +3,9 @@
 //! A reader of a chunk that is on its way in a bundle waits for it instead of fetching it twice, as long as the bundle
 //! comes. When it is silent for longer than it usually is, he asks the tier below too, and takes what comes first: a
 //! bundle that never comes costs a start one such silence, and one that comes slowly costs it nothing. When readers are
-//! answered from below and the bundle stays silent, it is given up. While the bundle itself waits for room ahead of the
-//! readers, nobody waits for it. While a start is recorded for the first time, what comes from below is remembered, so
-//! that a bundle can be made of it.
+//! answered from below and the bundle stays silent, it is given up; who is refused below still takes what comes of it.
+//! While the bundle itself waits for room ahead of the readers, nobody waits for it. While a start is recorded for the
+//! first time, what comes from below is remembered, so that a bundle can be made of it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -41,6 +41,7 @@ struct State {
     rhythm: Rhythm,
     /// It waits for room, with a chunk in hand.
     is_held: bool,
+    /// Nothing is expected of it any more.
     is_given_up: bool,
     /// None when nothing is remembered any more.
     remembered: Option<Remembered>,
@@ -174,9 +175,11 @@ impl Handover {
         }
     }
 
-    /// Nothing more comes: who waits asks below.
+    /// Nothing more comes, whatever a player that is just ending would still expect: who waits asks below.
     pub(super) fn give_up(&self) {
-        self.lock().coming.clear();
+        let mut state = self.lock();
+        state.is_given_up = true;
+        state.coming.clear();
     }
 
     /// Waits until readers have given the bundle up.
@@ -238,22 +241,27 @@ impl Handover {
         }
     }
 
-    /// A chunk from the bundle or from below, whatever is sooner.
+    /// A chunk from the bundle or from below, whatever is sooner; an error only when neither has it.
     async fn race(
         &self,
         wanted: &Wanted,
         chunk: oneshot::Receiver<SealedChunk>,
     ) -> Result<Served, TierError> {
         let asked = Instant::now();
-        let below = match select(chunk, self.fetch(wanted)).await {
-            Either::Left((Ok(chunk), _)) => return Ok(self.handed(chunk)),
-            Either::Left((Err(_), below)) => return below.await,
-            Either::Right((served, _)) => served,
-        };
-        if below.is_ok() {
-            self.overtaken(asked);
+        match select(chunk, self.fetch(wanted)).await {
+            Either::Left((Ok(chunk), _)) => Ok(self.handed(chunk)),
+            Either::Left((Err(_), below)) => below.await,
+            Either::Right((Ok(served), _)) => {
+                self.overtaken(asked);
+                Ok(served)
+            }
+            // That wait has an end: a bundle that is silent for too long is given up, and so is one that is not over
+            // when the recording is.
+            Either::Right((Err(error), chunk)) => match chunk.await {
+                Ok(chunk) => Ok(self.handed(chunk)),
+                Err(_) => Err(error),
+            },
         }
-        below
     }
 
     fn fetch<'a>(&'a self, wanted: &'a Wanted) -> BoxFuture<'a, Result<Served, TierError>> {
@@ -306,5 +314,82 @@ impl fmt::Display for Handover {
 impl fmt::Debug for Handover {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Handover").field("below", &self.below).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use frazil_format::{Compression, Payload, RootId, ScopeSecret, Sealer};
+
+    use super::*;
+
+    /// A tier that has nothing.
+    #[derive(Debug, Default)]
+    struct Empty {
+        asked: Notify,
+    }
+
+    #[async_trait]
+    impl Tier for Empty {
+        async fn get(&self, wanted: &Wanted) -> Result<Served, TierError> {
+            self.asked.notify_one();
+            Err(TierError::NotFound { id: wanted.id, root: wanted.root, tier: self.to_string() })
+        }
+    }
+
+    impl fmt::Display for Empty {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("empty")
+        }
+    }
+
+    /// A chunk that a bundle is to bring, and that is not below.
+    struct Scene {
+        below: Arc<Empty>,
+        handover: Handover,
+        wanted: Wanted,
+        chunk: SealedChunk,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let sealer = Sealer::new(&ScopeSecret::from_bytes([1; 32]), RootId::FIRST);
+            let sealed = sealer.seal(&Payload::compress(b"a chunk", Compression::None)).unwrap();
+            let sealed_len = u32::try_from(sealed.chunk.len()).unwrap();
+            let wanted = Wanted { root: RootId::FIRST, id: sealed.id, sealed_len };
+            let below = Arc::new(Empty::default());
+            let handover =
+                Handover::over(Arc::clone(&below) as Arc<dyn Tier>, Some(Duration::from_millis(1)));
+            handover.expect([wanted.id]);
+            Self { below, handover, wanted, chunk: sealed.chunk }
+        }
+
+        /// What a reader gets for whom this happens after he was refused below.
+        async fn refused_and_then(&self, happens: impl FnOnce(&Self)) -> Result<Served, TierError> {
+            let refused = async {
+                self.below.asked.notified().await;
+                happens(self);
+            };
+            futures::join!(self.handover.get(&self.wanted), refused).0
+        }
+    }
+
+    #[tokio::test]
+    async fn a_reader_who_is_refused_below_has_what_the_bundle_brings_after_that() {
+        let scene = Scene::new();
+        let served = scene.refused_and_then(|scene| {
+            assert!(scene.handover.came(&scene.wanted.id, scene.chunk.clone()).is_none(), "nobody took it");
+        });
+        assert_eq!(served.await.unwrap().chunk, scene.chunk);
+        assert_eq!(scene.handover.counts().handed_chunks, 1);
+    }
+
+    #[tokio::test]
+    async fn a_reader_who_is_refused_below_learns_so_when_the_bundle_is_given_up() {
+        let scene = Scene::new();
+        let served = scene.refused_and_then(|scene| scene.handover.give_up()).await;
+        assert!(matches!(served, Err(TierError::NotFound { .. })), "{served:?}");
+        scene.handover.expect([scene.wanted.id]);
+        assert!(matches!(scene.handover.find(&scene.wanted.id), Found::Nothing), "nothing will come");
     }
 }
