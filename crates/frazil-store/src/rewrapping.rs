@@ -50,18 +50,21 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Of the key provider, and of the store where it does not concern one name alone.
+    /// When the tenant's names cannot be read, and of the key provider when it cannot tell or make the tenant's key.
+    /// What an image's manifest, profiles or data key fail with is among [`Rewrapping::failed`], and stops no other.
     pub async fn rotate_key(&self, tenant: &str, keys: &dyn KeyProvider) -> Result<KeyRotation, StoreError> {
         let is_new = self.is_wrapped_by(&keys.current_key(tenant).await?, tenant).await?;
         let key = if is_new { keys.rotate(tenant).await? } else { keys.current_key(tenant).await? };
         Ok(KeyRotation { key, is_new, rewrapping: self.rewrap(tenant, keys).await? })
     }
 
-    /// Whether every manifest of a tenant that has a name is wrapped by this key.
+    /// Whether every manifest of a tenant that has a name is wrapped by this key. One that cannot be read tells nothing:
+    /// re-wrapping says so.
     async fn is_wrapped_by(&self, key: &str, tenant: &str) -> Result<bool, StoreError> {
         for (_, reference) in self.names(tenant).await? {
-            if self.verified_manifest(&reference).await?.wrapped_key().key_id != key {
-                return Ok(false);
+            match self.verified_manifest(&reference).await {
+                Ok(manifest) if manifest.wrapped_key().key_id != key => return Ok(false),
+                Ok(_) | Err(_) => {}
             }
         }
         Ok(true)

@@ -18,4 +18,5 @@ mod profiles;
 #[cfg(feature = "cloud")]
 mod published;
 mod read_only;
+mod rewrapping;
 mod scene;
