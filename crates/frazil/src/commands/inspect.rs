@@ -16,9 +16,13 @@ use crate::wiring::{self, Absent, Supply};
 /// The part of an image that is read for its EROFS superblock, in bytes: a block.
 const SUPERBLOCK_BYTES: usize = frazil_erofs::BLOCK_SIZE;
 
+/// What stands for a figure that the store does not tell.
+const NOT_KNOWN: &str = "not known";
+
 /// Show an image's layers, chunks, sharing, EROFS geometry and configuration
 ///
-/// Without the key, all but EROFS and the configuration.
+/// Without the key, all but EROFS and the configuration. What is shared is known when every other image of the store can
+/// be read; if not, its figures are null in JSON.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     /// The image's name in the store
@@ -141,7 +145,7 @@ impl Document {
             image_bytes: geometry.image_len,
             metadata: parts.part(None, &geometry.metadata_scope, 0, geometry.metadata_len),
             layers: parts.layers(geometry),
-            total: Figures::of(manifest.chunks().iter(), parts.others),
+            total: Figures::of(manifest.chunks(), parts.others),
             secrets,
             locked,
         }
@@ -150,7 +154,7 @@ impl Document {
     fn in_words(&self) -> String {
         let total = &self.total;
         let mut text = format!(
-            "name      {}\nmanifest  {}\nroot      {}\nkey       {}\nsize      {}, {} chunks, {} sealed\nshared    {} of {} chunks, {} ({}) with other images, {} of it with other tenants\n",
+            "name      {}\nmanifest  {}\nroot      {}\nkey       {}\nsize      {}, {} chunks, {} sealed\nshared    {}\n",
             self.name,
             self.manifest,
             self.root,
@@ -158,11 +162,7 @@ impl Document {
             bytes(self.image_bytes),
             total.chunks,
             bytes(total.sealed_bytes),
-            total.shared_chunks,
-            total.chunks,
-            bytes(total.shared_bytes),
-            percent(total.shared_bytes, total.sealed_bytes),
-            bytes(total.tenants_bytes),
+            shared(total),
         );
         text.push('\n');
         text.push_str(&self.parts());
@@ -193,14 +193,34 @@ impl Document {
                 bytes(part.bytes),
                 part.figures.chunks.to_string(),
                 bytes(part.figures.sealed_bytes),
-                bytes(part.figures.shared_bytes),
-                bytes(part.figures.tenants_bytes),
+                bytes_if_known(part.figures.shared_bytes),
+                bytes_if_known(part.figures.tenants_bytes),
                 part.scope_name.clone().unwrap_or_else(|| part.scope.clone()),
                 name,
             ]);
         }
         table.render()
     }
+}
+
+/// How much of all chunks other images have too.
+fn shared(total: &Figures) -> String {
+    let with_tenants = bytes_if_known(total.tenants_bytes);
+    match (total.shared_chunks, total.shared_bytes) {
+        (Some(chunks), Some(shared)) => format!(
+            "{chunks} of {} chunks, {} ({}) with other images, {with_tenants} of it with other tenants",
+            total.chunks,
+            bytes(shared),
+            percent(shared, total.sealed_bytes),
+        ),
+        _ => format!(
+            "{NOT_KNOWN} with other images, which could not all be read; {with_tenants} with other tenants"
+        ),
+    }
+}
+
+fn bytes_if_known(figure: Option<u64>) -> String {
+    figure.map_or_else(|| NOT_KNOWN.to_owned(), bytes)
 }
 
 /// What the parts of an image are described from.
@@ -238,6 +258,6 @@ impl Parts<'_> {
             chunks.partition_point(|chunk| chunk.offset < offset),
             chunks.partition_point(|chunk| chunk.offset < end),
         );
-        Figures::of(chunks.get(first..last).unwrap_or_default().iter(), self.others)
+        Figures::of(chunks.get(first..last).unwrap_or_default(), self.others)
     }
 }

@@ -3,6 +3,8 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
+use serde_json::Value;
+
 use crate::support::home::Home;
 use crate::support::images;
 use crate::support::mount::FACES;
@@ -10,6 +12,8 @@ use crate::support::namespace::{in_mount_namespace, make_read_only, mount_tmpfs,
 use crate::support::objects::Objects;
 use crate::support::refusal::Refusal;
 use crate::support::tool::{output, tool};
+
+const NULL: Value = Value::Null;
 
 /// The image in the repository's `fixtures`, which is smaller than the others.
 const HELLO: &str = concat!("oci-archive:", env!("CARGO_MANIFEST_DIR"), "/../../fixtures/hello.oci.tar");
@@ -168,4 +172,38 @@ fn key_files_that_others_can_read_are_not_used() {
     }
     assert_eq!(home.images(), ["hello"]);
     home.verify("hello");
+}
+
+#[test]
+fn what_inspect_cannot_count_is_not_known_and_is_no_zero() {
+    let home = Home::new();
+    home.convert(HELLO, "hello");
+    home.convert(HELLO, "other");
+    home.says(["convert", "--quiet", "--tenant", "b", "--name", "theirs", HELLO]);
+    let inspected = || home.tells(["inspect", "--json", "hello"])["total"].clone();
+    let counted = inspected();
+    assert_eq!((&counted["shared_bytes"], &counted["tenants_bytes"]), (&counted["sealed_bytes"], &0.into()));
+
+    let own = home.store().join("names/default/other");
+    let reference = fs::read(&own).unwrap();
+    fs::write(&own, "damaged").unwrap();
+    let with_own_damaged = inspected();
+    assert_eq!((&with_own_damaged["shared_chunks"], &with_own_damaged["tenants_bytes"]), (&NULL, &0.into()));
+    fs::write(&own, reference).unwrap();
+
+    fs::write(home.store().join("names/b/theirs"), "damaged").unwrap();
+    let with_theirs_damaged = inspected();
+    for figure in ["shared_chunks", "shared_bytes", "tenants_chunks", "tenants_bytes"] {
+        assert_eq!(with_theirs_damaged[figure], NULL, "{figure}");
+    }
+    assert_eq!(with_theirs_damaged["sealed_bytes"], counted["sealed_bytes"]);
+    let said = output(&mut home.frazil(["inspect", "hello"]));
+    let (words, warned) = (String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+    assert!(words.contains("shared    not known"), "{words}");
+    assert!(warned.contains("what its images share") && warned.contains("names/b/theirs"), "{warned}");
+
+    fs::write(home.store().join("scopes/default.json"), "damaged").unwrap();
+    let said = output(&mut home.frazil(["inspect", "hello"]));
+    let warned = String::from_utf8_lossy(&said.stderr);
+    assert!(said.status.success() && warned.contains("what scopes are called"), "{warned}");
 }
