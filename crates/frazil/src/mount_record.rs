@@ -22,6 +22,9 @@ use crate::places;
 /// How often a lock is tried while an agent ends.
 const POLL: Duration = Duration::from_millis(10);
 
+/// How long an agent whose mount is gone is waited for by whoever wants to mount there next.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 /// A record is short: a path, a name and a number.
 const MAX_RECORD_BYTES: u64 = 64 << 10;
 
@@ -106,11 +109,20 @@ fn discard(path: &Path) {
     discard_empty(&path.with_extension("log"));
 }
 
-/// Fails if the directory has a living agent, whose log is not to be touched.
+/// Fails if the directory has a living agent, whose log is not to be touched. One whose mount is gone has a moment to
+/// end: it may still be keeping what the mount taught it.
 pub(crate) fn refuse_if_served(directory: &Path) -> Result<()> {
-    match Agent::of(directory)? {
-        Some(agent) => agent.await_end(directory, Duration::ZERO).map_err(|_| served(directory)),
-        None => Ok(()),
+    let Some(agent) = Agent::of(directory)? else { return Ok(()) };
+    let patience = if is_mount_point(directory) { Duration::ZERO } else { LAST_WORDS };
+    agent.await_end(directory, patience).map_err(|_| served(directory))
+}
+
+/// Whether something is mounted at the directory, or it cannot be looked at, as a mount whose agent was killed cannot.
+fn is_mount_point(directory: &Path) -> bool {
+    let device = |path: &Path| path.metadata().map(|metadata| metadata.dev()).ok();
+    match (device(directory), directory.parent().and_then(device)) {
+        (Some(own), Some(above)) => own != above,
+        _ => true,
     }
 }
 

@@ -244,6 +244,22 @@ fn a_name_that_is_nobodys_gets_a_guess() {
 }
 
 #[test]
+fn a_directory_that_was_just_unmounted_is_mounted_at_again_at_once() {
+    let busybox = Busybox::of(Caller::Root);
+    let home = &busybox.home;
+    let directory = home.mountpoint();
+    for _ in 0..5 {
+        home.says(["mount", "--via", "tree", NAME, directory.to_str().unwrap()]);
+        assert!(fs::read(directory.join("bin/busybox")).unwrap().starts_with(b"\x7fELF"));
+        // Not by Frazil, which would wait for the agent.
+        let unmounted = std::process::Command::new("umount").arg(&directory).status().unwrap();
+        assert!(unmounted.success());
+    }
+    let word = home.store().to_str().unwrap();
+    assert!(soon(|| processes(word).is_empty()), "{:?}", processes(word));
+}
+
+#[test]
 fn a_directory_that_cannot_be_mounted_at_is_refused_and_nothing_is_left() {
     let busybox = Busybox::of(Caller::Root);
     let home = &busybox.home;
