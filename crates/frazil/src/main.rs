@@ -7,6 +7,7 @@ mod control;
 mod counters;
 mod exit;
 mod failure;
+mod fork;
 mod hints;
 mod host_cache;
 mod inherited;

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 
 use super::spec;
 use crate::failure::{Refusal, chain};
+use crate::fork::{fork, leave};
 
 /// The sockets between the two.
 #[derive(Debug)]
@@ -60,10 +61,9 @@ impl Helper {
         let pair = || UnixStream::pair().context("cannot make a socket");
         let ((first, their_first), (last, their_last)) = (pair()?, pair()?);
         let parent = getpid();
-        // SAFETY: there is one thread, so the child finds no lock held and may do as it likes.
-        match unsafe { libc::fork() } {
-            -1 => Err(std::io::Error::last_os_error()).context("cannot start a process"),
-            0 => {
+        match fork().context("cannot start a process")? {
+            Some(pid) => Ok(Self { pid, line: Line { first, last } }),
+            None => {
                 drop((first, last));
                 let tied = set_parent_process_death_signal(Some(Signal::KILL)).is_ok();
                 let line = Line { first: their_first, last: their_last };
@@ -77,12 +77,7 @@ impl Helper {
                     }
                 }
                 drop(line);
-                // SAFETY: what the parent has registered for its exit is not the child's to do.
-                unsafe { libc::_exit(0) }
-            }
-            pid => {
-                let pid = Pid::from_raw(pid).context("cannot start a process")?;
-                Ok(Self { pid, line: Line { first, last } })
+                leave()
             }
         }
     }

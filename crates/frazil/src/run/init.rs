@@ -30,6 +30,7 @@ use super::spec::{self, SetupError, Spec, Step};
 use super::user::User;
 use super::{capabilities, console, descriptors, filter, namespaces, rootfs};
 use crate::exit::Exit;
+use crate::fork::fork;
 
 /// The path that is searched when the image's environment has none, as in Docker.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -260,14 +261,5 @@ fn exit_of(status: WaitStatus) -> Exit {
         (Some(code), _) => Exit::of_command(code),
         (None, Some(signal)) => Exit::of_signal(signal),
         (None, None) => Exit::NOT_STARTED,
-    }
-}
-
-/// Forks: the child's pid in the parent, nothing in the child.
-fn fork() -> io::Result<Option<Pid>> {
-    // SAFETY: this process has one thread, so the child may do whatever its parent could.
-    match unsafe { libc::fork() } {
-        -1 => Err(io::Error::last_os_error()),
-        pid => Ok(Pid::from_raw(pid)),
     }
 }

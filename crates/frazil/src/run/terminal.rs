@@ -21,6 +21,7 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr}
 use super::console::WindowSize;
 use super::signals::Signals;
 use crate::failure::Advise;
+use crate::fork::{fork, leave};
 
 /// The most bytes that are passed on at once.
 const PIECE_BYTES: usize = 16 << 10;
@@ -117,18 +118,15 @@ fn raw(found: &Termios) -> Termios {
 /// Starts the process that gives a terminal its settings back when this one is gone without having done it.
 fn keep(found: &Termios, signals: &Signals) -> Result<Keeper> {
     let parent = getpid();
-    // SAFETY: there is one thread, so the child finds no lock held and may do as it likes.
-    match unsafe { libc::fork() } {
-        -1 => Err(io::Error::last_os_error()).context("cannot start a process"),
-        0 => {
+    match fork().context("cannot start a process")? {
+        Some(child) => Ok(Keeper(child)),
+        None => {
             // Any signal wakes it, a terminal's among them; only its parent's end ends the wait.
             let tied = set_parent_process_death_signal(Some(Signal::USR1)).is_ok();
             while tied && getppid() == Some(parent) && signals.next().is_ok() {}
             give_back(found);
-            // SAFETY: what the parent has registered for its exit is not the child's to do.
-            unsafe { libc::_exit(0) }
+            leave()
         }
-        pid => Pid::from_raw(pid).map(Keeper).context("cannot start a process"),
     }
 }
 

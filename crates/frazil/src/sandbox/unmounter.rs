@@ -14,6 +14,8 @@ use frazil_mount::MountError;
 use rustix::mount::UnmountFlags;
 use rustix::process::{Signal, set_parent_process_death_signal};
 
+use crate::fork::{fork, leave};
+
 /// The longest path that is taken, in bytes.
 const MAX_PATH_LEN: u64 = 1 << 16;
 
@@ -25,17 +27,12 @@ impl Unmounter {
     /// Starts it. The process must have one thread.
     pub(crate) fn start() -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
-        // SAFETY: there is one thread, so the child finds no lock held and may do as it likes.
-        match unsafe { libc::fork() } {
-            -1 => Err(io::Error::last_os_error()),
-            0 => {
-                drop(ours);
-                serve(theirs);
-                // SAFETY: what the parent has registered for its exit is not the child's to do.
-                unsafe { libc::_exit(0) }
-            }
-            _ => Ok(Self(ours)),
+        if fork()?.is_some() {
+            return Ok(Self(ours));
         }
+        drop(ours);
+        serve(theirs);
+        leave()
     }
 
     /// Unmounts the directory, even if it is in use. Returns when it is done.
