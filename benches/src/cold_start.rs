@@ -23,7 +23,7 @@ mod tables;
 mod trace;
 mod unpacked;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -68,10 +68,7 @@ pub(crate) struct Setup {
 /// Runs what has not been run yet, and reports on all that has.
 pub(crate) fn run(setup: &Setup) -> anyhow::Result<()> {
     let (work, tools) = (setup.places.work()?, setup.places.tools()?);
-    let named = format!("target/bench/cold-start/{}", setup.link.to_string().replace('/', "-"));
-    let out = setup.out.clone().unwrap_or_else(|| PathBuf::from(named));
-    // Cells of one directory have these in common.
-    let cells = Kept::open(&out, &format!("link {}, frazil {}\n", setup.link, tools.build))?;
+    let cells = Kept::open(setup.out.as_deref(), "cold-start", setup.link, &tools.build)?;
     let servers = Servers::start(&work, setup.link)?;
     let contenders = chosen(&setup.contenders)?;
     let mut skipped = Vec::new();
@@ -87,7 +84,7 @@ pub(crate) fn run(setup: &Setup) -> anyhow::Result<()> {
             Err(error) => skipped.push(format!("{name}: {error:#}")),
         }
     }
-    report(setup, &out, &cells, &skipped)
+    report(setup, &cells, &skipped)
 }
 
 /// Every contender once, then every contender again, so that whatever else the machine does meets all of them.
@@ -154,7 +151,8 @@ fn chosen(words: &[String]) -> anyhow::Result<Vec<Contender>> {
         .collect()
 }
 
-fn report(setup: &Setup, out: &Path, cells: &Kept, skipped: &[String]) -> anyhow::Result<()> {
+fn report(setup: &Setup, cells: &Kept, skipped: &[String]) -> anyhow::Result<()> {
+    let out = cells.out();
     let all: Vec<Cell> = cells.all()?;
     let tables = tables::markdown(&all, setup.link, skipped);
     println!("{tables}");

@@ -88,9 +88,7 @@ impl std::fmt::Display for Origin {
 /// Runs what has not been run yet, and reports on all that has.
 pub(crate) fn run(setup: &Setup) -> anyhow::Result<()> {
     let (work, tools) = (setup.places.work()?, setup.places.tools()?);
-    let named = format!("target/bench/degraded/{}", setup.link.to_string().replace('/', "-"));
-    let out = setup.out.clone().unwrap_or_else(|| PathBuf::from(named));
-    let kept = Kept::open(&out, &format!("link {}, frazil {}\n", setup.link, tools.build))?;
+    let kept = Kept::open(setup.out.as_deref(), "degraded", setup.link, &tools.build)?;
     let servers = Servers::start(&work, setup.link)?;
     let mut scenes = Vec::new();
     for name in &setup.images {
@@ -110,8 +108,8 @@ pub(crate) fn run(setup: &Setup) -> anyhow::Result<()> {
     let cells: Vec<Cell> = kept.all()?;
     let tables = table::markdown(&cells, &setup.images, &setup.troubles, setup.link, &skipped);
     println!("{tables}");
-    std::fs::write(out.join("tables.md"), &tables)?;
-    println!("tables.md is in {}", out.display());
+    std::fs::write(kept.out().join("tables.md"), &tables)?;
+    println!("tables.md is in {}", kept.out().display());
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! What was measured, a file for each cell, so that a run that was ended goes on where it stopped.
 //!
-//! Invariant: a directory of cells holds those of one run, by the description that whoever runs gives of it.
+//! Invariant: a directory of cells holds those of one link and one frazil.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,12 +9,27 @@ use anyhow::{Context, ensure};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::link::LinkSpec;
+
 /// A directory of cells.
-pub(crate) struct Kept(PathBuf);
+pub(crate) struct Kept {
+    /// Where results go.
+    out: PathBuf,
+    cells: PathBuf,
+}
 
 impl Kept {
-    /// Opens the directory of a run that is described by `run`; one of another description is refused.
-    pub(crate) fn open(out: &Path, run: &str) -> anyhow::Result<Self> {
+    /// Opens what a benchmark keeps in `out`, or where it is named after it and the link; that of another link or build
+    /// of frazil is refused.
+    pub(crate) fn open(
+        out: Option<&Path>,
+        benchmark: &str,
+        link: LinkSpec,
+        build: &str,
+    ) -> anyhow::Result<Self> {
+        let named = || format!("target/bench/{benchmark}/{}", link.to_string().replace('/', "-"));
+        let out = out.map_or_else(|| PathBuf::from(named()), Path::to_owned);
+        let run = format!("link {link}, frazil {build}\n");
         let cells = out.join("cells");
         fs::create_dir_all(&cells).with_context(|| format!("cannot create {}", cells.display()))?;
         let mark = out.join("run");
@@ -28,11 +43,16 @@ impl Kept {
             ),
             Err(_) => fs::write(mark, run)?,
         }
-        Ok(Self(cells))
+        Ok(Self { out, cells })
+    }
+
+    /// Where results go.
+    pub(crate) fn out(&self) -> &Path {
+        &self.out
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.0.join(format!("{name}.json"))
+        self.cells.join(format!("{name}.json"))
     }
 
     /// Whether the cell of this name was measured.
@@ -51,7 +71,7 @@ impl Kept {
     /// All that were kept.
     pub(crate) fn all<C: DeserializeOwned>(&self) -> anyhow::Result<Vec<C>> {
         let mut paths: Vec<_> =
-            fs::read_dir(&self.0)?.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<_>>()?;
+            fs::read_dir(&self.cells)?.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<_>>()?;
         paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
         paths.sort();
         paths

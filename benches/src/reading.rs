@@ -4,21 +4,21 @@
 //! reads, a FUSE file system that answers every read with zeros.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Instant;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
 use crate::Setup;
+use crate::cold_start::process::{Daemon, tethered};
 use crate::measure::measure;
 use crate::nydus;
 use crate::oci::Layout;
 use crate::report::{Series, table};
+use crate::unmount::Unmount;
 use crate::workload::{Paths, Rates, sequential};
 
 const NAME: &str = "bench";
-/// How long a peer may take until its tree is readable.
-const READY_LIMIT: Duration = Duration::from_secs(30);
 /// The size of the null file system's file.
 const NULL_BYTES: u64 = 4 << 30;
 
@@ -154,10 +154,10 @@ impl<'a> Scene<'a> {
         let mounted = self.mount(who)?;
         let paths = match paths {
             Some(paths) => paths,
-            None => paths.insert(Paths::of(&mounted.dir)?),
+            None => paths.insert(Paths::of(&mounted.mount.0)?),
         };
-        paths.keep_those_in(&mounted.dir);
-        columns.add(&paths.measure(&mounted.dir).context("while reading")?);
+        paths.keep_those_in(&mounted.mount.0);
+        columns.add(&paths.measure(&mounted.mount.0).context("while reading")?);
         Ok(())
     }
 
@@ -174,55 +174,33 @@ impl<'a> Scene<'a> {
             }
             Contender::Nydus => self.start_nydusd(&dir).map(Some),
         }?;
-        Ok(Mounted { dir, daemon })
+        Ok(Mounted { mount: Unmount(dir), _daemon: daemon })
     }
 
-    fn mount_frazil(&self, dir: &Path, face: &str) -> anyhow::Result<Option<Child>> {
+    fn mount_frazil(&self, dir: &Path, face: &str) -> anyhow::Result<Option<Daemon>> {
         measure(self.frazil().args(["mount", NAME, "--via", face]).arg(dir)).map(|_| None)
     }
 
-    fn start_nydusd(&self, dir: &Path) -> anyhow::Result<Child> {
+    fn start_nydusd(&self, dir: &Path) -> anyhow::Result<Daemon> {
         let before = rustix::fs::stat(dir)?.st_dev;
-        let mut daemon = Command::new(self.setup.peers.join("nydusd"))
+        let mut command = tethered(self.setup.peers.join("nydusd"));
+        command
             .args(["fuse", "--rlimit-nofile", "0", "--log-level", "error", "--config"])
             .arg(self.path("nydus.json"))
             .arg("--bootstrap")
             .arg(self.path("nydus-bootstrap"))
             .arg("--mountpoint")
-            .arg(dir)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("cannot start nydusd")?;
-        let started = Instant::now();
-        while rustix::fs::stat(dir)?.st_dev == before {
-            if started.elapsed() > READY_LIMIT || daemon.try_wait()?.is_some() {
-                let _ = daemon.kill();
-                let _ = daemon.wait();
-                bail!("nydusd did not mount");
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
+            .arg(dir);
+        let mut daemon = Daemon::start(&mut command, &self.path("nydusd.log"))?;
+        daemon.until(|| rustix::fs::stat(dir).is_ok_and(|stat| stat.st_dev != before))?;
         Ok(daemon)
     }
 }
 
-/// A mounted contender; unmounted, and its daemon ended, when dropped.
+/// A mounted contender; unmounted, and then its daemon ended, when dropped.
 struct Mounted {
-    dir: PathBuf,
-    daemon: Option<Child>,
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        if let Err(error) = measure(Command::new("umount").arg(&self.dir)) {
-            eprintln!("cannot unmount {}: {error:#}", self.dir.display());
-        }
-        if let Some(mut daemon) = self.daemon.take() {
-            let _ = daemon.kill();
-            let _ = daemon.wait();
-        }
-    }
+    mount: Unmount,
+    _daemon: Option<Daemon>,
 }
 
 /// MB/s of FUSE itself: zeros, as fast as they can be handed to the kernel.

@@ -63,3 +63,12 @@ pub(crate) fn markdown(title: &str, columns: &[&str], rows: &[(String, Vec<Strin
     }
     text
 }
+
+/// What was left out of a table, with the reasons.
+pub(crate) fn left_out(skipped: &[String]) -> String {
+    if skipped.is_empty() {
+        return String::new();
+    }
+    let lines: String = skipped.iter().map(|line| format!("* {}\n", line.replace('\n', " "))).collect();
+    format!("\nLeft out:\n\n{lines}")
+}

@@ -6,6 +6,7 @@ use super::cell::Cell;
 use super::contender::Contender;
 use super::floor::{Floor, median, series};
 use crate::link::LinkSpec;
+use crate::report::left_out;
 
 /// The images that there are cells of, in the order of the catalog.
 pub(super) fn images(cells: &[Cell]) -> Vec<&'static str> {
@@ -20,13 +21,7 @@ pub(super) fn markdown(cells: &[Cell], link: LinkSpec, skipped: &[String]) -> St
         // Writing to a string does not fail.
         let _ = table(&mut text, cells, image, link);
     }
-    if !skipped.is_empty() {
-        text.push_str("\nLeft out:\n\n");
-        for line in skipped {
-            let _ = writeln!(text, "* {}", line.replace('\n', " "));
-        }
-    }
-    text
+    text + &left_out(skipped)
 }
 
 fn table(text: &mut String, cells: &[Cell], image: &str, link: LinkSpec) -> std::fmt::Result {

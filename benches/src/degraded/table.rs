@@ -1,7 +1,7 @@
 //! The tables, as Markdown: one for each image, a row for each trouble, every ratio beside the aim.
 
 use crate::link::{LinkSpec, Trouble};
-use crate::report::{Series, markdown as rows_as_markdown};
+use crate::report::{Series, left_out, markdown as rows_as_markdown};
 
 use super::Origin;
 use super::cell::Cell;
@@ -35,13 +35,7 @@ pub(super) fn markdown(
             troubles.iter().map(|origin| (title(origin), row(&Measured { cells, image, origin }))).collect();
         text += &rows_as_markdown(&format!("{image}, {link}"), &COLUMNS, &rows);
     }
-    if !skipped.is_empty() {
-        text += "\nLeft out:\n\n";
-        for line in skipped {
-            text += &format!("* {}\n", line.replace('\n', " "));
-        }
-    }
-    text
+    text + &left_out(skipped)
 }
 
 /// What was measured of one image under one trouble.
