@@ -84,7 +84,7 @@ pub(crate) fn of_origin(counts: &OriginCounts) -> Vec<Counter> {
     counters("origin", grow).chain(gauges("origin", now)).collect()
 }
 
-/// Of the roots that are read: `frazil_expired_root_reads_total`.
-pub(crate) fn of_roots(store: &Store) -> Counter {
-    counter("expired_root", "reads", store.expired_root_reads(), false)
+/// Of the roots that are read: `frazil_expired_root_reads_total`. Nothing was read of a store that is not open yet.
+pub(crate) fn of_roots(store: Option<&Store>) -> Counter {
+    counter("expired_root", "reads", store.map_or(0, Store::expired_root_reads), false)
 }

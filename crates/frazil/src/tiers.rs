@@ -99,8 +99,10 @@ impl Tiers {
             let mut all: Vec<Counter> = counters::of_memory(&memory.counts());
             all.extend(disk.iter().flat_map(|disk| counters::of_disk(&disk.counts())));
             all.extend(remote.iter().flat_map(|remote| counters::of_remote(&remote.counts())));
-            all.extend(origin.get().into_iter().flat_map(|origin| counters::of_origin(&origin.counts())));
-            all.extend(store.get().map(counters::of_roots));
+            // All from the first scrape on: a rate needs the zero before the first event.
+            let of_origin = origin.get().map(|origin| origin.counts()).unwrap_or_default();
+            all.extend(counters::of_origin(&of_origin));
+            all.push(counters::of_roots(store.get()));
             all
         });
         Self {
