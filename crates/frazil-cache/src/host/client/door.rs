@@ -14,8 +14,9 @@ use super::link::Link;
 use crate::host::protocol::{HELLO_LEN, Hello, ProtocolError, Verdict};
 use crate::host::{HostError, socket_buffers};
 
-/// How long a host cache may take to say hello: it does nothing before that.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a host cache may take to say hello. It does nothing before that, but on a machine where hundreds of
+/// containers start at once its turn comes late.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where the connection is made, by whoever needs one first.
 #[derive(Debug)]
