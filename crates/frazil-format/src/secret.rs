@@ -123,9 +123,9 @@ pub(crate) fn same(one: &[u8; 32], other: &[u8; 32]) -> bool {
     one.ct_eq(other).into()
 }
 
-/// 32 bytes from the operating system's random generator.
+/// 32 bytes from the kernel's random generator.
 pub(crate) fn random() -> Result<[u8; 32], FormatError> {
     let mut bytes = [0; 32];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| FormatError::NoRandomness)?;
+    getrandom::fill(&mut bytes).map_err(|_| FormatError::NoRandomness)?;
     Ok(bytes)
 }

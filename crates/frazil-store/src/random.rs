@@ -10,14 +10,7 @@ pub(crate) fn bytes<const N: usize>() -> Result<[u8; N], StoreError> {
     if crate::simulation::dice::fill(&mut bytes) {
         return Ok(bytes);
     }
-    let mut filled = 0;
-    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty()) {
-            Ok(len) => filled += len,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(errno) => return Err(StoreError::io("draw", "random bytes", errno.into())),
-        }
-    }
+    getrandom::fill(&mut bytes).map_err(|error| StoreError::io("draw", "random bytes", error.into()))?;
     Ok(bytes)
 }
 
