@@ -1,42 +1,16 @@
-//! What can go wrong with a store or a keyring, and the class that decides what a caller does about it.
-//!
-//! Errors of the operating system keep their number and lose the object store crate's wrapping, whose messages
-//! repeat their sources; so a printed chain says each thing once.
+//! What can go wrong with a store or a keyring.
 
-use std::fmt;
-use std::io::{self, ErrorKind};
+mod class;
+mod translate;
+
+use std::io;
 use std::time::Duration;
 
 use frazil_format::{ChunkId, FormatError, ManifestId, RootId, ScopeId};
 
+pub use class::ErrorClass;
+
 use crate::RootState;
-
-/// What a caller can do about an error: the only thing that retries and errnos look at.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum ErrorClass {
-    /// It is not there; trying again does not help.
-    NotFound,
-    /// It is there and wrong; trying again does not help, another copy might.
-    Corrupt,
-    /// It may work when it is tried again.
-    Transient,
-    /// It is refused: by permissions, by a read-only file system, or because the request makes no sense.
-    Denied,
-    /// There is no room for it.
-    Full,
-}
-
-impl fmt::Display for ErrorClass {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotFound => "not found",
-            Self::Corrupt => "corrupt",
-            Self::Transient => "transient",
-            Self::Denied => "denied",
-            Self::Full => "full",
-        })
-    }
-}
 
 /// Why a store or a keyring did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +70,12 @@ pub enum StoreError {
         found: u32,
         /// The version that is known.
         known: u32,
+    },
+    /// There is no bucket, or container, to write to.
+    #[error("cannot write {path}: there is no such bucket")]
+    NoBucket {
+        /// The object, by its path in the store.
+        path: String,
     },
     /// No root takes new chunks.
     #[error("the store at {location} has no active root")]
@@ -358,48 +338,6 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// What a caller can do about it.
-    pub fn class(&self) -> ErrorClass {
-        match self {
-            Self::NotAStore { .. }
-            | Self::NotFound { .. }
-            | Self::ChunkNotFound { .. }
-            | Self::KeyNotFound { .. } => ErrorClass::NotFound,
-            Self::CorruptChunk { .. }
-            | Self::Oversized { .. }
-            | Self::Damaged { .. }
-            | Self::BadManifest { .. }
-            | Self::KeyDamaged { .. } => ErrorClass::Corrupt,
-            Self::BadLocation { .. }
-            | Self::LocationNotBuilt { .. }
-            | Self::BadName { .. }
-            | Self::BadLabel { .. }
-            | Self::Occupied { .. }
-            | Self::UnknownFormat { .. }
-            | Self::NoActiveRoot { .. }
-            | Self::RootNotActive { .. }
-            | Self::BadTransition { .. }
-            | Self::LastActiveRoot { .. }
-            | Self::RootInUse { .. }
-            | Self::TooSoon { .. }
-            | Self::AlarmStands { .. }
-            | Self::ReadOnly { .. }
-            | Self::PlainHttp { .. }
-            | Self::KeyExposed { .. }
-            | Self::KeyMismatch { .. }
-            | Self::ScopeMismatch { .. }
-            | Self::BadKeys { .. }
-            | Self::RotatedElsewhere { .. }
-            | Self::KeyRefused { .. } => ErrorClass::Denied,
-            Self::CannotMakeKey { .. }
-            | Self::Throttled { .. }
-            | Self::Stalled { .. }
-            | Self::Contended { .. } => ErrorClass::Transient,
-            Self::Io { source, .. } => io_class(source.kind()),
-            Self::Backend { class, .. } | Self::KeyService { class, .. } => *class,
-        }
-    }
-
     /// Whether it says that the thing itself is missing or damaged, and trying again does not help.
     pub(crate) fn is_damage(&self) -> bool {
         matches!(self.class(), ErrorClass::NotFound | ErrorClass::Corrupt)
@@ -410,6 +348,9 @@ impl StoreError {
         match self {
             Self::RootNotActive { .. } => Some("start again: it will go to the active root"),
             Self::NoActiveRoot { .. } => Some("make one: frazil root new"),
+            Self::NoBucket { .. } => {
+                Some("make the bucket with the tools of its service, or see whether its name is right")
+            }
             Self::LastActiveRoot { .. } => Some("make another one first: frazil root new"),
             Self::RootInUse { .. } => Some("frazil gc run copies what they need to the active root"),
             Self::AlarmStands { .. } => Some(
@@ -426,60 +367,4 @@ impl StoreError {
             _ => None,
         }
     }
-
-    /// An error of the operating system.
-    pub(crate) fn io(action: &'static str, path: impl fmt::Display, source: io::Error) -> Self {
-        Self::Io { action, path: path.to_string(), source }
-    }
-
-    /// An error of the object store crate.
-    pub(crate) fn backend(action: &'static str, path: impl fmt::Display, error: object_store::Error) -> Self {
-        use object_store::Error as E;
-        let path = path.to_string();
-        #[cfg(feature = "cloud")]
-        if let Some(crate::throttled::Throttled { status, after }) =
-            crate::throttled::Throttled::in_chain(&error)
-        {
-            return Self::Throttled { action, path, status, after };
-        }
-        #[cfg(feature = "cloud")]
-        if crate::published::OnlyRead::is_why(&error) {
-            return Self::ReadOnly { action, path };
-        }
-        // An object that is to be written cannot be missing: its bucket is.
-        let class = match error {
-            E::NotFound { .. } if action != "write" => return Self::NotFound { path },
-            E::NotFound { .. } => ErrorClass::NotFound,
-            E::PermissionDenied { .. }
-            | E::Unauthenticated { .. }
-            | E::NotSupported { .. }
-            | E::NotImplemented { .. }
-            | E::UnknownConfigurationKey { .. }
-            | E::InvalidPath { .. } => ErrorClass::Denied,
-            _ => ErrorClass::Transient,
-        };
-        if let Some(code) = raw_os_error(&error) {
-            return Self::io(action, path, io::Error::from_raw_os_error(code));
-        }
-        Self::Backend { action, path, detail: error.to_string(), class }
-    }
-}
-
-fn io_class(kind: ErrorKind) -> ErrorClass {
-    match kind {
-        ErrorKind::NotFound => ErrorClass::NotFound,
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => ErrorClass::Full,
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => ErrorClass::Denied,
-        ErrorKind::IsADirectory | ErrorKind::NotADirectory | ErrorKind::InvalidData => ErrorClass::Corrupt,
-        _ => ErrorClass::Transient,
-    }
-}
-
-/// The errno at the bottom of an error's chain.
-fn raw_os_error(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
-    /// No crate nests deeper; a chain that loops must not hang.
-    const MAX_DEPTH: usize = 16;
-    std::iter::successors(Some(error), |error| error.source())
-        .take(MAX_DEPTH)
-        .find_map(|error| error.downcast_ref::<io::Error>()?.raw_os_error())
 }

@@ -74,6 +74,11 @@ fn an_image_is_converted_into_a_bucket_once_and_mounted_from_it() {
     }
     let directory = tempfile::tempdir().unwrap();
     let image = image_with(directory.path(), "first");
+    let nowhere = Home::with_store_at(Path::new("s3://no-such-bucket/some/prefix"));
+    let refused = nowhere.refuses(["convert", &image.source()]);
+    refused.is(1, "there is no such bucket", "make the bucket with the tools of its service");
+    nowhere.refuses(["images"]).is(1, "there is no store at s3://no-such-bucket", "frazil init");
+
     let home = Home::with_store_at(Path::new("s3://images/some/prefix"));
     let summary = home.convert(&image.source(), "app");
     assert!(summary["chunks_new"].as_u64().unwrap() > 10, "{summary}");
