@@ -176,8 +176,8 @@ impl Image {
 
     /// Has what lies beside this chunk fetched along with it, where that takes a while and nothing else is known.
     fn look_beside(&self, index: ChunkIndex) {
-        let latency = self.prefetches.free_latency();
-        let is_far = !latency.is_zero() && self.guess_from.is_some_and(|from| latency >= from);
+        let (latency, guess_from) = (self.prefetches.free_latency(), self.guess_from);
+        let is_far = latency.zip(guess_from).is_some_and(|(latency, from)| latency >= from);
         if !is_far || self.foretold.contains(index.as_usize()) {
             return;
         }

@@ -109,11 +109,11 @@ impl Pace {
         self.in_flight
     }
 
-    /// How long a fetch waits for a way to the origin that is free; nothing where the wire is full, so that more bytes
+    /// How long a fetch waits for a way to the origin that is free; none where the wire is full, so that more bytes
     /// would be more waiting, where most answers come from nearer, or before any came.
-    pub(super) fn free_latency(&self) -> Duration {
+    pub(super) fn free_latency(&self) -> Option<Duration> {
         let is_full = self.recent > self.quickest * 2 + SLACK;
-        if is_full || self.origin_share < 0.5 { Duration::ZERO } else { self.recent }
+        (!is_full && self.origin_share >= 0.5).then_some(self.recent)
     }
 
     /// Whether a prefetch of so many sealed bytes may start.
@@ -232,19 +232,20 @@ mod tests {
     fn a_fetch_waits_for_a_free_way_while_most_answers_are_the_origins_and_none_much_later_than_at_its_best()
     {
         let (mut pace, now) = (Pace::default(), Instant::now());
-        assert_eq!(pace.free_latency(), Duration::ZERO, "nobody knows yet");
+        assert_eq!(pace.free_latency(), None, "nobody knows yet");
         for _ in 0..50 {
             pace.answered(now, Priority::Demand, Level::Memory, MS / 10);
             (0..3).for_each(|_| pace.answered(now, Priority::Demand, Level::Origin, MS * 30));
         }
-        assert!(pace.free_latency() > MS * 20 && pace.free_latency() < MS * 30, "{:?}", pace.free_latency());
+        let latency = pace.free_latency();
+        assert!(latency > Some(MS * 20) && latency < Some(MS * 30), "{latency:?}");
         (0..20).for_each(|_| pace.answered(now, Priority::Demand, Level::Memory, MS * 2));
-        assert_eq!(pace.free_latency(), Duration::ZERO, "chunks come from nearer");
+        assert_eq!(pace.free_latency(), None, "chunks come from nearer");
         (0..20).for_each(|_| pace.answered(now, Priority::Demand, Level::Origin, MS * 30));
         (0..20).for_each(|_| pace.answered(now, Priority::Demand, Level::Origin, MS * 90));
-        assert_eq!(pace.free_latency(), Duration::ZERO, "the wire is full");
+        assert_eq!(pace.free_latency(), None, "the wire is full");
         (0..20).for_each(|_| pace.answered(now, Priority::Demand, Level::Origin, MS * 31));
-        assert!(pace.free_latency() > MS * 30);
+        assert!(pace.free_latency() > Some(MS * 30));
     }
 
     #[test]

@@ -64,8 +64,8 @@ impl Prefetches {
         self.lock().pace.answered(Instant::now(), began, by, latency);
     }
 
-    /// How long a fetch waits for a way that is free; nothing where it is not, or before any answer came.
-    pub(in crate::reader) fn free_latency(&self) -> Duration {
+    /// How long a fetch waits for a way that is free; none where it is not, or before any answer came.
+    pub(in crate::reader) fn free_latency(&self) -> Option<Duration> {
         self.lock().pace.free_latency()
     }
 
