@@ -13,7 +13,7 @@ use clap::Args;
 use crate::cold_start::Places;
 use crate::cold_start::catalog::workload;
 use crate::cold_start::containerd::Containerd;
-use crate::cold_start::frazil::{HostCache, at_home, published};
+use crate::cold_start::frazil::{HostCache, add_workload, published};
 use crate::cold_start::nydus::{Nydusd, Prefetch};
 use crate::cold_start::process::Speaker;
 use crate::cold_start::scene::{NAME, Scene};
@@ -155,11 +155,9 @@ fn raise(
             let names = if storm == Storm::FrazilSiblings { siblings.names() } else { vec![NAME.to_owned()] };
             let start = |number: usize| {
                 let mut command = published(scene, &keys);
-                at_home(&mut command, &cell.path().join(number.to_string()));
-                command.arg("run").arg("--cache").arg(&host.socket).arg("--no-summary").arg("--entrypoint");
+                command.arg("run").arg("--cache").arg(&host.socket).arg("--no-summary");
                 let name = names.get(number % names.len()).map_or(NAME, String::as_str);
-                let (program, arguments) = scene.workload.argv.split_first().unwrap_or((&"", &[]));
-                command.args([program, name, "--"]).args(arguments);
+                add_workload(&mut command, scene, name, &cell.path().join(number.to_string()), &[])?;
                 Speaker::start(&mut command).map(|speaker| (speaker, ()))
             };
             if storm == Storm::FrazilWarm {

@@ -130,7 +130,7 @@ fn run_watching(
     let summary = cell.join("summary.json");
     let _ = std::fs::remove_file(&summary);
     command.arg("run").arg("--cache").arg(cache).args(["--no-summary", "--summary-json"]).arg(&summary);
-    workload(&mut command, scene, cell, extra)?;
+    add_workload(&mut command, scene, NAME, cell, extra)?;
     let before = scene.servers.traffic();
     let started = Instant::now();
     let speaker = Speaker::start(&mut command)?;
@@ -142,17 +142,18 @@ fn run_watching(
     Ok(Start { mounted: Duration::from_secs_f64(mounted_ms / 1e3), line, traffic, agent })
 }
 
-/// What a `frazil run` runs, in a home of its own.
-pub(crate) fn workload(
+/// Completes a `frazil run`: the image, what runs in it, and a home of its own.
+pub(crate) fn add_workload(
     command: &mut Command,
     scene: &Scene<'_>,
+    name: &str,
     cell: &Path,
     extra: &[&str],
 ) -> anyhow::Result<()> {
     at_home(command, cell);
     // The image's own entrypoint is replaced, as the other contenders do.
     let (program, arguments) = scene.workload.argv.split_first().context("there is nothing to run")?;
-    command.args(extra).args(["--entrypoint", program, NAME, "--"]).args(arguments);
+    command.args(extra).args(["--entrypoint", program, name, "--"]).args(arguments);
     Ok(())
 }
 
@@ -168,7 +169,7 @@ fn store_url(scene: &Scene<'_>) -> String {
 }
 
 /// Gives a process directories of its own, so that it finds nothing of an earlier run.
-pub(crate) fn at_home(command: &mut Command, cell: &Path) {
+fn at_home(command: &mut Command, cell: &Path) {
     for (variable, name) in [
         ("XDG_CACHE_HOME", "xdg-cache"),
         ("XDG_DATA_HOME", "xdg-data"),

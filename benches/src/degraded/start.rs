@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::cold_start::frazil::{published, workload};
+use crate::cold_start::frazil::{add_workload, published};
 use crate::cold_start::process::Speaker;
-use crate::cold_start::scene::Scene;
+use crate::cold_start::scene::{NAME, Scene};
 use crate::link::Traffic;
 
 use super::way::Way;
@@ -27,7 +27,7 @@ pub(super) fn start(scene: &Scene<'_>, way: Way, limit: Duration) -> anyhow::Res
     scene.cold(&[store])?;
     let mut command = published(scene, &keys);
     command.arg("--config").arg(configuration).args(["run", "--cache", "none", "--no-summary"]);
-    workload(&mut command, scene, cell.path(), way.options())?;
+    add_workload(&mut command, scene, NAME, cell.path(), way.options())?;
     let before = scene.servers.traffic();
     let started = Instant::now();
     let speaker = Speaker::start(&mut command)?;
