@@ -85,8 +85,10 @@ impl Session {
         let mut next = Some(first);
         let mut token = 0u32;
         while let Some(question) = next {
-            // Whoever asked may have gone before the question was sent.
-            if !question.reply.is_closed() {
+            // Whoever asked may have gone before the question was sent; then it does not wait here for the next one.
+            if question.reply.is_closed() {
+                drop(question);
+            } else {
                 token = token.wrapping_add(1);
                 self.send(question, token, &mut outbox).await?;
             }
@@ -211,5 +213,29 @@ impl<W: AsyncWrite + Unpin> Outbox<W> {
         self.wire.write_all_buf(&mut value).await?;
         self.buffer.put_slice(b"\r\n");
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_question_whose_asker_has_gone_is_let_go_before_the_next_one_comes() {
+        let vitals = Arc::<Vitals>::default();
+        let (near, _far) = tokio::io::duplex(1024);
+        let (_asking, mut queue) = mpsc::channel(1);
+        let (reply, asker) = oneshot::channel();
+        drop(asker);
+        let verb = Verb::Set(Bytes::new());
+        let first = Question { key: "key".to_owned(), verb, reply, in_flight: InFlight::of(&vitals) };
+        let limits = Limits { deadline: Duration::from_secs(60), value_len: 1 };
+
+        let mut run = pin!(Session::new(limits, Arc::clone(&vitals)).run(Box::new(near), first, &mut queue));
+        assert!(futures::poll!(&mut run).is_pending());
+        assert_eq!(vitals.in_flight(), 0);
     }
 }
