@@ -5,6 +5,7 @@ use crate::FormatError;
 use crate::bounds::{MAX_CHUNK_LEN, SEALING_OVERHEAD};
 
 /// Walks along a list of chunks.
+#[derive(Clone, Debug)]
 pub(crate) struct ChunkOrder {
     space: u64,
     number: u64,

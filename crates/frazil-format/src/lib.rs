@@ -27,7 +27,10 @@ pub use bundle::{Bundle, BundleOpener, BundleSealer, SEGMENT_LEN, bundle_len};
 pub use error::FormatError;
 pub use ids::{BundleId, ChunkId, DiffId, LabelId, LayerIndexId, ManifestId, RootId, ScopeId};
 pub use layer_index::{Attributes, BLOCK_SIZE, Content, Entry, EntryKind, LayerIndex, StreamChunk};
-pub use manifest::{Chunk, Geometry, LayerExtent, Manifest, SealedManifest};
+pub use manifest::{
+    CHUNKS_PER_PAGE, Chunk, ChunkPage, Geometry, LayerExtent, Manifest, ManifestReader, SealedFront,
+    SealedManifest,
+};
 pub use payload::{Compression, Payload};
 pub use profile::{Label, Profile, ProfiledChunk, Profiles};
 pub use seal::{Sealed, SealedChunk, Sealer, open_chunk};

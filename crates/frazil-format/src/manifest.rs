@@ -2,15 +2,23 @@
 //!
 //! Clear but authenticated: geometry, layers and chunk table, so that garbage collection and scrubbing can list
 //! chunks without any key. Sealed: the chunk keys and the OCI configuration. docs/FORMAT.md has the bytes.
+//!
+//! It is read as a whole ([`SealedManifest`], [`Manifest`]), or while it comes ([`SealedFront`], [`ManifestReader`]).
 
 mod check;
 mod chunk_page;
+mod front;
 mod geometry;
 mod header;
 mod open;
+mod reader;
 mod seal;
+mod section;
 
+pub use chunk_page::CHUNKS_PER_PAGE;
+pub use front::SealedFront;
 pub use open::SealedManifest;
+pub use reader::{ChunkPage, ManifestReader};
 #[cfg(test)]
 pub(crate) use {
     header::{Draft, Kind},

@@ -5,3 +5,4 @@ mod document;
 mod example;
 mod forgery;
 mod golden;
+mod orders;

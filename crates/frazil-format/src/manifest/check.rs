@@ -1,5 +1,7 @@
 //! What must be true of a manifest, checked before it is sealed and after it is parsed.
 
+use std::sync::Arc;
+
 use super::{Chunk, Geometry};
 use crate::bounds::{MAX_IMAGE_LEN, MAX_LAYERS, MAX_NAME_LEN, within};
 use crate::chunk_order::ChunkOrder;
@@ -35,19 +37,43 @@ pub(super) fn geometry(geometry: &Geometry) -> Result<(), FormatError> {
 }
 
 /// Chunks in order, and each inside the metadata area or inside one layer, so that it has one scope.
-pub(super) fn chunks(geometry: &Geometry, chunks: &[Chunk]) -> Result<(), FormatError> {
-    let mut order = ChunkOrder::new(geometry.image_len);
-    let mut borders = geometry.layers.iter().map(|layer| layer.offset.saturating_add(layer.len));
-    let mut border = geometry.metadata_len;
-    for (number, chunk) in (0..).zip(chunks) {
-        let end = order.check(chunk.offset, chunk.len, chunk.sealed_len)?;
-        while chunk.offset >= border {
-            border = borders.next().unwrap_or(u64::MAX);
-        }
-        if end > border {
-            let (offset, problem) = (chunk.offset, "it crosses the border of a layer");
-            return Err(FormatError::BadChunk { number, offset, problem });
-        }
+#[derive(Clone, Debug)]
+pub(super) struct ChunkRules {
+    order: ChunkOrder,
+    number: u64,
+    /// Where the metadata area and each layer end, in order.
+    borders: Arc<[u64]>,
+    /// Which of them is the next.
+    area: usize,
+}
+
+impl ChunkRules {
+    /// The rules before the first chunk.
+    pub(super) fn new(geometry: &Geometry) -> Self {
+        let ends = geometry.layers.iter().map(|layer| layer.offset.saturating_add(layer.len));
+        let borders = std::iter::once(geometry.metadata_len).chain(ends).collect();
+        Self { order: ChunkOrder::new(geometry.image_len), number: 0, borders, area: 0 }
     }
-    Ok(())
+
+    /// Checks the chunks that follow. Having refused one, the rules are of no use any more.
+    pub(super) fn check(&mut self, chunks: &[Chunk]) -> Result<(), FormatError> {
+        for chunk in chunks {
+            let end = self.order.check(chunk.offset, chunk.len, chunk.sealed_len)?;
+            while self.border() <= chunk.offset {
+                self.area += 1;
+            }
+            if end > self.border() {
+                let (number, offset, problem) =
+                    (self.number, chunk.offset, "it crosses the border of a layer");
+                return Err(FormatError::BadChunk { number, offset, problem });
+            }
+            self.number += 1;
+        }
+        Ok(())
+    }
+
+    /// Where the area ends that is looked at.
+    fn border(&self) -> u64 {
+        self.borders.get(self.area).copied().unwrap_or(u64::MAX)
+    }
 }

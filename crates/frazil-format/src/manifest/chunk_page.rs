@@ -1,4 +1,4 @@
-//! The chunk table, in pages: fixed-size records, so that a reader can later fetch just the page it needs. Clear.
+//! The chunk table, in pages: fixed-size records, so that a reader can begin with the pages that it has. Clear.
 
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -7,7 +7,7 @@ use super::Chunk;
 use crate::ChunkId;
 
 /// How many chunks one page holds; the last page holds the rest.
-pub(super) const CHUNKS_PER_PAGE: usize = 1024;
+pub const CHUNKS_PER_PAGE: usize = 1024;
 
 /// The length of one record, in bytes.
 pub(super) const RECORD_LEN: usize = size_of::<Record>();

@@ -1,8 +1,8 @@
 //! A manifest's header: `fixed part ‖ section table ‖ wrapped key ‖ tag` (docs/FORMAT.md, "Manifest").
 //!
-//! Invariant of a parsed [`Header`]: its sections are exactly those of its number of chunks, in order, without
-//! gaps, of the lengths they must have, and end with the file. So there is one way to write a manifest, and the
-//! manifest id, the header's hash, commits to every byte.
+//! Invariant of a parsed [`Header`]: its sections are exactly those of its number of chunks, each once, of the lengths
+//! they must have; they lie in the order of the table, without gaps, from the header's end to the manifest's. So every
+//! byte has one meaning, and the manifest id, the header's hash, commits to all of them.
 
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -13,6 +13,7 @@ use crate::cipher::TAG_LEN;
 use crate::{FormatError, RootId, WrappedKey};
 
 pub(super) const WHAT: &str = "manifest";
+pub(super) const HEADER: &str = "header of a manifest";
 const MAGIC: [u8; 8] = *b"frazilMF";
 const VERSION: u32 = 1;
 
@@ -71,11 +72,15 @@ pub(super) struct Section {
     pub(super) hash: [u8; 32],
 }
 
-/// A header whose fields agree with each other and with the length of the file.
+/// A header whose fields agree with each other.
 #[derive(Clone, Debug)]
 pub(super) struct Header {
     pub(super) root: RootId,
+    /// The header's own length, in bytes.
     pub(super) len: usize,
+    /// The whole manifest's, in bytes.
+    pub(super) total_len: u64,
+    pub(super) chunk_count: usize,
     pub(super) salt: [u8; 32],
     pub(super) commitment: [u8; 32],
     pub(super) sections: Vec<Section>,
@@ -93,6 +98,12 @@ impl Kind {
         }
     }
 
+    fn of(number: u32) -> Option<Self> {
+        [Self::Geometry, Self::ChunkPage, Self::KeyPage, Self::Config]
+            .into_iter()
+            .find(|kind| *kind as u32 == number)
+    }
+
     /// The section's length, if it follows from the number of chunks in its page.
     fn len(self, chunks: usize) -> Option<u64> {
         match self {
@@ -103,17 +114,34 @@ impl Kind {
     }
 }
 
-/// The kinds, indexes and fixed lengths of the sections of a manifest of so many chunks.
-fn layout(chunk_count: usize) -> impl Iterator<Item = (Kind, u32, Option<u64>)> {
-    let pages = move |kind: Kind| {
-        (0u32..).zip((0..chunk_count).step_by(CHUNKS_PER_PAGE)).map(move |(index, first)| {
-            (kind, index, kind.len(CHUNKS_PER_PAGE.min(chunk_count.saturating_sub(first))))
-        })
-    };
-    std::iter::once((Kind::Geometry, 0, None))
-        .chain(pages(Kind::ChunkPage))
-        .chain(pages(Kind::KeyPage))
-        .chain(std::iter::once((Kind::Config, 0, None)))
+/// The sections that a manifest of so many chunks must have, and which of them were seen.
+struct Expected {
+    chunk_count: usize,
+    pages: usize,
+    seen: Vec<bool>,
+}
+
+impl Expected {
+    fn new(chunk_count: usize) -> Self {
+        let pages = chunk_count.div_ceil(CHUNKS_PER_PAGE);
+        Self { chunk_count, pages, seen: vec![false; section_count(chunk_count as u64) as usize] }
+    }
+
+    /// The kind of a section that was not seen yet, and its length if that is fixed; none of what must not be there.
+    fn take(&mut self, kind: u32, index: u32) -> Option<(Kind, Option<u64>)> {
+        let kind = Kind::of(kind)?;
+        let page = index as usize;
+        let place = match kind {
+            Kind::Geometry if page == 0 => 0,
+            Kind::Config if page == 0 => 1,
+            Kind::ChunkPage if page < self.pages => 2 + page,
+            Kind::KeyPage if page < self.pages => 2 + self.pages + page,
+            _ => return None,
+        };
+        let seen = self.seen.get_mut(place)?;
+        let chunks = CHUNKS_PER_PAGE.min(self.chunk_count.saturating_sub(page * CHUNKS_PER_PAGE));
+        (!std::mem::replace(seen, true)).then(|| (kind, kind.len(chunks)))
+    }
 }
 
 /// How many sections a manifest of so many chunks has.
@@ -175,33 +203,60 @@ impl Draft<'_> {
 }
 
 impl Header {
-    /// The header at the start of a whole manifest.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, FormatError> {
+    /// The header of a whole manifest.
+    pub(super) fn parse_whole(bytes: &[u8]) -> Result<Self, FormatError> {
         let present = bytes.len() as u64;
-        let wrong_length = |expected: u64| FormatError::WrongLength { what: WHAT, expected, present };
-        let (fixed, rest) =
-            Fixed::ref_from_prefix(bytes).map_err(|_| wrong_length(size_of::<Fixed>() as u64))?;
-        check_fixed(fixed, present)?;
+        let (fixed, _) = Fixed::ref_from_prefix(bytes).map_err(|_| too_short::<Fixed>(bytes))?;
+        check_fixed(fixed)?;
+        if fixed.total_len.get() != present {
+            return Err(FormatError::WrongLength { what: WHAT, expected: fixed.total_len.get(), present });
+        }
+        Self::parse(bytes)?.ok_or(FormatError::WrongLength {
+            what: HEADER,
+            expected: fixed.header_len.get().into(),
+            present,
+        })
+    }
+
+    /// The header at the start of a manifest; none if more bytes of it have to come.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Option<Self>, FormatError> {
+        let Ok((fixed, rest)) = Fixed::ref_from_prefix(bytes) else { return Ok(None) };
+        check_fixed(fixed)?;
+        let header_len = fixed.header_len.get() as usize;
+        if bytes.len() < header_len {
+            return Ok(None);
+        }
+        let wrong_length = || FormatError::WrongLength {
+            what: HEADER,
+            expected: header_len as u64,
+            present: bytes.len() as u64,
+        };
         let (entries, rest) =
             <[SectionEntry]>::ref_from_prefix_with_elems(rest, fixed.section_count.get() as usize)
-                .map_err(|_| wrong_length(fixed.total_len.get()))?;
+                .map_err(|_| wrong_length())?;
         let split = rest.split_at_checked(fixed.wrapped_len.get() as usize);
-        let (wrapped, rest) = split.ok_or_else(|| wrong_length(fixed.total_len.get()))?;
-        let (tag, _) = rest.split_first_chunk().ok_or_else(|| wrong_length(fixed.total_len.get()))?;
-        Ok(Self {
+        let (wrapped, rest) = split.ok_or_else(wrong_length)?;
+        let (tag, _) = rest.split_first_chunk().ok_or_else(wrong_length)?;
+        Ok(Some(Self {
             root: RootId::from_number(fixed.root.get()),
-            len: fixed.header_len.get() as usize,
+            len: header_len,
+            total_len: fixed.total_len.get(),
+            chunk_count: usize::try_from(fixed.chunk_count.get()).unwrap_or(usize::MAX),
             salt: fixed.salt,
             commitment: fixed.commitment,
             sections: decode_sections(fixed, entries)?,
             wrapped: decode_wrapped(wrapped)?,
             tag: *tag,
-        })
+        }))
     }
 }
 
-/// Whether the fixed part agrees with itself and with the number of bytes that are there.
-fn check_fixed(fixed: &Fixed, present: u64) -> Result<(), FormatError> {
+fn too_short<T>(bytes: &[u8]) -> FormatError {
+    FormatError::WrongLength { what: WHAT, expected: size_of::<T>() as u64, present: bytes.len() as u64 }
+}
+
+/// Whether the fixed part agrees with itself.
+fn check_fixed(fixed: &Fixed) -> Result<(), FormatError> {
     if fixed.magic != MAGIC {
         return Err(FormatError::NotA { what: WHAT });
     }
@@ -212,33 +267,29 @@ fn check_fixed(fixed: &Fixed, present: u64) -> Result<(), FormatError> {
     if fixed.reserved.get() != 0 {
         return Err(FormatError::BadGeometry { problem: "a reserved field of the header is set" });
     }
-    if fixed.total_len.get() != present {
-        return Err(FormatError::WrongLength { what: WHAT, expected: fixed.total_len.get(), present });
-    }
     // Every chunk has a record, so a count that the bytes cannot hold is refused before anything is made of it.
-    within("number of chunks", fixed.chunk_count.get(), present / RECORD_LEN as u64)?;
+    let total_len = fixed.total_len.get();
+    within("number of chunks", fixed.chunk_count.get(), total_len / RECORD_LEN as u64)?;
     let sections = u64::from(fixed.section_count.get());
     if sections != section_count(fixed.chunk_count.get()) {
         return Err(FormatError::BadGeometry { problem: "the number of sections does not fit the chunks" });
     }
     let table_len = sections * size_of::<SectionEntry>() as u64;
     let header_len = size_of::<Fixed>() as u64 + table_len + u64::from(fixed.wrapped_len.get()) + 32;
-    if u64::from(fixed.header_len.get()) != header_len || header_len > present {
-        let what = "header of a manifest";
-        return Err(FormatError::WrongLength { what, expected: header_len, present });
+    if u64::from(fixed.header_len.get()) != header_len || header_len > total_len {
+        return Err(FormatError::WrongLength { what: HEADER, expected: header_len, present: total_len });
     }
     Ok(())
 }
 
 fn decode_sections(fixed: &Fixed, entries: &[SectionEntry]) -> Result<Vec<Section>, FormatError> {
-    let chunk_count = usize::try_from(fixed.chunk_count.get()).unwrap_or(usize::MAX);
+    let mut expected = Expected::new(usize::try_from(fixed.chunk_count.get()).unwrap_or(usize::MAX));
     let mut sections = Vec::with_capacity(entries.len());
     let mut end = u64::from(fixed.header_len.get());
-    for (number, (entry, (kind, index, len))) in (0..).zip(entries.iter().zip(layout(chunk_count))) {
-        if (entry.kind.get(), entry.index.get()) != (kind as u32, index) {
-            let (kind, index) = (entry.kind.get(), entry.index.get());
-            return Err(FormatError::UnexpectedSection { number, kind, index });
-        }
+    for (number, entry) in (0..).zip(entries) {
+        let (kind, index) = (entry.kind.get(), entry.index.get());
+        let taken = expected.take(kind, index);
+        let (kind, len) = taken.ok_or(FormatError::UnexpectedSection { number, kind, index })?;
         let present = entry.len.get();
         if let Some(expected) = len.filter(|&len| len != present) {
             return Err(FormatError::WrongLength { what: kind.name(), expected, present });

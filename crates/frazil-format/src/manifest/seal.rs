@@ -60,7 +60,7 @@ impl Manifest {
 
     fn check(&self) -> Result<(), FormatError> {
         check::geometry(&self.geometry)?;
-        check::chunks(&self.geometry, &self.chunks)?;
+        check::ChunkRules::new(&self.geometry).check(&self.chunks)?;
         within("configuration", self.config.len() as u64, MAX_CONFIG_LEN)?;
         let (keys, chunks) = (self.keys.len() as u64, self.chunks.len() as u64);
         if keys == chunks { Ok(()) } else { Err(FormatError::KeyCount { keys, chunks }) }
@@ -82,20 +82,22 @@ pub(super) fn finish(
     Ok((id, bytes))
 }
 
-/// Kind, index and bytes of every section, in the order of the file.
+/// Kind, index and bytes of every section, in the order of the file: what a mount needs comes first, and every page of
+/// chunks has its keys behind it.
 pub(crate) fn encode_sections(
     manifest: &Manifest,
     keys: &ManifestKeys<'_>,
 ) -> Result<Vec<(Kind, u32, Vec<u8>)>, FormatError> {
-    let mut sections = vec![(Kind::Geometry, 0, geometry::encode(&manifest.geometry)?)];
-    for (index, page) in (0..).zip(manifest.chunks.chunks(CHUNKS_PER_PAGE)) {
-        sections.push((Kind::ChunkPage, index, chunk_page::encode(page)));
-    }
-    for (index, page) in (0..).zip(manifest.keys.chunks(CHUNKS_PER_PAGE)) {
-        sections.push((Kind::KeyPage, index, keys.seal(Kind::KeyPage, index, &key_page(page))?));
-    }
     let config = packed::pack(&manifest.config, "configuration")?;
-    sections.push((Kind::Config, 0, keys.seal(Kind::Config, 0, &config)?));
+    let mut sections = vec![
+        (Kind::Geometry, 0, geometry::encode(&manifest.geometry)?),
+        (Kind::Config, 0, keys.seal(Kind::Config, 0, &config)?),
+    ];
+    let pages = manifest.chunks.chunks(CHUNKS_PER_PAGE).zip(manifest.keys.chunks(CHUNKS_PER_PAGE));
+    for (index, (chunks, chunk_keys)) in (0..).zip(pages) {
+        sections.push((Kind::ChunkPage, index, chunk_page::encode(chunks)));
+        sections.push((Kind::KeyPage, index, keys.seal(Kind::KeyPage, index, &key_page(chunk_keys))?));
+    }
     Ok(sections)
 }
 

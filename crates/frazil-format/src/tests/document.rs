@@ -115,7 +115,7 @@ fn the_manifest_example_is_what_the_code_writes() {
         (32, "salt"),
         (32, "commitment"),
     ];
-    for name in ["section 0: geometry", "section 1: chunk page", "section 2: key page", "section 3: config"] {
+    for name in ["section 0: geometry", "section 1: config", "section 2: chunk page", "section 3: key page"] {
         fields.extend([(4, name), (4, "index 0"), (8, "offset"), (8, "length"), (32, "BLAKE3")]);
     }
     fields.extend([
@@ -142,10 +142,11 @@ fn the_manifest_example_is_what_the_code_writes() {
         (7, "\"default\""),
         (5, "\"hello\""),
     ]);
+    fields.push((config_len, "config, sealed"));
     for name in ["chunk 0: offset 1024", "chunk 1: offset 4096"] {
         fields.extend([(8, name), (4, "length"), (4, "sealed length"), (32, "id")]);
     }
-    fields.extend([(80, "key page 0, sealed"), (config_len, "config, sealed")]);
+    fields.push((80, "key page 0, sealed"));
     assert_in_document("the manifest", &dump(&bytes, &fields));
     assert_in_document("the manifest's id", &id.to_string());
 }

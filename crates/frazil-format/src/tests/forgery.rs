@@ -13,7 +13,7 @@ fn forge(manifest: &Manifest) -> Vec<u8> {
     write(manifest.chunks.len(), &sections)
 }
 
-fn write(chunk_count: usize, sections: &[(Kind, u32, Vec<u8>)]) -> Vec<u8> {
+pub(super) fn write(chunk_count: usize, sections: &[(Kind, u32, Vec<u8>)]) -> Vec<u8> {
     let (salt, data_key) = (counting(MANIFEST_SALT), data_key());
     let keys = ManifestKeys { data_key: &data_key, salt: &salt };
     let draft = Draft {
@@ -118,7 +118,7 @@ fn unknown_versions_kinds_and_magic_numbers_are_named() {
     assert_eq!(patched(0, b'X'), FormatError::NotA { what: "manifest" });
     assert!(matches!(patched(8, 2), FormatError::UnknownVersion { version: 2, supported: 1, .. }));
     assert_eq!(patched(112, 9), FormatError::UnexpectedSection { number: 0, kind: 9, index: 0 });
-    assert_eq!(patched(112 + 56 + 4, 1), FormatError::UnexpectedSection { number: 1, kind: 2, index: 1 });
+    assert_eq!(patched(112 + 56 + 4, 1), FormatError::UnexpectedSection { number: 1, kind: 4, index: 1 });
 
     let patched = |at: usize, byte: u8| {
         let mut bytes = layer_index_bytes();
@@ -147,7 +147,7 @@ fn a_configuration_that_would_unpack_beyond_its_bound_is_refused() {
     let keys = ManifestKeys { data_key: &data_key, salt: &salt };
     let mut sections = encode_sections(&manifest(), &keys).unwrap();
     let bomb = crate::packed::pack(&vec![0; (16 << 20) + 1], "bomb").unwrap();
-    sections[3].2 = keys.seal(Kind::Config, 0, &bomb).unwrap();
+    sections[1].2 = keys.seal(Kind::Config, 0, &bomb).unwrap();
     let sealed = SealedManifest::parse(write(2, &sections).into()).unwrap();
     let refused = sealed.open(&data_key).unwrap_err();
     assert!(matches!(refused, FormatError::TooLong { what: "configuration", .. }), "{refused}");
