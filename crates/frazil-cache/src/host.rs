@@ -25,7 +25,7 @@ mod socket;
 mod socket_buffers;
 mod stats;
 
-pub use catalog::{Catalog, Freshness, Named};
+pub use catalog::{Catalog, Freshness, ManifestBytes, Named};
 pub use client::{HostCache, HostCacheCounts, HostCacheOptions, is_served};
 pub use error::HostError;
 pub use guarded::{AdmissionSource, Guarded};

@@ -27,7 +27,7 @@ pub mod trace;
 
 pub use disk::{Disk, DiskCounts, DiskOptions};
 pub use error::TierError;
-pub use frazil_store::{ErrorClass, Reference};
+pub use frazil_store::{ErrorClass, ImageName, Reference};
 pub use memory::{ENTRY_OVERHEAD_BYTES, Memory, MemoryCounts};
 pub use origin::Origin;
 pub use remote::{NodeAddress, NodeCounts, Nodes, NotAFleet, Remote, RemoteCounts, RemoteOptions, Resolver};

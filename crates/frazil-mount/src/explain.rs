@@ -62,8 +62,9 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// [`ReadError`] if the metadata cannot be read.
+    /// [`ReadError`] if the metadata cannot be read, or the whole chunk table be had.
     pub async fn explain(self: &Arc<Self>) -> Result<Explanation, ReadError> {
+        self.complete_table().await?;
         let waits = self.account().waits();
         let metadata = self.part(0..self.geometry().metadata_len, &waits);
         let mut explanation = Explanation { metadata, files: Vec::new(), files_left_out: 0 };

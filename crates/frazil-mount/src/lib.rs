@@ -30,8 +30,9 @@ pub use mount::{
     Detached, Face, HandedOn, MountOptions, Mounted, Probe, mount, mount_detached, probe, unmount,
 };
 pub use reader::{
-    AddressSpace, ChunkIndex, Counters, Image, ImageError, ImageOptions, Place, PrefetchCounts,
-    PrefetchHandle, ReadError, RunCounts, Source, Supplied, TouchListener, Wait,
+    AddressSpace, Arrival, ArrivalError, ChunkIndex, ChunkTable, Counters, Image, ImageError, ImageOptions,
+    Place, PrefetchCounts, PrefetchHandle, ReadError, RunCounts, SealedArrival, Source, Supplied,
+    TouchListener, Wait,
 };
 
 /// What the integration tests build images with, for the tests of what is not public.

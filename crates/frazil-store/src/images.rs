@@ -15,7 +15,9 @@ use crate::name::Label;
 use crate::objects::Durability;
 use crate::record::NameRecord;
 use crate::roots::alarm::Access;
-use crate::{ErrorClass, ImageName, Reference, Store, StoreError, layout, record};
+use crate::{
+    ComingManifest, ErrorClass, ImageName, MANIFEST_FRONT_LEN, Reference, Store, StoreError, layout, record,
+};
 
 /// The longest layer index that is read, in bytes: ten million files of a hundred bytes.
 pub const MAX_LAYER_INDEX_BYTES: u64 = 1 << 30;
@@ -33,12 +35,12 @@ const CONNECTION_FREED: Duration = Duration::from_millis(1);
 const CONCURRENT_READS: usize = 16;
 
 /// What is known of an image by its name.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub struct Published {
     /// What the name stands for.
     pub reference: Reference,
-    /// The manifest, as it was put.
-    pub manifest: Bytes,
+    /// The manifest, as it was put, of which [`MANIFEST_FRONT_LEN`] bytes have come.
+    pub manifest: ComingManifest,
     /// Its profiles, as they were put, or that there are none; nothing is known of them if they came much later.
     pub profiles: Option<Option<Bytes>>,
 }
@@ -120,14 +122,17 @@ impl Store {
         Ok(reference)
     }
 
-    /// What a name stands for, its manifest as it was put, not verified, and the profiles beside it; `None` if it is
+    /// What a name stands for, its manifest as it was put and comes, not verified, and the profiles beside it; `None` if it is
     /// nobody's name. The root is not looked at: whoever reads on says so with [`Store::in_use`], which does.
     pub async fn published(&self, tenant: &str, name: &ImageName) -> Result<Option<Published>, StoreError> {
         let path = layout::name(&Label::tenant(tenant)?, name)?;
         let Some(reference) = self.read_name(&path).await? else { return Ok(None) };
         let Reference { root, manifest: id } = &reference;
         let path = layout::manifest(*root, id);
-        let manifest = std::pin::pin!(self.objects().read(&path, MAX_MANIFEST_BYTES));
+        let manifest = std::pin::pin!(async {
+            let coming = self.objects().stream_from(&path, 0, MAX_MANIFEST_BYTES).await?;
+            self.objects().within_stall("read", &path, coming.gathered(MANIFEST_FRONT_LEN)).await?
+        });
         let profiles = std::pin::pin!(async {
             // Until the connection that brought the name is free: a new one takes a round trip or more.
             tokio::time::sleep(CONNECTION_FREED).await;

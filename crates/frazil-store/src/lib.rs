@@ -13,6 +13,7 @@ mod bases;
 #[cfg(feature = "cloud")]
 mod bucket;
 mod chunks;
+mod coming;
 mod error;
 mod exclusion;
 pub mod gc;
@@ -57,6 +58,7 @@ mod unchecked;
 pub use bases::Base;
 #[cfg(feature = "cloud")]
 pub use bucket::{BucketUrl, Provider};
+pub use coming::{ComingManifest, MANIFEST_FRONT_LEN};
 pub use error::{ErrorClass, StoreError};
 pub use images::{MAX_LAYER_INDEX_BYTES, MAX_MANIFEST_BYTES, Published};
 pub use key_provider::KeyProvider;

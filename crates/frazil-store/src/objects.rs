@@ -7,6 +7,7 @@
 //!   two versions of such a record are equal (each has a revision or a stamp), so that none can be taken for another.
 
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use object_store::{
 
 use crate::StoreError;
 use crate::barrier::Barrier;
+use crate::coming::{ComingManifest, MANIFEST_FRONT_LEN};
 use crate::exclusion::Exclusion;
 use crate::leftovers::Leftovers;
 use crate::mutation::{self, Mutation};
@@ -198,6 +200,33 @@ impl Objects {
         Ok(answer.into_stream().map_err(failed).boxed())
     }
 
+    /// The object from this byte on, as it comes, with its whole length; not if it is longer than `limit` bytes.
+    pub(crate) async fn stream_from(
+        &self,
+        path: &Path,
+        from: u64,
+        limit: u64,
+    ) -> Result<ComingManifest, StoreError> {
+        let failed = {
+            let path = path.clone();
+            move |error| StoreError::backend("read", &path, error)
+        };
+        let range = (from > 0).then_some(GetRange::Offset(from));
+        let options = GetOptions { range, ..GetOptions::default() };
+        let answer = self.within_stall("read", path, self.plain.get_opts(path, options)).await?;
+        let answer = answer.map_err(failed.clone())?;
+        let len = answer.meta.size;
+        if len > limit {
+            return Err(StoreError::Oversized { path: path.to_string(), len, limit });
+        }
+        let range = answer.range.clone();
+        let bytes = match answer.payload {
+            GetResultPayload::File(file, _) => file_pieces(file, range, path),
+            GetResultPayload::Stream(pieces) => pieces.map_err(failed).boxed(),
+        };
+        Ok(ComingManifest { len, bytes })
+    }
+
     /// Writes a long object part by part. Not durable, and not there before it is finished.
     pub(crate) async fn start_long(&self, path: &Path) -> Result<WriteMultipart, StoreError> {
         if let Some(leftovers) = &self.leftovers {
@@ -209,7 +238,7 @@ impl Objects {
             .map_err(|error| StoreError::backend("write", path, error))
     }
 
-    async fn within_stall<T>(
+    pub(crate) async fn within_stall<T>(
         &self,
         action: &'static str,
         path: &Path,
@@ -416,4 +445,25 @@ impl Objects {
         self.barrier.note_put();
         Ok(put)
     }
+}
+
+/// A range of a file, read in pieces of which the first is a manifest's front.
+fn file_pieces(file: std::fs::File, range: Range<u64>, path: &Path) -> Pieces {
+    let (file, path) = (Arc::new(file), path.to_string());
+    let pieces = stream::try_unfold(range.start, move |at| {
+        let (file, path) = (Arc::clone(&file), path.clone());
+        let end = range.end.min(at.saturating_add(MANIFEST_FRONT_LEN.max(at)));
+        async move {
+            if at >= end {
+                return Ok(None);
+            }
+            let read = tokio::task::spawn_blocking(move || {
+                let mut piece = vec![0; (end - at) as usize];
+                file.read_exact_at(&mut piece, at).map(|()| Bytes::from(piece))
+            });
+            let read = read.await.map_err(std::io::Error::other).flatten();
+            read.map(|piece| Some((piece, end))).map_err(|source| StoreError::io("read", path, source))
+        }
+    });
+    pieces.boxed()
 }

@@ -4,20 +4,20 @@
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
-use frazil_cache::host::{Catalog, Freshness, HostCache, HostCacheOptions, ProfileShelf};
+use frazil_cache::host::{Catalog, Freshness, HostCache, HostCacheOptions, ManifestBytes, ProfileShelf};
 use frazil_cache::resilience::stack::OriginOptions;
 use frazil_cache::{Disk, Tier};
-use frazil_format::{Compression, DataKey, Label, Manifest, SealedManifest, wrap_context};
+use frazil_format::{Compression, DataKey, Label, Manifest, SealedFront, SealedManifest, wrap_context};
 use frazil_mount::profile::{Fetching, Profiling, ProfilingOptions, Sharing};
-use frazil_mount::{Image, ImageOptions, Source};
+use frazil_mount::{Arrival, Image, ImageOptions, SealedArrival, Source};
 use frazil_store::{
-    ImageName, KeyProvider, Keyring, PlainHttp, Published, ROOT_WATCH_WINDOW, Reference, Scope, Store,
-    StoreError, StoreLocation, StoreOptions,
+    ComingManifest, ImageName, KeyProvider, Keyring, PlainHttp, Published, ROOT_WATCH_WINDOW, Reference,
+    Scope, Store, StoreError, StoreLocation, StoreOptions,
 };
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::runtime::{Handle, Runtime};
@@ -157,10 +157,7 @@ pub(crate) async fn find(store: &Store, tenant: &str, text: &str) -> Result<(Ima
 
 /// A manifest without its secrets: what anyone with access to the store can read.
 pub(crate) async fn sealed_manifest(store: &Store, reference: &Reference) -> Result<SealedManifest> {
-    verified_manifest(reference, store.manifest(reference.root, &reference.manifest).await?)
-}
-
-fn verified_manifest(reference: &Reference, bytes: Bytes) -> Result<SealedManifest> {
+    let bytes = store.manifest(reference.root, &reference.manifest).await?;
     SealedManifest::verify(&reference.manifest, bytes)
         .with_context(|| format!("manifest {}", reference.manifest))
 }
@@ -175,14 +172,14 @@ pub(crate) async fn open_manifest(
     sealed: &SealedManifest,
     keys: &Keys,
 ) -> Result<Manifest> {
-    Ok(sealed.open(&data_key(name, reference, sealed, keys).await?)?)
+    Ok(sealed.open(&data_key(name, reference, sealed.front(), keys).await?)?)
 }
 
 /// The key of the manifest that `name` stands for.
 pub(crate) async fn data_key(
     name: &ImageName,
     reference: &Reference,
-    sealed: &SealedManifest,
+    sealed: &SealedFront,
     keys: &Keys,
 ) -> Result<DataKey> {
     let (tenant, geometry) = (keys.tenant.as_str(), sealed.geometry());
@@ -213,8 +210,6 @@ pub(crate) struct OpenImage {
     pub(crate) reference: Reference,
     /// The OCI image configuration, as JSON.
     pub(crate) config: Vec<u8>,
-    /// All of its sealed chunks, in bytes.
-    pub(crate) sealed_bytes: u64,
     /// Its reader.
     pub(crate) image: Arc<Image>,
     /// How this start is recorded, and helped by earlier ones, if it is.
@@ -258,9 +253,25 @@ pub(crate) struct Embedded {
     plan: Plan,
     origin: OriginOptions,
     /// What was read while the store was opened.
-    first: Option<(ImageName, Published)>,
+    first: Option<First>,
     /// How long that took.
     way: Option<Duration>,
+}
+
+/// The image that a store was opened for.
+struct First {
+    name: ImageName,
+    reference: Reference,
+    /// What its manifest's first reader takes: it comes once.
+    manifest: Mutex<Option<ComingManifest>>,
+    profiles: Option<Option<Bytes>>,
+}
+
+impl First {
+    fn new(name: ImageName, published: Published) -> Self {
+        let Published { reference, manifest, profiles } = published;
+        Self { name, reference, manifest: Mutex::new(Some(manifest)), profiles }
+    }
 }
 
 impl Embedded {
@@ -273,17 +284,25 @@ impl Embedded {
 
     /// What is known already of this name.
     fn known(&self, name: &str) -> Option<(ImageName, Reference)> {
-        let (known, published) = self.first.as_ref().filter(|(known, _)| known.as_str() == name)?;
-        Some((known.clone(), published.reference))
+        let first = self.first.as_ref().filter(|first| first.name.as_str() == name)?;
+        Some((first.name.clone(), first.reference))
     }
 
-    async fn manifest(&self, reference: &Reference) -> Result<SealedManifest> {
-        match &self.first {
-            Some((_, published)) if published.reference == *reference => {
-                verified_manifest(reference, published.manifest.clone())
-            }
-            _ => sealed_manifest(&self.store, reference).await,
-        }
+    /// What is known already of this image.
+    fn first(&self, reference: &Reference) -> Option<&First> {
+        self.first.as_ref().filter(|first| first.reference == *reference)
+    }
+
+    async fn manifest(&self, reference: &Reference) -> Result<ManifestBytes> {
+        let here = self
+            .first(reference)
+            .and_then(|first| first.manifest.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let Reference { root, manifest: id } = reference;
+        let coming = match here {
+            Some(coming) => coming,
+            None => self.store.manifest_from(*root, id, 0).await?,
+        };
+        Ok(ManifestBytes::coming(id, coming))
     }
 }
 
@@ -302,7 +321,7 @@ impl Supply {
         let asked = Instant::now();
         let (store, published) = Store::open_with(&location, &options, &global.tenant()?, &name).await?;
         let way = Some(asked.elapsed());
-        let first = published?.map(|published| (name, published));
+        let first = published?.map(|published| First::new(name, published));
         Ok(Self::Store(Box::new(Embedded { first, way, ..Embedded::new(global, store)? })))
     }
 
@@ -330,21 +349,22 @@ impl Supply {
         Ok((name, named.reference))
     }
 
-    async fn manifest(&self, reference: &Reference) -> Result<SealedManifest> {
-        match self {
-            Self::Store(embedded) => embedded.manifest(reference).await,
-            Self::HostCache(cache) => {
-                let bytes = cache.manifest(reference.root, &reference.manifest).await?;
-                Ok(SealedManifest::verify(&reference.manifest, bytes)?)
-            }
-        }
+    /// The image's manifest, of which the front is here.
+    async fn manifest(&self, reference: &Reference, deadline: Duration) -> Result<SealedArrival> {
+        let coming = match self {
+            Self::Store(embedded) => embedded.manifest(reference).await?,
+            Self::HostCache(cache) => cache.manifest_from(reference.root, &reference.manifest, 0).await?,
+        };
+        let begun = SealedArrival::begin(self.catalog(), *reference, coming, deadline).await;
+        begun.with_context(|| format!("manifest {}", reference.manifest))
     }
 
     /// What came of the profiles beside the manifest, if they were asked for.
     fn profiles(&self, reference: &Reference) -> Option<Option<Bytes>> {
-        let Self::Store(embedded) = self else { return None };
-        let (_, first) = embedded.first.as_ref().filter(|(_, first)| first.reference == *reference)?;
-        first.profiles.clone()
+        match self {
+            Self::Store(embedded) => embedded.first(reference)?.profiles.clone(),
+            Self::HostCache(_) => None,
+        }
     }
 
     /// How long it took to learn of the first image, if the store was asked.
@@ -426,7 +446,7 @@ pub(crate) fn image_options(global: &Global) -> Result<ImageOptions> {
     })
 }
 
-/// Opens an image by its name.
+/// Opens an image by its name, as soon as its tree can be read: the rest of its manifest comes while it is used.
 pub(crate) async fn image(
     global: &Global,
     supply: &Supply,
@@ -441,19 +461,18 @@ pub(crate) async fn image(
         Some(known) => Fetching::known(Arc::clone(&shelf), reference, known),
         None => Fetching::start(Arc::clone(&shelf), reference),
     });
-    let sealed = supply.manifest(&reference).await?;
-    let key = data_key(&name, &reference, &sealed, keys).await?;
-    let manifest = sealed.open(&key)?;
-    let config = manifest.config.clone();
-    let sealed_bytes = manifest.chunks.iter().map(|chunk| u64::from(chunk.sealed_len)).sum();
     let mut options = ImageOptions { root: Some(reference.root), ..image_options(global)? };
+    let sealed = supply.manifest(&reference, options.deadline).await?;
+    let key = data_key(&name, &reference, sealed.front(), keys).await?;
+    let profile_key = key.profile_key();
+    let arrived = sealed.open(key).await;
+    let Arrival { table, config } = arrived.with_context(|| format!("manifest {}", reference.manifest))?;
     let profiling = match label {
         None => None,
         Some(label) => {
-            let (label, chunks) = (label(&config)?, manifest.chunks.as_slice().into());
-            let key = key.profile_key();
-            let profiling =
-                ProfilingOptions { label, of: reference, key, chunks, shelf, sharing, way: supply.way() };
+            let (label, of, key, way) = (label(&config)?, reference, profile_key, supply.way());
+            let table = Arc::clone(&table);
+            let profiling = ProfilingOptions { label, of, key, table, shelf, sharing, way };
             Some(Profiling::new(profiling, Arc::clone(&tier)))
         }
     };
@@ -464,11 +483,11 @@ pub(crate) async fn image(
         }
     }
     let tier = profiling.as_ref().map_or(tier, Profiling::tier);
-    let image = Image::new(manifest, tier, Handle::current(), options)?;
+    let image = Image::over(table, tier, Handle::current(), options);
     // On its way while the rest of the mount is prepared.
     profiling.iter().for_each(|profiling| profiling.begin(&image));
     image.prefetch_metadata();
     tokio::spawn(in_use(supply.catalog(), reference));
     tokio::spawn(rest::when_idle(Arc::downgrade(&image)));
-    Ok(OpenImage { name, reference, config, sealed_bytes, image, profiling, disk })
+    Ok(OpenImage { name, reference, config, image, profiling, disk })
 }

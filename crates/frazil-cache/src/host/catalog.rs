@@ -5,7 +5,8 @@ use std::fmt::{Debug, Display};
 use async_trait::async_trait;
 use bytes::Bytes;
 use frazil_format::{ManifestId, RootId, SealedManifest};
-use frazil_store::{ErrorClass, ImageName, Reference, Store};
+use frazil_store::{ComingManifest, ErrorClass, ImageName, Reference, Store};
+use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 
 use super::HostError;
 
@@ -27,6 +28,37 @@ pub struct Named {
     pub freshness: Freshness,
 }
 
+/// A manifest's bytes from some place on, as they come: not verified, for only whoever reads them can do it before all
+/// of them are here.
+pub struct ManifestBytes {
+    /// The length of the whole manifest, in bytes.
+    pub len: u64,
+    /// What follows.
+    pub bytes: BoxStream<'static, Result<Bytes, HostError>>,
+}
+
+impl ManifestBytes {
+    /// What follows of a manifest that is on its way from a store.
+    pub fn coming(id: &ManifestId, coming: ComingManifest) -> Self {
+        let id = *id;
+        let ComingManifest { len, bytes } = coming;
+        Self { len, bytes: bytes.map_err(move |error| HostError::from_store(about(&id), error)).boxed() }
+    }
+
+    /// What a manifest that is here has from this byte on.
+    pub fn of_whole(whole: &Bytes, from: u64) -> Self {
+        let start = usize::try_from(from).unwrap_or(usize::MAX).min(whole.len());
+        let rest = Some(whole.slice(start..)).filter(|rest| !rest.is_empty()).map(Ok);
+        Self { len: whole.len() as u64, bytes: futures::stream::iter(rest).boxed() }
+    }
+}
+
+impl Debug for ManifestBytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ManifestBytes").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
 /// What knows names and manifests: a store, or what stands before one.
 #[async_trait]
 pub trait Catalog: Debug + Display + Send + Sync {
@@ -35,6 +67,16 @@ pub trait Catalog: Debug + Display + Send + Sync {
 
     /// A manifest's bytes, which are those that the id names.
     async fn manifest(&self, root: RootId, id: &ManifestId) -> Result<Bytes, HostError>;
+
+    /// A manifest's bytes from this one on, as they come; as a whole from a catalog that has nothing else.
+    async fn manifest_from(
+        &self,
+        root: RootId,
+        id: &ManifestId,
+        from: u64,
+    ) -> Result<ManifestBytes, HostError> {
+        Ok(ManifestBytes::of_whole(&self.manifest(root, id).await?, from))
+    }
 
     /// Says that an image is mounted, so that the store learns of it if its root is about to be deleted. To be said
     /// at least once in every [`frazil_store::ROOT_WATCH_WINDOW`]. A catalog without a store has nobody to tell.
@@ -52,6 +94,17 @@ impl Catalog for Store {
     async fn manifest(&self, root: RootId, id: &ManifestId) -> Result<Bytes, HostError> {
         let read = Store::manifest(self, root, id).await;
         verified(id, read.map_err(|error| HostError::from_store(about(id), error))?)
+    }
+
+    async fn manifest_from(
+        &self,
+        root: RootId,
+        id: &ManifestId,
+        from: u64,
+    ) -> Result<ManifestBytes, HostError> {
+        let coming = Store::manifest_from(self, root, id, from).await;
+        let coming = coming.map_err(|error| HostError::from_store(about(id), error))?;
+        Ok(ManifestBytes::coming(id, coming))
     }
 
     async fn in_use(&self, root: RootId, _: &ManifestId) {

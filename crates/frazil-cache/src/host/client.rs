@@ -20,13 +20,14 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use frazil_format::{ManifestId, RootId, SealedChunk};
 use frazil_store::{ErrorClass, ImageName, MAX_MANIFEST_BYTES};
+use futures::stream::{StreamExt, try_unfold};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::catalog::{about, verified};
 use super::error::Remark;
 use super::jitter::{backoff, spread};
-use super::protocol::{Answer, MANIFEST_PIECE_LEN, ProtocolError, Question};
-use super::{Catalog, HostError, HostStats, Named};
+use super::protocol::{Answer, Extent, MANIFEST_PIECE_LEN, ProtocolError, Question};
+use super::{Catalog, HostError, HostStats, ManifestBytes, Named};
 use crate::resilience::Urgency;
 use crate::trace::{self, TraceContext};
 use crate::{Served, Tier, TierError, Wanted};
@@ -177,16 +178,12 @@ impl HostCache {
         let mut manifest = BytesMut::new();
         for _ in 0..MAX_PIECES {
             let offset = manifest.len() as u64;
-            let answer = self.ask(Question::Manifest { root, id: *id, offset }).await;
-            let Answer::Manifest { len, piece } = answer.map_err(|failure| failure.into_host(&about(id)))?
-            else {
-                return Err(self.wrong_answer());
-            };
+            let (len, piece) = self.manifest_piece(root, id, offset, Extent::Full).await?;
             let is_whole = offset.saturating_add(piece.len() as u64) == len;
             if is_whole && offset == 0 {
                 return Ok(piece);
             }
-            if len > MAX_MANIFEST_BYTES || piece.is_empty() {
+            if piece.is_empty() {
                 return Err(self.wrong_answer());
             }
             manifest.extend_from_slice(&piece);
@@ -195,6 +192,21 @@ impl HostCache {
             }
         }
         Err(self.wrong_answer())
+    }
+
+    /// What a manifest has at this offset, and how long it is.
+    async fn manifest_piece(
+        &self,
+        root: RootId,
+        id: &ManifestId,
+        offset: u64,
+        extent: Extent,
+    ) -> Result<(u64, Bytes), HostError> {
+        let answer = self.ask(Question::Manifest { root, id: *id, offset, extent }).await;
+        match answer.map_err(|failure| failure.into_host(&about(id)))? {
+            Answer::Manifest { len, piece } if len <= MAX_MANIFEST_BYTES => Ok((len, piece)),
+            _ => Err(self.wrong_answer()),
+        }
     }
 
     async fn chunk(&self, wanted: &Wanted) -> Result<Served, TierError> {
@@ -280,6 +292,34 @@ impl Catalog for HostCache {
 
     async fn manifest(&self, root: RootId, id: &ManifestId) -> Result<Bytes, HostError> {
         verified(id, self.pieces(root, id).await?)
+    }
+
+    async fn manifest_from(
+        &self,
+        root: RootId,
+        id: &ManifestId,
+        from: u64,
+    ) -> Result<ManifestBytes, HostError> {
+        let (len, first) = self.manifest_piece(root, id, from, Extent::Come).await?;
+        let (cache, id) = (self.clone(), *id);
+        let pieces = try_unfold((Some(first), from), move |(here, offset)| {
+            let cache = cache.clone();
+            async move {
+                if offset >= len {
+                    return Ok(None);
+                }
+                let piece = match here {
+                    Some(piece) => piece,
+                    None => cache.manifest_piece(root, &id, offset, Extent::Come).await?.1,
+                };
+                if piece.is_empty() {
+                    return Err(cache.wrong_answer());
+                }
+                let next = offset.saturating_add(piece.len() as u64);
+                Ok(Some((piece, (None, next))))
+            }
+        });
+        Ok(ManifestBytes { len, bytes: pieces.boxed() })
     }
 
     /// An earlier host cache does not know the question, and says so: then nobody is told.

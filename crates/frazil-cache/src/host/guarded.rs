@@ -11,7 +11,7 @@ use bytes::Bytes;
 use frazil_format::{ManifestId, RootId};
 use frazil_store::{ErrorClass, ImageName};
 
-use super::{Catalog, HostError, Named};
+use super::{Catalog, HostError, ManifestBytes, Named};
 use crate::resilience::{Admission, Refused};
 
 /// Who says whether a mount may start; none while the origin is not open yet.
@@ -43,6 +43,15 @@ impl Catalog for Guarded {
 
     async fn manifest(&self, root: RootId, id: &ManifestId) -> Result<Bytes, HostError> {
         self.below.manifest(root, id).await
+    }
+
+    async fn manifest_from(
+        &self,
+        root: RootId,
+        id: &ManifestId,
+        from: u64,
+    ) -> Result<ManifestBytes, HostError> {
+        self.below.manifest_from(root, id, from).await
     }
 
     async fn in_use(&self, root: RootId, id: &ManifestId) {

@@ -5,9 +5,11 @@
 //! <directory>/references/<BLAKE3 of tenant, 0, name>  JSON: tenant, name and what it stood for
 //! ```
 //!
-//! Invariant: a manifest is the one that its id names. A name is asked of the origin every time; what was known
+//! Invariant: a kept manifest is the one that its id names; what is handed on while it comes is the reader's to verify,
+//! and is kept when all of it has come. A name is asked of the origin every time; what was known
 //! last is an answer only when the origin gives none, and says so.
 
+mod fetches;
 pub(super) mod files;
 mod references;
 pub(super) mod streams;
@@ -20,13 +22,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use frazil_format::{ManifestId, RootId};
-use frazil_store::{ErrorClass, ImageName, MAX_MANIFEST_BYTES};
+use frazil_format::{ManifestId, RootId, SealedFront};
+use frazil_store::{ErrorClass, ImageName, MANIFEST_FRONT_LEN, MAX_MANIFEST_BYTES};
+use futures::StreamExt;
+use futures::TryStreamExt;
+use futures::stream::once;
 
-use super::catalog::{about, verified};
-use super::joint::Joint;
+use super::catalog::verified;
 use super::stats::CatalogStats;
-use super::{Catalog, Freshness, HostError, Named};
+use super::{Catalog, Freshness, HostError, ManifestBytes, Named};
+use fetches::{Fetch, Fetches};
 use files::{Files, Outcome};
 
 /// How names and manifests are kept.
@@ -48,14 +53,14 @@ impl KeptOptions {
     }
 }
 
-/// A catalog that remembers.
-#[derive(Debug)]
+/// A catalog that remembers. Clones are the same.
+#[derive(Clone, Debug)]
 pub struct KeptCatalog {
     below: Arc<dyn Catalog>,
     patience: Duration,
     references: Files,
     manifests: Files,
-    fetches: Arc<Joint<(RootId, ManifestId), Result<Bytes, HostError>>>,
+    fetches: Fetches,
     counters: Arc<Counters>,
 }
 
@@ -76,7 +81,7 @@ impl KeptCatalog {
             patience: options.patience,
             references: Files::new(options.directory.join("references"), references::MAX_BYTES),
             manifests,
-            fetches: Arc::default(),
+            fetches: Fetches::default(),
             counters: Arc::default(),
         }
     }
@@ -128,16 +133,53 @@ impl KeptCatalog {
         files.remove(name).await;
     }
 
-    async fn kept_manifest(&self, file: &str, id: &ManifestId) -> Option<Bytes> {
-        let Outcome::Found(bytes) = self.manifests.read(file, MAX_MANIFEST_BYTES).await else { return None };
+    /// The manifest that is kept, verified as a whole.
+    async fn kept_manifest(&self, root: RootId, id: &ManifestId) -> Option<Bytes> {
+        let file = file_name(root, id);
+        let Outcome::Found(bytes) = self.manifests.read(&file, MAX_MANIFEST_BYTES).await else { return None };
         match verified(id, bytes) {
             Ok(bytes) => Some(bytes),
             Err(_) => {
-                self.damaged(&self.manifests, file).await;
+                self.damaged(&self.manifests, &file).await;
                 None
             }
         }
     }
+
+    /// What the manifest that is kept begins with, verified as far as that goes, and the length of it all.
+    async fn kept_front(&self, root: RootId, id: &ManifestId) -> Option<(u64, Bytes)> {
+        let front = self.manifests.read_front(&file_name(root, id), MANIFEST_FRONT_LEN).await?;
+        let read = SealedFront::read(id, &front).ok().flatten()?;
+        Some((read.total_len(), front))
+    }
+
+    /// A manifest whose front is here; the rest is that of the kept one, or of the origin's if that is damaged.
+    fn behind(&self, front: Bytes, len: u64, root: RootId, id: &ManifestId) -> ManifestBytes {
+        let (kept, id, from) = (self.clone(), *id, front.len() as u64);
+        let rest = async move {
+            if from >= len {
+                return Ok(futures::stream::empty().boxed());
+            }
+            match kept.kept_manifest(root, &id).await {
+                Some(bytes) => Ok(ManifestBytes::of_whole(&bytes, from).bytes),
+                None => kept.fetch(root, &id).from(from).await.map(|rest| rest.bytes),
+            }
+        };
+        let front = once(std::future::ready(Ok(front)));
+        ManifestBytes { len, bytes: front.chain(once(rest).try_flatten()).boxed() }
+    }
+
+    fn fetch(&self, root: RootId, id: &ManifestId) -> Fetch {
+        let kept = (self.manifests.clone(), file_name(root, id));
+        let begun = || {
+            self.counters.manifest_fetches.fetch_add(1, Relaxed);
+        };
+        self.fetches.join(root, id, Arc::clone(&self.below), kept, begun)
+    }
+}
+
+fn file_name(root: RootId, id: &ManifestId) -> String {
+    format!("{root}/{id}")
 }
 
 #[async_trait]
@@ -169,30 +211,32 @@ impl Catalog for KeptCatalog {
     }
 
     async fn manifest(&self, root: RootId, id: &ManifestId) -> Result<Bytes, HostError> {
-        let file = format!("{root}/{id}");
-        if let Some(bytes) = self.kept_manifest(&file, id).await {
+        if let Some(bytes) = self.kept_manifest(root, id).await {
             self.counters.manifest_hits.fetch_add(1, Relaxed);
             return Ok(bytes);
         }
-        let fetch = || {
-            let (below, files, id) = (Arc::clone(&self.below), self.manifests.clone(), *id);
-            let counters = Arc::clone(&self.counters);
-            async move {
-                // Whoever asks now may have looked just before an earlier fetch ended.
-                if let Outcome::Found(bytes) = files.read(&file, MAX_MANIFEST_BYTES).await
-                    && let Ok(bytes) = verified(&id, bytes)
-                {
-                    return Ok(bytes);
-                }
-                counters.manifest_fetches.fetch_add(1, Relaxed);
-                let bytes = verified(&id, below.manifest(root, &id).await?)?;
-                files.write(&file, bytes.clone()).await;
-                Ok(bytes)
-            }
-        };
-        self.fetches.join((root, *id), fetch).await.unwrap_or_else(|| {
-            Err(HostError::remark(about(id), ErrorClass::Transient, "the fetch ended without an answer"))
-        })
+        self.fetch(root, id).whole().await
+    }
+
+    async fn manifest_from(
+        &self,
+        root: RootId,
+        id: &ManifestId,
+        from: u64,
+    ) -> Result<ManifestBytes, HostError> {
+        if let Some(fetch) = self.fetches.under_way(root, id) {
+            return fetch.from(from).await;
+        }
+        if from == 0
+            && let Some((len, front)) = self.kept_front(root, id).await
+        {
+            self.counters.manifest_hits.fetch_add(1, Relaxed);
+            return Ok(self.behind(front, len, root, id));
+        }
+        match self.kept_manifest(root, id).await {
+            Some(bytes) => Ok(ManifestBytes::of_whole(&bytes, from)),
+            None => self.fetch(root, id).from(from).await,
+        }
     }
 
     async fn in_use(&self, root: RootId, id: &ManifestId) {

@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 
 use super::catalog::about;
 use super::joint::Joint;
-use super::{BundleBytes, Catalog, HostError, Named, ProfileShelf};
+use super::{BundleBytes, Catalog, HostError, ManifestBytes, Named, ProfileShelf};
 use crate::{Served, Tier, TierError, Wanted};
 
 /// What a store gives when it is open.
@@ -107,6 +107,16 @@ impl Catalog for LazyStore {
     async fn manifest(&self, root: RootId, id: &ManifestId) -> Result<Bytes, HostError> {
         let opened = self.look_up(|| about(id)).await?;
         opened.catalog.manifest(root, id).await
+    }
+
+    async fn manifest_from(
+        &self,
+        root: RootId,
+        id: &ManifestId,
+        from: u64,
+    ) -> Result<ManifestBytes, HostError> {
+        let opened = self.look_up(|| about(id)).await?;
+        opened.catalog.manifest_from(root, id, from).await
     }
 
     async fn in_use(&self, root: RootId, id: &ManifestId) {

@@ -14,7 +14,9 @@
 //! request   1 chunk      root u32 | sealed length u32 | chunk id 32 | trace id 16 | span id 8, or neither of the two;
 //!                        detail: 0 a reader waits, 1 nobody waits yet
 //!           2 reference  tenant length u8 | tenant | name
-//!           3 manifest   root u32 | 0 u32 | offset u64 | manifest id 32
+//!           3 manifest   root u32 | 0 u32 | offset u64 | manifest id 32;
+//!                        detail: 0 as much as goes into an answer, 1 what has come of it will do. An earlier host
+//!                        cache takes the one for the other
 //!           4 stats      -
 //!           5 ping       -
 //!           6 forget     -           nobody waits for the request of this id any more; has no answer
@@ -57,7 +59,7 @@ mod shelving;
 pub use answer::Answer;
 pub use frame::{HEADER_LEN, Header};
 pub use hello::{HELLO_LEN, Hello, Verdict};
-pub use request::{Question, Request};
+pub use request::{Extent, Question, Request};
 pub use shelving::Shelved;
 
 /// The newest version of the protocol that is spoken here.

@@ -15,18 +15,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use frazil_format::{ManifestId, RootId};
-use frazil_store::{ErrorClass, ImageName};
-use futures::FutureExt;
+use frazil_store::{ErrorClass, ImageName, MANIFEST_FRONT_LEN};
+use futures::{FutureExt, StreamExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use super::error::chain;
-use super::protocol::{Answer, Hello, MANIFEST_PIECE_LEN, MAX_STATS_BODY, Question, Verdict};
-use super::{Catalog, CatalogStats, Counter, CounterSource, HostSocket, HostStats, Meter, ProfileShelf};
+use super::protocol::{Answer, Extent, Hello, MANIFEST_PIECE_LEN, MAX_STATS_BODY, Question, Verdict};
+use super::{
+    Catalog, CatalogStats, Counter, CounterSource, HostError, HostSocket, HostStats, ManifestBytes, Meter,
+    ProfileShelf,
+};
 use crate::trace::TraceContext;
 use crate::{Served, Tier, TierError, Wanted};
 
@@ -185,7 +188,7 @@ impl Inner {
                 Err(error) => Answer::Error { class: error.class(), message: chain(&error) },
             },
             Question::Reference { tenant, name } => self.reference(peer, &tenant, &name).await,
-            Question::Manifest { root, id, offset } => self.manifest(root, &id, offset).await,
+            Question::Manifest { root, id, offset, extent } => self.manifest(root, &id, offset, extent).await,
             Question::Stats => self.stats_answer(),
             Question::Ping => Answer::Pong,
             Question::Shelved { what, offset, len } => self.shelved(peer, shelving, &what, offset, len).await,
@@ -250,12 +253,35 @@ impl Inner {
     }
 
     /// A piece of a manifest, which is asked for to mount it.
-    async fn manifest(&self, root: RootId, id: &ManifestId, offset: u64) -> Answer {
+    async fn manifest(&self, root: RootId, id: &ManifestId, offset: u64, extent: Extent) -> Answer {
         self.mounted(root, *id);
-        match self.catalog.manifest(root, id).await {
-            Ok(bytes) => Answer::Manifest { len: bytes.len() as u64, piece: piece(&bytes, offset) },
+        let piece = match extent {
+            Extent::Full => {
+                let whole = self.catalog.manifest(root, id).await;
+                whole.map(|bytes| (bytes.len() as u64, piece(&bytes, offset)))
+            }
+            Extent::Come => self.come(root, id, offset).await,
+        };
+        match piece {
+            Ok((len, piece)) => Answer::Manifest { len, piece },
             Err(error) => Answer::Error { class: error.class(), message: chain(&error) },
         }
+    }
+
+    /// The length of a manifest, and what has come of it from this offset on: a front of it at least, or its end.
+    async fn come(&self, root: RootId, id: &ManifestId, offset: u64) -> Result<(u64, Bytes), HostError> {
+        let ManifestBytes { len, mut bytes } = self.catalog.manifest_from(root, id, offset).await?;
+        let mut here = BytesMut::new();
+        while (here.len() as u64) < MANIFEST_FRONT_LEN {
+            match bytes.next().await {
+                None => break,
+                Some(Ok(next)) => here.extend_from_slice(&next),
+                // Who asks for what is behind is told.
+                Some(Err(_)) if !here.is_empty() => break,
+                Some(Err(error)) => return Err(error),
+            }
+        }
+        Ok((len, piece(&here.freeze(), 0)))
     }
 
     fn stats_answer(&self) -> Answer {

@@ -2,6 +2,7 @@
 
 mod bytes;
 mod catalog;
+mod coming;
 mod hostile;
 mod laws;
 mod outages;

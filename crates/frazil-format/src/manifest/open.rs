@@ -53,6 +53,11 @@ impl SealedManifest {
         self.front.id()
     }
 
+    /// What the manifest begins with.
+    pub fn front(&self) -> &SealedFront {
+        &self.front
+    }
+
     /// What the manifest says of its image, not yet authenticated.
     pub fn geometry(&self) -> &Geometry {
         self.front.geometry()

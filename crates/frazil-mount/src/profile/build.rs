@@ -51,6 +51,7 @@ pub(super) fn wanted(profile: &Profile, table: &[Chunk]) -> Option<Vec<u32>> {
 /// Where the chunks of a bundle come from, and where it goes.
 pub(super) struct Workshop {
     pub(super) options: Arc<ProfilingOptions>,
+    pub(super) table: Arc<[Chunk]>,
     pub(super) remembered: Remembered,
     pub(super) below: Arc<dyn Tier>,
 }
@@ -58,8 +59,8 @@ pub(super) struct Workshop {
 impl Workshop {
     /// Makes a bundle of these chunks, and writes it.
     pub(super) async fn make(self, chunks: Vec<u32>, now_seconds: u64) -> Result<Bundle, HostError> {
-        let Self { options, remembered, below } = self;
-        let (of, table) = (options.of, Arc::clone(&options.chunks));
+        let Self { options, table, remembered, below } = self;
+        let of = options.of;
         let id = BundleId::generate().map_err(failed)?;
         let remembered = Arc::new(remembered);
         let fetches = chunks.clone().into_iter().map(move |chunk| {

@@ -13,14 +13,14 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use frazil_cache::host::{BUNDLE_BLOCK_LEN, HostError, ProfileShelf};
 use frazil_cache::{Reference, Wanted};
-use frazil_format::{Bundle, BundleId, BundleOpener, Chunk, FormatError, SEGMENT_LEN, SealedChunk};
+use frazil_format::{Bundle, BundleId, BundleOpener, FormatError, SEGMENT_LEN, SealedChunk};
 use futures::stream::{FuturesUnordered, StreamExt, TryStreamExt};
 use tokio::sync::watch;
 
 use super::ProfilingOptions;
 use super::handover::Handover;
 use crate::reader::{ChunkIndex, Source, Supplied};
-use crate::{Image, PrefetchHandle};
+use crate::{ChunkTable, Image, PrefetchHandle};
 
 /// A bundle is read in runs of so many segments: the blocks that hosts keep it in.
 const RUN: usize = (BUNDLE_BLOCK_LEN / SEGMENT_LEN) as usize;
@@ -86,14 +86,22 @@ impl Player {
         self.image.prefetch(self.indexes(chunks), Source::Profile)
     }
 
+    /// Prefetches what of these is metadata that the table has already: the tree is read before the rest has come.
+    pub(super) fn metadata(&self, chunks: &[u32]) {
+        let here = self.image.metadata_chunks();
+        let chunks: Vec<u32> =
+            chunks.iter().copied().filter(|chunk| here.contains(&(*chunk as usize))).collect();
+        self.chunks(&chunks).detach();
+    }
+
     fn indexes(&self, chunks: &[u32]) -> Vec<ChunkIndex> {
         chunks.iter().filter_map(|chunk| self.image.chunk_index(*chunk as usize)).collect()
     }
 
     /// A bundle that is about to be read.
     pub(super) fn open(&self, bundle: Bundle) -> Result<OpenedBundle, BundleFailed> {
-        let ProfilingOptions { key, chunks, .. } = &*self.options;
-        let opener = BundleOpener::new(key.clone(), &bundle, chunks)?;
+        let ProfilingOptions { key, table, .. } = &*self.options;
+        let opener = BundleOpener::new(key.clone(), &bundle, &table.first(behind(&bundle.chunks)))?;
         Ok(OpenedBundle { bundle, opener })
     }
 
@@ -200,7 +208,7 @@ impl Player {
         sealed: SealedChunk,
         foretold: &HashSet<u32>,
     ) -> Result<(), BundleFailed> {
-        let Some(place) = self.options.chunks.get(chunk as usize) else { return Ok(()) };
+        let Some(place) = self.options.table.chunk(chunk as usize) else { return Ok(()) };
         let Some(mut sealed) = self.handover.came(&place.id, sealed) else { return Ok(()) };
         if !foretold.contains(&chunk) {
             return Ok(());
@@ -229,15 +237,20 @@ impl Player {
     }
 }
 
+/// How many chunks the table must have for these to be among them.
+pub(super) fn behind(chunks: &[u32]) -> usize {
+    chunks.iter().max().map_or(0, |last| *last as usize + 1)
+}
+
 /// Whether this host has most of these chunks: then it gives them as quickly as a bundle. A sample tells.
 pub(super) async fn are_near(
     shelf: &dyn ProfileShelf,
     of: &Reference,
-    table: &[Chunk],
+    table: &ChunkTable,
     chunks: &[u32],
 ) -> bool {
     let step = chunks.len().div_ceil(SAMPLE).max(1);
-    let sample = chunks.iter().step_by(step).filter_map(|chunk| table.get(*chunk as usize));
+    let sample = chunks.iter().step_by(step).filter_map(|chunk| table.chunk(*chunk as usize));
     let asked = sample.map(|chunk| {
         let wanted = Wanted { root: of.root, id: chunk.id, sealed_len: chunk.sealed_len };
         async move { shelf.is_near(&wanted).await }

@@ -15,9 +15,9 @@ use tokio::task::JoinHandle;
 use super::build::{self, Workshop};
 use super::handover::{Handover, Remembered};
 use super::learn::{foretold, is_worth_learning, is_worth_playing, learn};
-use super::player::{BundleFailed, OpenedBundle, Player, are_near};
+use super::player::{BundleFailed, OpenedBundle, Player, are_near, behind};
 use super::recorder::Recorder;
-use crate::{Image, PrefetchHandle, TouchListener};
+use crate::{ChunkTable, Image, PrefetchHandle, TouchListener};
 
 /// A start is recorded for so long at the most.
 const AGE_MAX: Duration = Duration::from_secs(30);
@@ -51,8 +51,8 @@ pub struct ProfilingOptions {
     pub of: Reference,
     /// The key of what lies beside it.
     pub key: ProfileKey,
-    /// Its chunks.
-    pub chunks: Arc<[Chunk]>,
+    /// Its chunks, as they come.
+    pub table: Arc<ChunkTable>,
     /// Where what is known lies, and goes.
     pub shelf: Arc<dyn ProfileShelf>,
     /// Whether the tiers are shared.
@@ -107,8 +107,8 @@ struct State {
 /// A profile that is worth playing.
 struct Chosen {
     profile: Profile,
-    /// Whether this host has its chunks already.
-    is_near: bool,
+    /// Whether this host has its chunks already; none while the chunk table is too short to say.
+    is_near: Option<bool>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Debug)]
@@ -276,24 +276,62 @@ impl Inner {
         let profile = known.clone().or_else(|| akin(profiles, &self.options.label));
         self.lock().known = known;
         let profile = profile.filter(is_worth_playing)?;
-        let ProfilingOptions { shelf, of, chunks, sharing, .. } = &*self.options;
-        let is_near = *sharing == Sharing::Kept
-            && profile.bundle.is_some()
-            && are_near(shelf.as_ref(), of, chunks, &foretold(&profile)).await;
+        let is_near = match self.options.table.has_first(needed(&profile)) {
+            true => Some(self.is_near(&profile).await),
+            false => None,
+        };
         Some(Chosen { profile, is_near })
     }
 
+    /// Whether this host has the profile's chunks already.
+    async fn is_near(&self, profile: &Profile) -> bool {
+        let ProfilingOptions { shelf, of, table, sharing, .. } = &*self.options;
+        *sharing == Sharing::Kept
+            && profile.bundle.is_some()
+            && are_near(shelf.as_ref(), of, table, &foretold(profile)).await
+    }
+
     fn play(self: Arc<Self>, image: &Weak<Image>, chosen: Chosen) {
-        let Some(image) = image.upgrade() else { return };
         let Chosen { profile, is_near } = chosen;
+        match is_near {
+            Some(is_near) => self.play_now(image, profile, is_near),
+            None => self.play_later(image, profile),
+        }
+    }
+
+    /// Plays what the chunk table does not have yet as soon as it does, and the metadata before that.
+    fn play_later(self: Arc<Self>, image: &Weak<Image>, profile: Profile) {
+        let Some(player) = self.player(image) else { return };
+        let mut state = self.lock();
+        if !self.recorder.is_open() {
+            return;
+        }
+        let chunks = foretold(&profile);
+        player.foretell(&chunks);
+        player.metadata(&chunks);
+        let (inner, image) = (Arc::clone(&self), Weak::clone(image));
+        state.player = Some(tokio::spawn(async move {
+            let table = Arc::clone(&inner.options.table);
+            if table.reach_chunks(needed(&profile), FETCH_MAX).await.is_ok() {
+                let is_near = inner.is_near(&profile).await;
+                inner.play_now(&image, profile, is_near);
+            }
+        }));
+    }
+
+    fn player(&self, image: &Weak<Image>) -> Option<Player> {
+        let (handover, options) = (Arc::clone(&self.handover), Arc::clone(&self.options));
+        Some(Player { image: image.upgrade()?, handover, options })
+    }
+
+    fn play_now(self: Arc<Self>, image: &Weak<Image>, profile: Profile, is_near: bool) {
+        let Some(player) = self.player(image) else { return };
         if profile.bundle.is_some() {
             // There is one: chunks need not be remembered for another.
             self.handover.forget();
         }
         let chunks = foretold(&profile);
         let bundle = profile.bundle.filter(|_| !is_near);
-        let player =
-            Player { image, handover: Arc::clone(&self.handover), options: Arc::clone(&self.options) };
         let mut state = self.lock();
         if !self.recorder.is_open() {
             return;
@@ -325,7 +363,7 @@ impl Inner {
     }
 
     fn open(&self, bytes: &[u8]) -> Option<Profiles> {
-        let opened = Profiles::open(bytes, &self.options.key, self.options.chunks.len());
+        let opened = Profiles::open(bytes, &self.options.key, self.options.table.len());
         opened
             .inspect_err(|error| {
                 let error = error as &dyn std::error::Error;
@@ -336,25 +374,35 @@ impl Inner {
 
     /// Writes down what the start taught, on top of what is there by now: the last of several writers wins.
     async fn save(&self, remembered: Remembered) {
-        let (order, table) = (self.recorder.order(), &self.options.chunks);
-        let known = self.lock().known.take();
-        if !is_worth_learning(known.as_ref(), &order, table, dice()) {
+        let (order, known) = (self.recorder.order(), self.lock().known.take());
+        let table = &self.options.table;
+        if table.complete(SAVE_MAX).await.is_err() {
             return;
         }
-        if let Err(error) = self.learn_and_put(&order, remembered).await {
+        let table: Arc<[Chunk]> = table.first(table.len()).into();
+        if !is_worth_learning(known.as_ref(), &order, &table, dice()) {
+            return;
+        }
+        if let Err(error) = self.learn_and_put(&order, table, remembered).await {
             let error = &error as &dyn std::error::Error;
             tracing::debug!(error, "a profile is not kept");
         }
     }
 
-    async fn learn_and_put(&self, order: &[u32], remembered: Remembered) -> Result<(), HostError> {
-        let ProfilingOptions { label, of, key, chunks: table, shelf, .. } = &*self.options;
+    async fn learn_and_put(
+        &self,
+        order: &[u32],
+        table: Arc<[Chunk]>,
+        remembered: Remembered,
+    ) -> Result<(), HostError> {
+        let ProfilingOptions { label, of, key, shelf, .. } = &*self.options;
         let mut profiles = shelf.profiles(of).await?.and_then(|bytes| self.open(&bytes)).unwrap_or_default();
-        let mut profile = learn(profiles.take(&label.id), label, order, table, now_seconds());
+        let mut profile = learn(profiles.take(&label.id), label, order, &table, now_seconds());
         let mut useless = Vec::new();
-        if let Some(chunks) = build::wanted(&profile, table) {
+        if let Some(chunks) = build::wanted(&profile, &table) {
             let below = Arc::clone(self.handover.below());
-            let workshop = Workshop { options: Arc::clone(&self.options), remembered, below };
+            let workshop =
+                Workshop { options: Arc::clone(&self.options), table: Arc::clone(&table), remembered, below };
             match workshop.make(chunks, now_seconds()).await {
                 Ok(bundle) => useless.extend(profile.bundle.replace(bundle)),
                 Err(error) => {
@@ -393,6 +441,12 @@ fn outcome(fetched: Result<Result<Option<Bytes>, HostError>, tokio::task::JoinEr
         }
         Err(_) => None,
     }
+}
+
+/// How many chunks the table must have for a profile to be played.
+fn needed(profile: &Profile) -> usize {
+    let bundled = profile.bundle.as_ref().map_or(0, |bundle| behind(&bundle.chunks));
+    behind(&foretold(profile)).max(bundled)
 }
 
 fn not_used(error: &BundleFailed) {

@@ -1,18 +1,19 @@
 //! The account of an image's reads: which blocks were read, which level had each chunk, and how long readers waited.
 //!
-//! Invariants: it costs a read that finds its chunk decoded one load for each 256 KiB, and it is bounded: a bit for
+//! Invariants: it costs a read that finds its chunk decoded a load for its page and one for each 256 KiB, and it is bounded: a bit for
 //! each block of data, a byte for each chunk, and [`WAITS_MAX`] places where readers waited.
 
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use frazil_cache::Level;
 use frazil_cache::host::{Meter, MeterCounts};
 use frazil_cache::resilience::Priority;
 use frazil_erofs::BLOCK_SIZE;
+use frazil_format::{CHUNKS_PER_PAGE, ChunkPage};
 
 use super::ChunkIndex;
 use super::blocks::{Blocks, blocks_of};
@@ -26,13 +27,19 @@ const AHEAD: u8 = 0x80;
 
 /// What was read so far, and how.
 pub(crate) struct Account {
-    /// The bit of each chunk's first block.
-    first_bits: Box<[u32]>,
-    blocks: Blocks,
+    /// The blocks of each page of the chunk table, once one of them was read.
+    pages: Box<[OnceLock<PageBlocks>]>,
     /// Zero, or one more than the level that had the chunk, and [`AHEAD`].
     origins: Box<[AtomicU8]>,
     waits: Mutex<Waits>,
     levels: [Meter; Level::ALL.len()],
+}
+
+/// The blocks of the chunks of one page.
+struct PageBlocks {
+    /// The bit of each chunk's first block.
+    first_bits: Box<[u32]>,
+    blocks: Blocks,
 }
 
 /// Where readers waited, by the block of the image.
@@ -71,46 +78,57 @@ impl Wait {
     }
 }
 
-impl Account {
-    pub(super) fn new(table: &ChunkTable) -> Self {
+impl PageBlocks {
+    fn new(page: &ChunkPage) -> Self {
         let mut bits = 0_u32;
-        let first_bits = table.lens().map(|len| {
+        let first_bits = page.chunks.iter().map(|chunk| {
             let first = bits;
-            bits = bits.saturating_add(len.div_ceil(BLOCK_SIZE as u32));
+            bits = bits.saturating_add(chunk.len.div_ceil(BLOCK_SIZE as u32));
             first
         });
-        let first_bits = first_bits.collect();
+        Self { first_bits: first_bits.collect(), blocks: Blocks::new(bits as usize) }
+    }
+
+    /// The bits of these bytes of a chunk.
+    fn blocks_of(&self, index: ChunkIndex, within: &Range<usize>) -> Option<Range<usize>> {
+        let first = *self.first_bits.get(index.as_usize() % CHUNKS_PER_PAGE)? as usize;
+        let blocks = blocks_of(within);
+        Some(first + blocks.start..first + blocks.end)
+    }
+}
+
+impl Account {
+    /// Of an image of so many chunks.
+    pub(super) fn new(chunk_count: usize) -> Self {
         Self {
-            first_bits,
-            blocks: Blocks::new(bits as usize),
-            origins: (0..table.len()).map(|_| AtomicU8::new(0)).collect(),
+            pages: (0..chunk_count.div_ceil(CHUNKS_PER_PAGE)).map(|_| OnceLock::new()).collect(),
+            origins: (0..chunk_count).map(|_| AtomicU8::new(0)).collect(),
             waits: Mutex::default(),
             levels: Default::default(),
         }
     }
 
     /// These bytes of a chunk are read now.
-    pub(super) fn read(&self, index: ChunkIndex, within: &Range<usize>) {
-        if let Some(blocks) = self.blocks_of(index, within) {
-            self.blocks.set(blocks);
+    pub(super) fn read(&self, table: &ChunkTable, index: ChunkIndex, within: &Range<usize>) {
+        let number = index.as_usize() / CHUNKS_PER_PAGE;
+        let (Some(place), Some(page)) = (self.pages.get(number), table.page(number)) else { return };
+        let page = place.get_or_init(|| PageBlocks::new(page));
+        if let Some(blocks) = page.blocks_of(index, within) {
+            page.blocks.set(blocks);
         }
     }
 
     /// How many blocks of these bytes of a chunk were read.
     pub(crate) fn blocks_read(&self, index: ChunkIndex, within: &Range<usize>) -> u64 {
-        self.blocks_of(index, within).map_or(0, |blocks| self.blocks.count(blocks))
+        let page = self.pages.get(index.as_usize() / CHUNKS_PER_PAGE).and_then(OnceLock::get);
+        let count = |page: &PageBlocks| page.blocks_of(index, within).map(|blocks| page.blocks.count(blocks));
+        page.and_then(count).unwrap_or(0)
     }
 
     /// What was read of the image's data and metadata, in bytes; whole blocks.
     pub(crate) fn read_bytes(&self) -> u64 {
-        self.blocks.count_all().saturating_mul(BLOCK_SIZE as u64)
-    }
-
-    /// The bits of these bytes of a chunk.
-    fn blocks_of(&self, index: ChunkIndex, within: &Range<usize>) -> Option<Range<usize>> {
-        let first = *self.first_bits.get(index.as_usize())? as usize;
-        let blocks = blocks_of(within);
-        Some(first + blocks.start..first + blocks.end)
+        let pages = self.pages.iter().filter_map(OnceLock::get);
+        pages.map(|page| page.blocks.count_all()).sum::<u64>().saturating_mul(BLOCK_SIZE as u64)
     }
 
     /// A sealed chunk came.

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use frazil_cache::TierError;
 use frazil_erofs::ErofsError;
-use frazil_format::{ChunkId, FormatError};
+use frazil_format::{ChunkId, FormatError, ManifestId};
+
+use super::ArrivalError;
 
 /// A manifest that no image can be read from.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +19,12 @@ pub enum ImageError {
         chunks: usize,
         /// How many keys it lists.
         keys: usize,
+    },
+    /// There are more chunks than can be counted.
+    #[error("the manifest lists {chunks} chunks")]
+    TooMany {
+        /// How many chunks it lists.
+        chunks: usize,
     },
     /// A chunk overlaps its neighbour, is empty, or reaches out of the image.
     #[error("chunk {chunk} cannot lie at offset {offset} of the image")]
@@ -61,6 +69,26 @@ pub enum ReadError {
         /// What is wrong with it.
         source: Arc<FormatError>,
     },
+    /// A page of the chunk table could not be had: it is not known which chunks lie there.
+    #[error("page {page} of the chunk table in manifest {manifest} could not be had")]
+    Page {
+        /// The manifest.
+        manifest: ManifestId,
+        /// The page, from zero.
+        page: u32,
+        /// Why not.
+        source: Arc<ArrivalError>,
+    },
+    /// A page of the chunk table did not come in time.
+    #[error("page {page} of the chunk table in manifest {manifest} did not arrive within {deadline:?}")]
+    PageDeadline {
+        /// The manifest.
+        manifest: ManifestId,
+        /// The page, from zero.
+        page: u32,
+        /// How long it was waited for.
+        deadline: Duration,
+    },
     /// The metadata area contradicts itself.
     #[error("the image's metadata is invalid")]
     Metadata(#[source] Arc<ErofsError>),
@@ -83,6 +111,8 @@ impl ReadError {
             Self::Fetch { .. }
             | Self::Deadline { .. }
             | Self::Open { .. }
+            | Self::Page { .. }
+            | Self::PageDeadline { .. }
             | Self::Metadata(_)
             | Self::Stopped => libc::EIO,
         }
@@ -94,7 +124,7 @@ impl ReadError {
             Self::Fetch { chunk, offset, .. }
             | Self::Deadline { chunk, offset, .. }
             | Self::Open { chunk, offset, .. } => Some((*chunk, *offset)),
-            Self::Metadata(_) | Self::Stopped => None,
+            Self::Page { .. } | Self::PageDeadline { .. } | Self::Metadata(_) | Self::Stopped => None,
         }
     }
 }

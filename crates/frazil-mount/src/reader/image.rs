@@ -76,9 +76,8 @@ impl Default for ImageOptions {
 
 /// An image that can be read at any offset.
 pub struct Image {
-    pub(super) geometry: Geometry,
     pub(super) root: RootId,
-    pub(super) table: ChunkTable,
+    pub(super) table: Arc<ChunkTable>,
     pub(super) tier: Arc<dyn Tier>,
     pub(super) runtime: Handle,
     pub(super) deadline: Duration,
@@ -120,16 +119,23 @@ impl Image {
         runtime: Handle,
         options: ImageOptions,
     ) -> Result<Arc<Self>, ImageError> {
-        let geometry = manifest.geometry.clone();
-        let table = ChunkTable::new(manifest)?;
+        Ok(Self::over(ChunkTable::whole(manifest)?, tier, runtime, options))
+    }
+
+    /// Opens an image whose chunk table may still be coming: what is read beyond it waits.
+    pub fn over(
+        table: Arc<ChunkTable>,
+        tier: Arc<dyn Tier>,
+        runtime: Handle,
+        options: ImageOptions,
+    ) -> Arc<Self> {
         let chunk_count = table.len();
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        Ok(Arc::new_cyclic(|me| Self {
-            root: options.root.unwrap_or(geometry.root),
-            geometry,
-            touches: Touches::new(table.len(), options.touch_listener),
-            marks: Marks::new(table.len()),
-            account: Account::new(&table),
+        Arc::new_cyclic(|me| Self {
+            root: options.root.unwrap_or(table.geometry().root),
+            touches: Touches::new(chunk_count, options.touch_listener),
+            marks: Marks::new(chunk_count),
+            account: Account::new(chunk_count),
             table,
             tier,
             runtime,
@@ -150,12 +156,12 @@ impl Image {
             cores: Slots::new(cores, usize::MAX),
             me: me.clone(),
             complaints: Complaints::default(),
-        }))
+        })
     }
 
     /// What the manifest says of the image in the clear.
     pub fn geometry(&self) -> &Geometry {
-        &self.geometry
+        self.table.geometry()
     }
 
     /// The length of the image in bytes.
@@ -168,7 +174,20 @@ impl Image {
         self.len() == 0
     }
 
-    /// Which chunk this is; `None` if the image has no such chunk.
+    /// Waits until the whole chunk table is here, within the deadline of a read: for whoever asks about all chunks.
+    ///
+    /// # Errors
+    /// [`ReadError`] if it does not come.
+    pub async fn complete_table(&self) -> Result<(), ReadError> {
+        self.table.complete(self.deadline).await
+    }
+
+    /// All sealed chunks, in bytes, as far as their table has come.
+    pub fn sealed_bytes(&self) -> u64 {
+        self.chunk_indexes().map(|index| self.table.sealed_len_of(index)).sum()
+    }
+
+    /// Which chunk this is; `None` if the image has no such chunk, or if its part of the table has not come.
     pub fn place_of(&self, index: ChunkIndex) -> Option<Place> {
         let (chunk, _) = self.table.get(index)?;
         let (id, offset, len, sealed_len) = (chunk.id, chunk.offset, chunk.len, chunk.sealed_len);
@@ -229,13 +248,18 @@ impl Image {
         &self.account
     }
 
-    /// The chunks of these bytes of the image, and which part of each.
+    /// The chunks of these bytes of the image, and which part of each; none where the table has not come.
     pub(crate) fn chunks_of(&self, bytes: Range<u64>) -> impl Iterator<Item = (ChunkIndex, Range<usize>)> {
         let len = usize::try_from(bytes.end.saturating_sub(bytes.start)).unwrap_or(usize::MAX);
-        self.table.pieces(bytes.start, len).filter_map(|piece| match piece {
+        self.table.pieces(bytes.start, len).into_iter().flatten().filter_map(|piece| match piece {
             Piece::Zeros(_) => None,
             Piece::Chunk(index, within) => Some((index, within)),
         })
+    }
+
+    /// The chunks of the metadata area, as far as their table has come.
+    pub(crate) fn metadata_chunks(&self) -> Range<usize> {
+        self.table.metadata()
     }
 
     /// Where the image's work runs.
@@ -253,7 +277,7 @@ impl Image {
             let file = whereabouts::file_at(&self, offset).await;
             let file = file.as_deref().unwrap_or("(unknown)");
             let causes = causes(&error);
-            let image = &self.geometry.name;
+            let image = &self.geometry().name;
             match chunk {
                 Some(chunk) => {
                     tracing::error!(image, %chunk, offset, file, left_out, "cannot read {file}: {causes}");
@@ -317,7 +341,7 @@ impl fmt::Debug for Image {
     /// Names the image; its keys are nobody's business.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Image")
-            .field("name", &self.geometry.name)
+            .field("name", &self.geometry().name)
             .field("tier", &self.tier)
             .finish_non_exhaustive()
     }

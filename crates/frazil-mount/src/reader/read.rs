@@ -1,6 +1,7 @@
 //! The read path, top to bottom:
 //!
-//! 1. the range is cut into pieces: zeros that no chunk covers, and parts of chunks;
+//! 1. the range is cut into pieces: zeros that no chunk covers, and parts of chunks; where the chunk table has not come
+//!    yet, it is waited for;
 //! 2. a chunk that is decoded already answers at once ([`Image::try_with`] stops here);
 //! 3. else its readers share one opening;
 //! 4. which takes the sealed chunk that was fetched ahead, or shares the one fetch of it;
@@ -51,7 +52,7 @@ impl Image {
     /// Hands the bytes at `offset` to `use_bytes` if all their chunks are decoded: no waiting, no task, no
     /// allocation. `None` if one is not. Fewer than `len` bytes mean the end of the image.
     pub fn try_with<R>(&self, offset: u64, len: usize, use_bytes: impl FnOnce(&[u8]) -> R) -> Option<R> {
-        let mut pieces = self.table.pieces(offset, len);
+        let mut pieces = self.table.pieces(offset, len)?;
         match (pieces.next(), pieces.next()) {
             (None, _) => Some(use_bytes(&[])),
             (Some(Piece::Zeros(len)), None) => Some(use_bytes(ZEROS.get(..len)?)),
@@ -92,7 +93,7 @@ impl Image {
     }
 
     async fn read_pieces(self: &Arc<Self>, offset: u64, len: usize) -> Result<Bytes, ReadError> {
-        let pieces: Vec<Piece> = self.table.pieces(offset, len).collect();
+        let pieces = self.pieces(offset, len).await?;
         if let [Piece::Chunk(index, within)] = pieces.as_slice() {
             return Ok(self.chunk(*index, within).await?.bytes.slice(within.clone()));
         }
@@ -110,6 +111,18 @@ impl Image {
             })
             .await
             .map(BytesMut::freeze)
+    }
+
+    /// The pieces of a range, as soon as it is known which chunks lie there.
+    async fn pieces(&self, offset: u64, len: usize) -> Result<Vec<Piece>, ReadError> {
+        if let Some(pieces) = self.table.pieces(offset, len) {
+            return Ok(pieces.collect());
+        }
+        let started = Instant::now();
+        let reached = self.table.reach(offset.saturating_add(len as u64), self.deadline).await;
+        self.account.waited(offset, started.elapsed());
+        reached?;
+        self.table.pieces(offset, len).map(Iterator::collect).ok_or(ReadError::Stopped)
     }
 
     async fn piece(self: &Arc<Self>, piece: Piece) -> Result<(usize, Option<Bytes>), ReadError> {
@@ -197,7 +210,7 @@ impl Image {
 
     /// This part of a chunk is copied out: what was read whole need not be kept, and what comes next may be wanted.
     fn served(&self, index: ChunkIndex, chunk: &Opened, within: &Range<usize>) {
-        self.account.read(index, within);
+        self.account.read(&self.table, index, within);
         let read = chunk.coverage.read(within);
         if read.first {
             self.read_ahead_of(index);

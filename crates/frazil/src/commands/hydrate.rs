@@ -93,7 +93,8 @@ fn fetch(name: &str, host_cache: Option<&Path>, args: &Args, global: &Global) ->
             .hint("start frazil cached, or give the disk tier room: --disk-quota");
         }
         let started = Instant::now();
-        let bar = Share::on_stderr(global.quiet, open.sealed_bytes);
+        open.image.complete_table().await?;
+        let bar = Share::on_stderr(global.quiet, open.image.sealed_bytes());
         let outcome = complete(&open.image, args.rate, &bar).await;
         bar.clear();
         open.settle().await;

@@ -117,7 +117,7 @@ impl Show {
         let keys = wiring::keys(global, Absent::Refuse)?;
         let (name, reference) = wiring::find(&store, &keys.tenant, &self.name).await?;
         let sealed = wiring::sealed_manifest(&store, &reference).await?;
-        let key = wiring::data_key(&name, &reference, &sealed, &keys).await?;
+        let key = wiring::data_key(&name, &reference, sealed.front(), &keys).await?;
         let manifest = sealed.open(&key)?;
         let supply = Supply::of_store(global, store.clone())?;
         let profiles = match supply.shelf().profiles(&reference).await? {

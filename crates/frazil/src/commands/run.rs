@@ -287,10 +287,14 @@ impl Served<'_> {
         }
         if args.summary_json.is_some() || !args.no_summary {
             runtime.block_on(open.image.stop_prefetching(PREFETCHES_LAND));
+            // Of a chunk table that does not come, what there is is counted.
+            let table = async { tokio::time::timeout(PREFETCHES_LAND, open.image.complete_table()).await };
+            let _ = runtime.block_on(table);
         }
         let (counters, face) = (open.image.counters(), probe.face.to_string());
-        let summary = Summary::new(open.name.as_str(), face, exit, times, open.sealed_bytes, &counters)
-            .with_profile(open.profiling.as_ref(), &open.image);
+        let summary =
+            Summary::new(open.name.as_str(), face, exit, times, open.image.sealed_bytes(), &counters)
+                .with_profile(open.profiling.as_ref(), &open.image);
         line.end(&summary)?;
         if let Err(error) = runtime.block_on(mounted.wait()) {
             tracing::warn!(%error, "cannot unmount");

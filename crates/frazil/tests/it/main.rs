@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test an unexpected error is a failure, wherever it happens")]
 
+mod arrival;
 mod bad_bundles;
 mod bad_chunks;
 mod bad_input;

@@ -50,6 +50,18 @@ impl Files {
         self.work(move |directory| directory.read(&path, max_len)).await.unwrap_or(Outcome::Absent)
     }
 
+    /// What a file begins with, up to so many bytes; none if there is nothing that can be read.
+    pub(in crate::host) async fn read_front(&self, name: &str, len: u64) -> Option<Bytes> {
+        let path = self.path(name);
+        let read = move |_: &Directory| {
+            let mut front = Vec::new();
+            let file = fs::File::open(&path)?;
+            io::Read::read_to_end(&mut io::Read::take(file, len), &mut front)?;
+            Ok::<_, io::Error>(Bytes::from(front))
+        };
+        self.work(read).await?.ok()
+    }
+
     pub(in crate::host) async fn write(&self, name: &str, bytes: Bytes) {
         let path = self.path(name);
         self.work(move |directory| directory.complain(directory.write(&path, &bytes))).await;

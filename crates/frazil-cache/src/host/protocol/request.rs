@@ -31,8 +31,20 @@ pub(super) fn limit_of(kind: u8) -> u32 {
     if kind == SHELVE { MAX_SHELVE_BODY } else { MAX_REQUEST_BODY }
 }
 
+const FULL: u8 = 0;
+const COME: u8 = 1;
+
 const DEMAND: u8 = 0;
 const PREFETCH: u8 = 1;
+
+/// How much of a manifest one answer is to have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Extent {
+    /// As much as goes into it, of a manifest that has come as a whole.
+    Full,
+    /// What has come of it so far, if that is worth an answer.
+    Come,
+}
 
 /// What is asked.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -61,6 +73,8 @@ pub enum Question {
         id: ManifestId,
         /// Where the piece starts, in bytes.
         offset: u64,
+        /// How much of it.
+        extent: Extent,
     },
     /// What the host cache has counted.
     Stats,
@@ -147,7 +161,11 @@ impl Request {
                 body.put_slice(name.as_str().as_bytes());
                 REFERENCE
             }
-            Self::Ask(Question::Manifest { root, id, offset }) => {
+            Self::Ask(Question::Manifest { root, id, offset, extent }) => {
+                detail = match extent {
+                    Extent::Full => FULL,
+                    Extent::Come => COME,
+                };
                 body.put_u32_le(root.number());
                 body.put_u32_le(0);
                 body.put_u64_le(*offset);
@@ -196,7 +214,9 @@ impl Request {
         match header.kind {
             CHUNK => chunk(header.detail, body).ok_or(ProtocolError::BadBody("a request for a chunk")),
             REFERENCE => reference(body).ok_or(ProtocolError::BadBody("a request for a reference")),
-            MANIFEST => manifest(body).ok_or(ProtocolError::BadBody("a request for a manifest")),
+            MANIFEST => {
+                manifest(header.detail, body).ok_or(ProtocolError::BadBody("a request for a manifest"))
+            }
             STATS | PING | FORGET | HURRY if !body.is_empty() => {
                 Err(ProtocolError::BadBody("a request that has none"))
             }
@@ -268,13 +288,18 @@ fn reference(body: &[u8]) -> Option<Request> {
     Some(Request::Ask(Question::Reference { tenant, name }))
 }
 
-fn manifest(body: &[u8]) -> Option<Request> {
+fn manifest(detail: u8, body: &[u8]) -> Option<Request> {
+    let extent = match detail {
+        FULL => Extent::Full,
+        COME => Extent::Come,
+        _ => return None,
+    };
     let (root, rest) = split(body)?;
     let (reserved, rest) = split::<4>(rest)?;
     let (offset, rest) = split(rest)?;
     let id = ManifestId::from_bytes(rest.try_into().ok()?);
     let root = RootId::from_number(u32::from_le_bytes(root));
-    let question = Question::Manifest { root, id, offset: u64::from_le_bytes(offset) };
+    let question = Question::Manifest { root, id, offset: u64::from_le_bytes(offset), extent };
     (reserved == [0; 4]).then_some(Request::Ask(question))
 }
 

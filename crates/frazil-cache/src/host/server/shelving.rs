@@ -9,9 +9,9 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use frazil_format::bounds::MAX_PROFILES_LEN;
-use frazil_format::{SealedManifest, bundle_len};
+use frazil_format::{FormatError, SealedFront, SealedManifest, bundle_len};
 use frazil_store::{ErrorClass, Reference};
-use futures::stream::StreamExt;
+use futures::stream::{StreamExt, TryStreamExt};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
@@ -188,8 +188,8 @@ impl Inner {
         if *shelving.allowed() == Some(*of) {
             return Ok(shelf);
         }
-        let manifest = self.sealed_manifest(of).await?;
-        let tenant = &manifest.geometry().tenant;
+        let front = self.sealed_front(of).await?;
+        let tenant = &front.geometry().tenant;
         if !self.options.peers.may_ask(&peer, tenant) {
             return Err(refused(&format!("user {} may not ask for images of the tenant {tenant}", peer.uid)));
         }
@@ -197,10 +197,25 @@ impl Inner {
         Ok(shelf)
     }
 
+    /// What the manifest begins with: the rest need not be waited for to know whose it is.
+    async fn sealed_front(&self, of: &Reference) -> Result<SealedFront, Answer> {
+        let coming = self.catalog.manifest_from(of.root, &of.manifest, 0).await;
+        let mut coming = coming.map_err(|error| told(&error))?;
+        let mut here = BytesMut::new();
+        while let Some(piece) = coming.bytes.try_next().await.map_err(|error| told(&error))? {
+            here.extend_from_slice(&piece);
+            let bytes = here.split().freeze();
+            if let Some(front) = SealedFront::read(&of.manifest, &bytes).map_err(|error| corrupt(&error))? {
+                return Ok(front);
+            }
+            here = bytes.into();
+        }
+        Err(corrupt(&FormatError::BadGeometry { problem: "the manifest ends before it" }))
+    }
+
     async fn sealed_manifest(&self, of: &Reference) -> Result<SealedManifest, Answer> {
         let bytes = self.catalog.manifest(of.root, &of.manifest).await.map_err(|error| told(&error))?;
-        SealedManifest::verify(&of.manifest, bytes)
-            .map_err(|error| Answer::Error { class: ErrorClass::Corrupt, message: error.to_string() })
+        SealedManifest::verify(&of.manifest, bytes).map_err(|error| corrupt(&error))
     }
 }
 
@@ -208,4 +223,8 @@ impl Shelving {
     fn allowed(&self) -> MutexGuard<'_, Option<Reference>> {
         self.allowed.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn corrupt(error: &FormatError) -> Answer {
+    Answer::Error { class: ErrorClass::Corrupt, message: error.to_string() }
 }

@@ -1,7 +1,7 @@
 //! The bytes of the protocol, as they are written down in the protocol's own words: a change here is a new version.
 
 use bytes::Bytes;
-use frazil_cache::host::protocol::{Answer, Hello, Question, Request, Shelved, Verdict};
+use frazil_cache::host::protocol::{Answer, Extent, Hello, Question, Request, Shelved, Verdict};
 use frazil_cache::host::{Freshness, Named};
 use frazil_cache::resilience::Priority;
 use frazil_cache::trace::TraceContext;
@@ -58,10 +58,21 @@ fn requests_have_these_bytes() {
         root: RootId::from_number(3),
         id: ManifestId::from_bytes([0xaa; 32]),
         offset: 7,
+        extent: Extent::Full,
     };
     assert_eq!(
         request(&Request::Ask(manifest)),
         header("30000000", "03", "00") + "03000000" + "00000000" + "0700000000000000" + &id
+    );
+    let come = Question::Manifest {
+        root: RootId::from_number(3),
+        id: ManifestId::from_bytes([0xaa; 32]),
+        offset: 7,
+        extent: Extent::Come,
+    };
+    assert_eq!(
+        request(&Request::Ask(come)),
+        header("30000000", "03", "01") + "03000000" + "00000000" + "0700000000000000" + &id
     );
     assert_eq!(request(&Request::Ask(Question::Stats)), header("00000000", "04", "00"));
     assert_eq!(request(&Request::Ask(Question::Ping)), header("00000000", "05", "00"));

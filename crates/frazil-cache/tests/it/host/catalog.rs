@@ -25,7 +25,7 @@ use super::stand::{NoCatalog, Stand, until};
 use crate::stages::{below, chunks, read_all, scratch};
 
 /// A manifest of so many chunks, which nobody has.
-fn manifest(chunk_count: usize) -> (ManifestId, Bytes) {
+pub(super) fn manifest(chunk_count: usize) -> (ManifestId, Bytes) {
     let chunks: Vec<Chunk> = (0..chunk_count)
         .map(|number| Chunk {
             offset: 4096 * number as u64,

@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use frazil_cache::Memory;
 use frazil_cache::host::protocol::{
-    Answer, HEADER_LEN, HELLO_LEN, Header, Hello, MAX_ANSWER_BODY, MAX_REQUEST_BODY, ProtocolError, Question,
-    Request, Verdict,
+    Answer, Extent, HEADER_LEN, HELLO_LEN, Header, Hello, MAX_ANSWER_BODY, MAX_REQUEST_BODY, ProtocolError,
+    Question, Request, Verdict,
 };
 use frazil_cache::host::{Freshness, Named};
 use frazil_cache::resilience::Priority;
@@ -141,10 +141,13 @@ fn question() -> impl Strategy<Value = Question> {
             }),
         ("[a-z0-9._-]{0,64}", "[a-z0-9/:]{1,200}")
             .prop_map(|(tenant, name)| Question::Reference { tenant, name: name.parse().unwrap() }),
-        (any::<u32>(), any::<u64>(), any::<[u8; 32]>()).prop_map(|(root, offset, id)| {
-            let (root, id) = (RootId::from_number(root), ManifestId::from_bytes(id));
-            Question::Manifest { root, id, offset }
-        }),
+        (any::<u32>(), any::<u64>(), any::<[u8; 32]>(), any::<bool>()).prop_map(
+            |(root, offset, id, come)| {
+                let (root, id) = (RootId::from_number(root), ManifestId::from_bytes(id));
+                let extent = if come { Extent::Come } else { Extent::Full };
+                Question::Manifest { root, id, offset, extent }
+            }
+        ),
         Just(Question::Stats),
         Just(Question::Ping),
         (any::<u32>(), any::<[u8; 32]>()).prop_map(|(root, id)| {

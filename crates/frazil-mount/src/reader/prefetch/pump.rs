@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use frazil_cache::Level;
 use frazil_cache::resilience::{Priority, Urgency};
 use frazil_format::SealedChunk;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::pace::{Pace, Scene, Verdict};
 use super::queue::Queue;
 use super::run::{Landing, Run};
 use super::source::{Keep, Source};
 use super::{PrefetchCounts, PrefetchHandle};
+use crate::reader::chunk_table::Come;
 use crate::reader::shelf::Worth;
 use crate::reader::{ChunkIndex, Image};
 
@@ -149,7 +150,7 @@ impl Image {
         }
         state.queue.add(Arc::clone(&run));
         if !std::mem::replace(&mut state.is_running, true) {
-            self.runtime.spawn(pump(self.me.clone(), self.prefetches.clone()));
+            self.runtime.spawn(pump(self.me.clone(), self.prefetches.clone(), self.table.news()));
         }
         drop(state);
         self.prefetches.0.news.notify_one();
@@ -188,11 +189,18 @@ impl Image {
     fn step(&self) -> Step {
         let mut state = self.prefetches.lock();
         let State { queue, pace, sealed_in_flight, .. } = &mut *state;
-        let is_wanted = |run: &Run, index| self.is_worth_fetching(index, run.source);
+        // What the table does not have yet waits in its run.
+        let is_wanted =
+            |run: &Run, index| !self.table.has(index) || self.is_worth_fetching(index, run.source);
         let room = self.sealed.free_ahead(*sealed_in_flight);
         // What waits sealed for its reader must not push out what waits before it.
-        let may_go =
-            |run: &Run, index| run.source.keep() != Keep::Sealed || self.table.sealed_len_of(index) <= room;
+        let may_go = |run: &Run, index| {
+            if !self.table.has(index) {
+                self.table.want();
+                return false;
+            }
+            run.source.keep() != Keep::Sealed || self.table.sealed_len_of(index) <= room
+        };
         let Some((run, index)) = queue.next(is_wanted, may_go) else {
             if queue.is_empty() {
                 state.is_running = false;
@@ -293,7 +301,7 @@ impl Image {
     }
 }
 
-async fn pump(image: Weak<Image>, prefetches: Prefetches) {
+async fn pump(image: Weak<Image>, prefetches: Prefetches, mut pages: watch::Receiver<Come>) {
     loop {
         let news = prefetches.0.news.notified();
         // The image is held for a step at a time: it goes when its last user does.
@@ -311,6 +319,8 @@ async fn pump(image: Weak<Image>, prefetches: Prefetches) {
         let pause = until.map_or(LOOK_AGAIN, |until| until.saturating_duration_since(Instant::now()));
         tokio::select! {
             () = news => {}
+            // An error says that the table is gone, and with it the image.
+            _ = pages.changed() => {}
             () = tokio::time::sleep(pause) => {}
         }
     }

@@ -11,6 +11,7 @@ pub(crate) mod cached;
 pub(crate) mod debian;
 pub(crate) mod difference;
 pub(crate) mod forged;
+pub(crate) mod held;
 pub(crate) mod home;
 pub(crate) mod image;
 pub(crate) mod images;

@@ -1,0 +1,220 @@
+//! A manifest on its way: what a mount needs is waited for, and the rest is brought while the image is read.
+//!
+//! Invariant: no byte of it is used before its section was verified. What breaks off, comes damaged or does not come at
+//! all is asked for again, from the section that is missing, with growing waits; when nothing has come for the
+//! deadline, those who wait are told, and the next one who needs it begins anew.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use frazil_cache::host::{Catalog, HostError, ManifestBytes};
+use frazil_cache::{ErrorClass, Reference};
+use frazil_format::{DataKey, FormatError, ManifestReader, SealedFront};
+use futures::StreamExt;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{ChunkTable, ImageError, ReadError};
+
+/// The first wait after the rest broke off, and the longest.
+const FIRST_WAIT: Duration = Duration::from_millis(20);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// Why a manifest, or a part of it, is not here.
+#[derive(Debug, thiserror::Error)]
+pub enum ArrivalError {
+    /// It could not be fetched.
+    #[error(transparent)]
+    Fetch(#[from] HostError),
+    /// What came is not what it should be.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// Its chunks contradict themselves.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// It ended too soon.
+    #[error("only {came} of its {len} bytes came")]
+    Short {
+        /// What came, in bytes.
+        came: u64,
+        /// Its length, in bytes.
+        len: u64,
+    },
+    /// Nothing came.
+    #[error("nothing came of it for {0:?}")]
+    Stalled(Duration),
+}
+
+impl ArrivalError {
+    /// Whether another attempt may do better; what came damaged may come whole.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Fetch(error) => !matches!(error.class(), ErrorClass::NotFound | ErrorClass::Denied),
+            Self::Format(FormatError::Damaged { .. }) | Self::Short { .. } | Self::Stalled(_) => true,
+            Self::Format(_) | Self::Image(_) => false,
+        }
+    }
+}
+
+/// A manifest of which the front is here, and which nobody has opened.
+#[derive(Debug)]
+pub struct SealedArrival {
+    front: SealedFront,
+    /// What came behind the header.
+    here: BytesMut,
+    way: Way,
+}
+
+/// A manifest that is here as far as a mount needs it.
+#[derive(Debug)]
+pub struct Arrival {
+    /// The chunks, which go on to come.
+    pub table: Arc<ChunkTable>,
+    /// The OCI image configuration, as JSON.
+    pub config: Vec<u8>,
+}
+
+/// Where a manifest comes from, and what is on its way.
+struct Way {
+    catalog: Arc<dyn Catalog>,
+    of: Reference,
+    coming: Option<ManifestBytes>,
+    deadline: Duration,
+}
+
+impl SealedArrival {
+    /// Waits for the front of the manifest whose bytes are `coming`, from its beginning on. What is missing later is
+    /// asked of the catalog; nothing is waited for longer than the deadline.
+    ///
+    /// # Errors
+    /// [`ArrivalError`] if it does not come, or is another's.
+    pub async fn begin(
+        catalog: Arc<dyn Catalog>,
+        of: Reference,
+        coming: ManifestBytes,
+        deadline: Duration,
+    ) -> Result<Self, ArrivalError> {
+        let mut way = Way { catalog, of, coming: Some(coming), deadline };
+        let mut here = BytesMut::new();
+        loop {
+            here.extend_from_slice(&way.next(here.len() as u64).await?);
+            let bytes = here.freeze();
+            let front = SealedFront::read(&of.manifest, &bytes)?;
+            here = bytes.into();
+            if let Some(front) = front {
+                return Ok(Self { front, here, way });
+            }
+        }
+    }
+
+    /// What the manifest begins with.
+    pub fn front(&self) -> &SealedFront {
+        &self.front
+    }
+
+    /// Waits until the configuration is here and the first page of chunks; the rest follows by itself, for as long as
+    /// somebody has the table.
+    ///
+    /// # Errors
+    /// [`ArrivalError`] if they do not come, if the key is another's, or if what is here is damaged.
+    pub async fn open(self, data_key: DataKey) -> Result<Arrival, ArrivalError> {
+        let Self { front, here, mut way } = self;
+        let mut reader = front.open(data_key)?;
+        let table = ChunkTable::coming(reader.geometry().clone(), reader.chunk_count(), reader.id())?;
+        reader.push(here.get(reader.wanted_from() as usize..).unwrap_or_default());
+        let is_begun = |reader: &ManifestReader| reader.next_page() > 0 || reader.has_all_chunks();
+        let config = loop {
+            while let Some(page) = reader.read()? {
+                table.add(page)?;
+            }
+            match reader.config() {
+                Some(config) if is_begun(&reader) => break config.to_vec(),
+                _ => reader.push(&way.next(reader.wanted_from()).await?),
+            }
+        };
+        if !reader.has_all_chunks() {
+            let wanted = table.wanted();
+            tokio::spawn(Rest { reader, table: Arc::downgrade(&table), way }.run(wanted));
+        }
+        Ok(Arrival { table, config })
+    }
+}
+
+impl Way {
+    /// The bytes that come next, of which so many came.
+    async fn next(&mut self, came: u64) -> Result<bytes::Bytes, ArrivalError> {
+        let Self { catalog, of, coming, deadline } = self;
+        let stalled = |_| ArrivalError::Stalled(*deadline);
+        let next = async {
+            let coming = match coming {
+                Some(coming) => coming,
+                none => none.insert(catalog.manifest_from(of.root, &of.manifest, came).await?),
+            };
+            match coming.bytes.next().await {
+                Some(piece) => Ok(piece?),
+                None => Err(ArrivalError::Short { came, len: coming.len }),
+            }
+        };
+        timeout(*deadline, next).await.map_err(stalled)?
+    }
+}
+
+impl std::fmt::Debug for Way {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Way").field("catalog", &self.catalog).field("of", &self.of).finish_non_exhaustive()
+    }
+}
+
+/// What brings the pages that are missing.
+struct Rest {
+    reader: ManifestReader,
+    /// Whose users may have gone.
+    table: Weak<ChunkTable>,
+    way: Way,
+}
+
+impl Rest {
+    async fn run(mut self, wanted: Arc<tokio::sync::Notify>) {
+        while let Err(error) = self.bring().await {
+            let Some(table) = self.table.upgrade() else { return };
+            let (manifest, page) = (self.reader.id(), self.reader.next_page());
+            tracing::debug!(error = &error as &dyn std::error::Error, %manifest, page, "no page of chunks");
+            table.give_up(ReadError::Page { manifest, page, source: Arc::new(error) });
+            drop(table);
+            wanted.notified().await;
+        }
+    }
+
+    /// Brings all that is missing, as long as something comes within the deadline.
+    async fn bring(&mut self) -> Result<(), ArrivalError> {
+        let (mut attempt, mut page, mut since) = (0, self.reader.next_page(), Instant::now());
+        loop {
+            let Err(error) = self.attempt().await else { return Ok(()) };
+            self.way.coming = None;
+            if self.reader.next_page() > page {
+                (attempt, page, since) = (0, self.reader.next_page(), Instant::now());
+            }
+            let wait = FIRST_WAIT.saturating_mul(1 << attempt.min(16)).min(LONGEST_WAIT);
+            if !error.is_passing() || since.elapsed() + wait >= self.way.deadline {
+                return Err(error);
+            }
+            sleep(wait).await;
+            attempt += 1;
+        }
+    }
+
+    /// Takes what comes, to the end.
+    async fn attempt(&mut self) -> Result<(), ArrivalError> {
+        loop {
+            while let Some(page) = self.reader.read()? {
+                let Some(table) = self.table.upgrade() else { return Ok(()) };
+                table.add(page)?;
+            }
+            if self.reader.has_all_chunks() || self.table.strong_count() == 0 {
+                return Ok(());
+            }
+            let next = self.way.next(self.reader.wanted_from()).await?;
+            self.reader.push(&next);
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! A manifest on its way: what it begins with is here before the rest has come.
+//!
+//! One request brings all of it, for a mount needs only the beginning: whoever reads goes on with what has come, and
+//! takes the rest as it comes. Nothing is verified here.
+
+use std::fmt;
+
+use bytes::{Bytes, BytesMut};
+use frazil_format::{ManifestId, RootId};
+use futures::stream::StreamExt;
+
+use crate::images::MAX_MANIFEST_BYTES;
+use crate::objects::Pieces;
+use crate::roots::alarm::Access;
+use crate::{ErrorClass, Store, StoreError, layout};
+
+/// How much of a manifest is waited for before it is said to be on its way, in bytes: the header and the first pages
+/// of an image of any size, and all of the manifest up to three thousand chunks.
+pub const MANIFEST_FRONT_LEN: u64 = 256 << 10;
+
+/// A manifest's bytes from some place on, as they come.
+pub struct ComingManifest {
+    /// The length of the whole manifest, in bytes.
+    pub len: u64,
+    /// What follows; the whole manifest if it was asked for from its beginning.
+    pub bytes: Pieces,
+}
+
+impl ComingManifest {
+    /// Waits until so many bytes have come, or all that there are; they stay in front of those that follow.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn gathered(self, len: u64) -> Result<Self, StoreError> {
+        let Self { len: whole, mut bytes } = self;
+        let mut here = BytesMut::new();
+        while (here.len() as u64) < len
+            && let Some(piece) = bytes.next().await
+        {
+            here.extend_from_slice(&piece?);
+        }
+        let first = futures::stream::once(std::future::ready(Ok(here.freeze())));
+        Ok(Self { len: whole, bytes: first.chain(bytes).boxed() })
+    }
+}
+
+impl fmt::Debug for ComingManifest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ComingManifest").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// A manifest as it was put, from this byte on, as it comes; not verified.
+    ///
+    /// # Errors
+    /// What the store says; [`StoreError::Oversized`] if it is longer than any manifest.
+    pub async fn manifest_from(
+        &self,
+        root: RootId,
+        id: &ManifestId,
+        from: u64,
+    ) -> Result<ComingManifest, StoreError> {
+        let path = layout::manifest(root, id);
+        self.noticed(root, Access::Manifest, async {
+            match self.objects().stream_from(&path, from, MAX_MANIFEST_BYTES).await {
+                // A server that knows no ranges says so in its own words: then the beginning comes again.
+                Err(error) if from > 0 && error.class() == ErrorClass::Transient => {
+                    let ComingManifest { len, bytes } =
+                        self.objects().stream_from(&path, 0, MAX_MANIFEST_BYTES).await?;
+                    Ok(ComingManifest { len, bytes: without_first(bytes, from) })
+                }
+                answer => answer,
+            }
+        })
+        .await
+    }
+}
+
+/// The pieces without so many bytes at their beginning.
+fn without_first(pieces: Pieces, mut unwanted: u64) -> Pieces {
+    let wanted = pieces.filter_map(move |piece| {
+        let wanted = piece.map(|mut piece: Bytes| {
+            let cut = unwanted.min(piece.len() as u64);
+            unwanted -= cut;
+            piece.split_off(cut as usize)
+        });
+        std::future::ready(Some(wanted).filter(|piece| !matches!(piece, Ok(piece) if piece.is_empty())))
+    });
+    wanted.boxed()
+}
