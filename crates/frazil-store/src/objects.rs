@@ -222,7 +222,9 @@ impl Objects {
         let range = answer.range.clone();
         let bytes = match answer.payload {
             GetResultPayload::File(file, _) => file_pieces(file, range, path),
-            GetResultPayload::Stream(pieces) => pieces.map_err(failed).boxed(),
+            GetResultPayload::Stream(pieces) => {
+                within_stall_each(pieces.map_err(failed).boxed(), self.stall, path)
+            }
         };
         Ok(ComingManifest { len, bytes })
     }
@@ -238,7 +240,7 @@ impl Objects {
             .map_err(|error| StoreError::backend("write", path, error))
     }
 
-    pub(crate) async fn within_stall<T>(
+    async fn within_stall<T>(
         &self,
         action: &'static str,
         path: &Path,
@@ -463,6 +465,23 @@ fn file_pieces(file: std::fs::File, range: Range<u64>, path: &Path) -> Pieces {
             });
             let read = read.await.map_err(std::io::Error::other).flatten();
             read.map(|piece| Some((piece, end))).map_err(|source| StoreError::io("read", path, source))
+        }
+    });
+    pieces.boxed()
+}
+
+/// The pieces, each of which has to come in time.
+fn within_stall_each(pieces: Pieces, stall: Option<Duration>, path: &Path) -> Pieces {
+    let Some(waited) = stall else { return pieces };
+    let path = path.to_string();
+    let pieces = stream::unfold(Some(pieces), move |pieces| {
+        let path = path.clone();
+        async move {
+            let mut pieces = pieces?;
+            match tokio::time::timeout(waited, pieces.next()).await {
+                Ok(piece) => piece.map(|piece| (piece, Some(pieces))),
+                Err(_) => Some((Err(StoreError::Stalled { action: "read", path, waited }), None)),
+            }
         }
     });
     pieces.boxed()

@@ -171,10 +171,11 @@ impl KeptCatalog {
 
     fn fetch(&self, root: RootId, id: &ManifestId) -> Fetch {
         let kept = (self.manifests.clone(), file_name(root, id));
-        let begun = || {
-            self.counters.manifest_fetches.fetch_add(1, Relaxed);
+        let counters = Arc::clone(&self.counters);
+        let asked = move || {
+            counters.manifest_fetches.fetch_add(1, Relaxed);
         };
-        self.fetches.join(root, id, Arc::clone(&self.below), kept, begun)
+        self.fetches.join(root, id, Arc::clone(&self.below), kept, asked)
     }
 }
 

@@ -303,8 +303,8 @@ async fn another_key_and_a_damaged_front_open_nothing() {
     let refused = begin(&held, PATIENCE).await.unwrap_err();
     assert!(matches!(refused, ArrivalError::Format(_)), "{refused}");
     held.flip(header_byte);
-    // The configuration is what a mount needs, and in front.
-    let short = Held::new(&built, 1000);
+    // The header is here, the geometry is not.
+    let short = Held::new(&built, 700);
     let sealed = begin(&short, Duration::from_millis(100)).await.unwrap_err();
     assert!(matches!(sealed, ArrivalError::Stalled(_)), "{sealed}");
 }

@@ -95,7 +95,14 @@ fn reads_ahead_of_the_manifest(held: &Held, home: &Home, options: &[&str]) {
     held.release();
     assert_eq!(heard.recv().unwrap().unwrap(), b"last");
     reader.join().unwrap();
-    let (mut expected, mut found) = (Islands::new(ISLANDS), File::open(&large).unwrap());
+    assert_is_islands(&large);
+    mount.unmount();
+}
+
+/// Compares a file with what it was made of.
+#[track_caller]
+fn assert_is_islands(file: &Path) {
+    let (mut expected, mut found) = (Islands::new(ISLANDS), File::open(file).unwrap());
     let (mut one, mut other) = (vec![0; 1 << 20], vec![0; 1 << 20]);
     loop {
         let len = expected.read(&mut one).unwrap();
@@ -105,7 +112,6 @@ fn reads_ahead_of_the_manifest(held: &Held, home: &Home, options: &[&str]) {
             break;
         }
     }
-    mount.unmount();
 }
 
 #[test]

@@ -12,7 +12,7 @@ use frazil_store::{ErrorClass, MAX_MANIFEST_BYTES};
 use futures::stream::{StreamExt, TryStreamExt, try_unfold};
 use tokio::sync::watch;
 
-use super::files::Files;
+use super::files::{Files, Outcome};
 use crate::host::catalog::{about, verified};
 use crate::host::{Catalog, HostError, ManifestBytes};
 
@@ -45,15 +45,15 @@ impl Fetches {
         Some(Fetch { id: *id, progress })
     }
 
-    /// The fetch of this manifest, which is begun if none is under way: from below, and into this file. It goes on to
-    /// its end even if nobody waits for it any more.
+    /// The fetch of this manifest, which is begun if none is under way: from this file if it is there by now, or from
+    /// below, which is then `asked`, and into the file. It goes on to its end even if nobody waits for it any more.
     pub(super) fn join(
         &self,
         root: RootId,
         id: &ManifestId,
         below: Arc<dyn Catalog>,
         kept: (Files, String),
-        begun: impl FnOnce(),
+        asked: impl FnOnce() + Send + 'static,
     ) -> Fetch {
         let mut under_way = self.lock();
         if let Some(progress) = under_way.get(&(root, *id)) {
@@ -62,10 +62,9 @@ impl Fetches {
         let (told, progress) = watch::channel(Progress::default());
         under_way.insert((root, *id), progress.clone());
         let end = End { fetches: self.clone(), key: (root, *id) };
-        begun();
         // A runtime that is shutting down drops what it is given at once, and the end locks the table.
         drop(under_way);
-        tokio::spawn(fetch(below, kept, told, end));
+        tokio::spawn(fetch(below, kept, asked, told, end));
         Fetch { id: *id, progress }
     }
 
@@ -77,14 +76,28 @@ impl Fetches {
 async fn fetch(
     below: Arc<dyn Catalog>,
     (files, file): (Files, String),
+    asked: impl FnOnce(),
     told: watch::Sender<Progress>,
     end: End,
 ) {
-    let whole = bring(below.as_ref(), end.key, &told).await;
-    if let Ok(whole) = &whole {
-        // Until it is kept, whoever asks finds it under way.
-        files.write(&file, whole.clone()).await;
-    }
+    // Whoever asks now may have looked just before an earlier fetch ended.
+    let whole = match files.read(&file, MAX_MANIFEST_BYTES).await {
+        Outcome::Found(bytes) if verified(&end.key.1, bytes.clone()).is_ok() => {
+            told.send_modify(|progress| {
+                (progress.len, progress.pieces) = (Some(bytes.len() as u64), vec![bytes.clone()]);
+            });
+            Ok(bytes)
+        }
+        Outcome::Found(_) | Outcome::Absent => {
+            asked();
+            let whole = bring(below.as_ref(), end.key, &told).await;
+            if let Ok(whole) = &whole {
+                // Until it is kept, whoever asks finds it under way.
+                files.write(&file, whole.clone()).await;
+            }
+            whole
+        }
+    };
     drop(end);
     told.send_modify(|progress| progress.end = Some(whole));
 }
