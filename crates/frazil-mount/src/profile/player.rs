@@ -134,7 +134,9 @@ impl Player {
         let (mut under_way, mut asked) = (FuturesUnordered::new(), 0);
         loop {
             let soon = self.handover.segments_in(MISSING_FOR);
-            if is_time_for_more(asked, *news.borrow_and_update(), soon)
+            let has_come = *news.borrow_and_update();
+            if is_time_for_more(asked, has_come, soon)
+                && (under_way.is_empty() || self.is_room_for_run(asked.saturating_sub(has_come)))
                 && let Some(run) = runs.next()
             {
                 asked = run.end;
@@ -149,6 +151,12 @@ impl Player {
                 _ = news.changed() => {}
             }
         }
+    }
+
+    /// Whether the image has room ahead of its readers for the segments that are missing, and for a run more: what
+    /// comes of a bundle before there is room for it would be memory that no budget counts.
+    fn is_room_for_run(&self, missing: usize) -> bool {
+        self.image.free_ahead() >= (missing + RUN) as u64 * SEGMENT_LEN
     }
 
     /// The chunks that the bundle begins with are expected from now on.
@@ -185,6 +193,8 @@ impl Player {
             let piece = within(pieces.try_next()).await??.ok_or(BundleFailed::Short)?;
             self.handover.is_coming();
             gathered.extend_from_slice(&piece);
+            // Whoever hands chunks over may wait for long: the bytes are kept once.
+            drop(piece);
             while segment < run.end
                 && let Some(sealed) = gathered.get(..SEGMENT_LEN as usize)
             {

@@ -17,8 +17,8 @@ pub enum Supplied {
 }
 
 impl Image {
-    /// Takes a sealed chunk, in memory of its own, as if it had been prefetched for this source. Should it be another than it is said to
-    /// be, it does not open, and is fetched when it is read.
+    /// Takes a sealed chunk, in memory of its own, as if it had been prefetched for this source. Should it be another
+    /// than it is said to be, it does not open, and is fetched when it is read.
     pub fn supply(&self, index: ChunkIndex, sealed: SealedChunk, source: Source) -> Supplied {
         let bytes = sealed.len() as u64;
         let fits = self.table.get(index).is_some_and(|(chunk, _)| u64::from(chunk.sealed_len) == bytes);
@@ -47,7 +47,7 @@ impl Image {
     }
 
     /// Sealed bytes that may be added to what waits for readers.
-    pub(super) fn free_ahead(&self) -> u64 {
+    pub(crate) fn free_ahead(&self) -> u64 {
         self.sealed.free_ahead(self.prefetches.sealed_in_flight())
     }
 }
