@@ -1,5 +1,6 @@
 //! `frazil`: arguments, configuration, wiring, exit codes. What it does is in the crates below it.
 
+mod allocator;
 mod cli;
 mod commands;
 mod config;

@@ -5,11 +5,16 @@ use std::time::Duration;
 
 use frazil_mount::{Counters, Image};
 
+use crate::allocator;
+
 /// How often it is looked whether anybody has read.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// The looks without news after which memory is given back: soon, and when the recording of a start has ended, too.
-const REST_AT: [u32; 2] = [1, 8];
+/// The looks without news after which an image rests: what was read is in the kernel's page cache.
+const REST_AT: u32 = 1;
+
+/// Those after which nobody is expected any more: the recording of a start has ended, and what was foretold was wrong.
+const GIVE_UP_AT: u32 = 8;
 
 /// Gives memory back whenever nothing was read for a while, for as long as the image is served.
 pub(crate) async fn when_idle(image: Weak<Image>) {
@@ -20,21 +25,11 @@ pub(crate) async fn when_idle(image: Weak<Image>) {
         let now = image.counters();
         looks = if now == last { looks.saturating_add(1) } else { 0 };
         last = now;
-        if REST_AT.contains(&looks) {
-            image.rest();
-            give_back();
+        match looks {
+            REST_AT => image.rest(),
+            GIVE_UP_AT => image.give_up_waiting(),
+            _ => continue,
         }
+        allocator::give_back();
     }
 }
-
-/// Returns what the allocator keeps for later.
-#[cfg(target_env = "gnu")]
-fn give_back() {
-    // SAFETY: it takes the allocator's own locks, and touches nothing that is in use.
-    let given = unsafe { libc::malloc_trim(0) };
-    tracing::debug!(given, "nobody reads: memory is given back");
-}
-
-/// Other allocators give it back by themselves.
-#[cfg(not(target_env = "gnu"))]
-fn give_back() {}

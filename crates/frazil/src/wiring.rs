@@ -27,7 +27,7 @@ use crate::config::{KeyPlace, Switch, keys};
 use crate::failure::Advise;
 use crate::plan::Plan;
 use crate::tiers::{OriginStore, Tiers, or_local};
-use crate::{places, plan, rest, similar};
+use crate::{allocator, places, plan, rest, similar};
 
 /// How long the end of a process may wait for its disk tier.
 const SETTLING: Duration = Duration::from_secs(5);
@@ -35,6 +35,12 @@ const SETTLING: Duration = Duration::from_secs(5);
 /// The runtime of the whole process. Makes threads: after it, nothing may fork or enter a user namespace.
 pub(crate) fn runtime() -> Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")
+}
+
+/// The same, of a process that serves an image for as long as that is mounted.
+pub(crate) fn serving_runtime() -> Result<Runtime> {
+    allocator::let_go_at_once();
+    runtime()
 }
 
 /// What to do about a store or a keyring that is not there.

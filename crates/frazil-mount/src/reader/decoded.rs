@@ -46,7 +46,7 @@ impl Decoded {
 
     /// Keeps nothing any more; gives what was.
     pub(super) fn clear(&self) -> Vec<ChunkIndex> {
-        [Worth::Spare, Worth::Dear].map(|worth| self.0.clear(worth)).concat()
+        [Worth::Spare, Worth::Dear].map(|worth| self.0.clear(worth, |_| true)).concat()
     }
 
     /// All of it was read.

@@ -217,12 +217,6 @@ impl Image {
         }
     }
 
-    /// Lets go of what is kept in memory only because it might be read again.
-    pub fn rest(&self) {
-        let gone = self.decoded.clear().into_iter().chain(self.opened_ahead.clear());
-        gone.chain(self.sealed.clear_spare()).for_each(|gone| self.marks.evicted(gone));
-    }
-
     /// What was read so far.
     pub fn counters(&self) -> Counters {
         self.tally.snapshot(self.touches.count(), self.table.len() as u64)

@@ -20,6 +20,7 @@ mod image;
 mod neighbours;
 mod prefetch;
 mod read;
+mod rest;
 mod sealed;
 mod shelf;
 mod streams;

@@ -44,7 +44,12 @@ impl Sealed {
 
     /// Keeps none any more that has served or was a guess; gives what was.
     pub(super) fn clear_spare(&self) -> Vec<ChunkIndex> {
-        self.0.clear(Worth::Spare)
+        self.0.clear(Worth::Spare, |_| true)
+    }
+
+    /// Keeps none any more that waits for its reader and has to go; gives what was.
+    pub(super) fn clear_ahead(&self, has_to_go: impl Fn(ChunkIndex) -> bool) -> Vec<ChunkIndex> {
+        self.0.clear(Worth::Dear, has_to_go)
     }
 
     /// Nothing of it is to be read any more, or it is not what it should be.

@@ -118,15 +118,21 @@ impl<V: Clone> Shelf<V> {
         self.write().remove(index).map(|kept| kept.value)
     }
 
-    /// Keeps nothing of this worth any more; gives what was.
-    pub(super) fn clear(&self, worth: Worth) -> Vec<ChunkIndex> {
+    /// Keeps none of this worth any more that has to go; gives those that had.
+    pub(super) fn clear(&self, worth: Worth, has_to_go: impl Fn(ChunkIndex) -> bool) -> Vec<ChunkIndex> {
         let mut state = self.write();
-        let places = std::mem::take(&mut state.class(worth).order);
-        let is_there = |(place, index): (u64, ChunkIndex)| {
-            state.kept.get(&index).is_some_and(|kept| kept.place == place).then_some(index)
-        };
-        let gone: Vec<_> = places.into_iter().filter_map(is_there).collect();
-        gone.iter().for_each(|index| drop(state.remove(*index)));
+        let mut gone = Vec::new();
+        for (place, index) in std::mem::take(&mut state.class(worth).order) {
+            if state.kept.get(&index).is_none_or(|kept| kept.place != place) {
+                continue;
+            }
+            if has_to_go(index) {
+                state.remove(index);
+                gone.push(index);
+            } else {
+                state.class(worth).order.push_back((place, index));
+            }
+        }
         gone
     }
 
@@ -248,9 +254,11 @@ mod tests {
         (0..4).for_each(|n| drop(shelf.insert(index(n), n, 1, Worth::Dear)));
         shelf.spare(index(1));
         shelf.spare(index(2));
-        assert_eq!(shelf.clear(Worth::Spare), [index(1), index(2)]);
+        assert_eq!(shelf.clear(Worth::Spare, |_| true), [index(1), index(2)]);
         assert_eq!(shelf.occupancy(), Occupancy { dear: 2, spare: 0 });
-        assert_eq!(shelf.clear(Worth::Dear), [index(0), index(3)]);
+        assert_eq!(shelf.clear(Worth::Dear, |at| at == index(3)), [index(3)]);
+        assert_eq!(shelf.insert(index(4), 4, 4, Worth::Dear), [index(0)], "it stayed in its place");
+        assert_eq!(shelf.clear(Worth::Dear, |_| true), [index(4)]);
         assert_eq!(shelf.insert(index(5), 5, 4, Worth::Dear), []);
     }
 

@@ -134,6 +134,20 @@ fn an_image_that_rests_keeps_nothing_that_was_read_and_goes_on_when_it_is_read_a
 }
 
 #[test]
+fn an_image_that_gives_up_waiting_keeps_nothing_ahead_of_readers_but_the_metadata() {
+    let scene = scene(8, Treatment::Answered, no_read_ahead());
+    scene.prefetch_all_of(0..2, Source::Metadata);
+    scene.prefetch_all_of(2..8, Source::Profile);
+    scene.image.rest();
+    scene.image.give_up_waiting();
+    assert_eq!(scene.image.prefetch_counts(Source::Profile).evicted_chunks, 6);
+    let asked = scene.tier.asked().len();
+    (0..8).for_each(|n| scene.read(n, CHUNK_LEN));
+    assert!(scene.tier.asked().len() >= asked + 6, "all that was foretold is fetched when it is read");
+    assert_eq!(scene.image.counters().errors, 0);
+}
+
+#[test]
 fn a_supply_that_does_not_fit_waits_for_room() {
     let options = ImageOptions { sealed_budget_bytes: 2 * (CHUNK_LEN as u64 + 1024), ..no_read_ahead() };
     let scene = scene(6, Treatment::Answered, options);

@@ -152,7 +152,7 @@ pub(crate) fn serve(
     if sandbox.is_none() {
         crate::spans::start();
     }
-    wiring::runtime()?.block_on(async {
+    wiring::serving_runtime()?.block_on(async {
         let mut end = End::new()?;
         let labelled = |_: &[u8]| Ok(Label::mount(&recording.label));
         let label = (!recording.no_profile).then_some(&labelled as _);

@@ -256,7 +256,7 @@ impl Served<'_> {
         // With a host cache nothing else is needed: no network, no file, no program.
         let sandbox = self.host_cache.map(|_| Sandbox::prepare_to_stay()).transpose()?;
         let Some(name) = line.hear_begin::<String>()? else { return Ok(()) };
-        let runtime = wiring::runtime()?;
+        let runtime = wiring::serving_runtime()?;
         let via = config.value(&keys::VIA)?;
         // The trial of a face takes as long as a round trip: it goes on while the manifest is on its way.
         let (open, probe) = runtime.block_on(async { tokio::join!(self.image(&name), via.choose()) });

@@ -98,7 +98,7 @@ impl Marks {
     }
 
     /// For whom this chunk is ahead of its reader, if it is.
-    pub(super) fn ahead_for(&self, index: ChunkIndex) -> Option<Source> {
+    pub(in crate::reader) fn ahead_for(&self, index: ChunkIndex) -> Option<Source> {
         source_of(self.by_chunk.get(index.as_usize())?.load(Relaxed))
     }
 
