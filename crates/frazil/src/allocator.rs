@@ -43,7 +43,8 @@ pub(crate) fn let_go_at_once() {}
 #[cfg(not(target_env = "gnu"))]
 pub(crate) fn give_back() {}
 
-#[cfg(all(test, target_env = "gnu"))]
+#[cfg(test)]
+#[cfg(target_env = "gnu")]
 mod tests {
     use super::*;
 

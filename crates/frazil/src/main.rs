@@ -28,6 +28,7 @@ mod similar;
 mod size;
 #[cfg(feature = "otlp")]
 mod spans;
+mod supply;
 mod tiers;
 mod usage;
 mod via;

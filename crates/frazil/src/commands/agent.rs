@@ -27,9 +27,10 @@ use crate::places;
 use crate::run::spec;
 use crate::sandbox::{Sandbox, Unmounter};
 use crate::service;
+use crate::supply::Supply;
 use crate::tiers::TierArgs;
 use crate::via::Via;
-use crate::wiring::{self, Absent, Supply};
+use crate::wiring::{self, Absent};
 
 /// Serve a mounted image (started by `frazil mount`)
 #[derive(clap::Args, Debug)]

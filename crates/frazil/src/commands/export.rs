@@ -12,7 +12,8 @@ use crate::cli::Global;
 use crate::exit::Exit;
 use crate::failure::Advise;
 use crate::output::{self, bytes, note};
-use crate::wiring::{self, Absent, Supply};
+use crate::supply::Supply;
+use crate::wiring::{self, Absent};
 
 /// Write an image's EROFS block image into a file
 ///

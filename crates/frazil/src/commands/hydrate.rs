@@ -18,8 +18,9 @@ use crate::mount_record::{self, Served};
 use crate::output::{self, bytes, duration, note};
 use crate::progress::Share;
 use crate::size::Size;
+use crate::supply::Supply;
 use crate::tiers::TierArgs;
-use crate::wiring::{self, Absent, Supply};
+use crate::wiring::{self, Absent};
 
 /// How often the terminal is told how far it is, and a rate is kept.
 const TICK: Duration = Duration::from_millis(250);

@@ -11,7 +11,8 @@ use crate::exit::Exit;
 use crate::failure::chain;
 use crate::output::{self, Table, bytes, percent};
 use crate::sharing::{Figures, Others, ScopeNames};
-use crate::wiring::{self, Absent, Supply};
+use crate::supply::Supply;
+use crate::wiring::{self, Absent};
 
 /// The part of an image that is read for its EROFS superblock, in bytes: a block.
 const SUPERBLOCK_BYTES: usize = frazil_erofs::BLOCK_SIZE;

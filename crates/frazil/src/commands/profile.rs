@@ -23,7 +23,8 @@ use crate::failure::Advise;
 use crate::mount_record;
 use crate::output::{self, Table, bytes, json, note};
 use crate::run::config::{self, Overrides};
-use crate::wiring::{self, Absent, Supply};
+use crate::supply::Supply;
+use crate::wiring::{self, Absent};
 
 /// Look at, drop or mark what starts of an image read first
 #[derive(clap::Args, Debug)]

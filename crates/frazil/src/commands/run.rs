@@ -34,9 +34,10 @@ use crate::run::user::UserSpec;
 use crate::run::volume::Volume;
 use crate::sandbox::Sandbox;
 use crate::size::Size;
+use crate::supply::Supply;
 use crate::tiers::TierArgs;
 use crate::via::Via;
-use crate::wiring::{self, Absent, OpenImage, Supply};
+use crate::wiring::{self, Absent, OpenImage};
 
 /// How long a command's end waits until what its start taught is written down.
 const PROFILE_SAVED: std::time::Duration = std::time::Duration::from_secs(5);
