@@ -19,11 +19,11 @@ fn mount<'h>(home: &'h Home, cached: &Cached) -> Mount<'h> {
     Mount::with(home, "hello", &["--via", "tree", "--no-profile", "--cache", socket.to_str().unwrap()])
 }
 
-/// Where the metrics are, as the log says.
+/// Where the metrics are, as the log says; the socket may be there a moment before.
 fn port(cached: &Cached) -> u16 {
-    let log = cached.log();
-    let line = log.lines().find(|line| line.contains("metrics are at http://127.0.0.1:")).unwrap();
-    line.split("127.0.0.1:").nth(1).unwrap().split('/').next().unwrap().parse().unwrap()
+    const AT: &str = "metrics are at http://127.0.0.1:";
+    assert!(soon(|| cached.log().contains(AT)), "{}", cached.log());
+    cached.log().split(AT).nth(1).unwrap().split('/').next().unwrap().parse().unwrap()
 }
 
 /// What the scraped page says.
