@@ -1,7 +1,7 @@
 //! Profiles at work: what a start touches is recorded, and the next start has it ahead.
 //!
 //! ```text
-//! first touches ─ recorder ─(ready)─ learn ─ bundle ─ shelf        what the store keeps, sealed
+//! first touches ─ recorder ─(ready)─ lesson ─ bundle ─ shelf       what the store keeps, sealed
 //!                                                      │
 //! image ─ prefetch, supply ── player ── bundle or chunks ┘
 //!   └─ tier: handover ── what a bundle brings, or the tier below
@@ -12,14 +12,18 @@
 //! `learn` the rules.
 
 mod build;
+mod fetching;
 mod files;
 mod handover;
 mod learn;
+mod lesson;
 mod player;
 mod profiling;
 mod recorder;
 mod rhythm;
+mod stage;
 
+pub use fetching::Fetching;
 pub use files::files_in;
 pub use learn::is_worth_playing;
-pub use profiling::{Fetching, Profiling, ProfilingCounts, ProfilingOptions, Sharing};
+pub use profiling::{Profiling, ProfilingCounts, ProfilingOptions, Sharing};

@@ -2,34 +2,22 @@
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
-use frazil_cache::host::{HostError, ProfileShelf};
+use frazil_cache::host::ProfileShelf;
 use frazil_cache::{Reference, Tier};
-use frazil_format::bounds::MAX_PROFILES;
-use frazil_format::{Bundle, Chunk, FormatError, Label, Profile, ProfileKey, Profiles};
-use tokio::sync::watch;
+use frazil_format::{Label, Profile, ProfileKey, Profiles};
 use tokio::task::JoinHandle;
 
-use super::build::{self, Workshop};
+use super::fetching::{FETCH_MAX, Fetching};
 use super::handover::{Handover, Remembered};
-use super::learn::{foretold, is_worth_learning, is_worth_playing, learn};
+use super::learn::{foretold, is_worth_playing};
+use super::lesson::Lesson;
 use super::player::{BundleFailed, OpenedBundle, Player, are_near, behind};
 use super::recorder::Recorder;
+use super::stage::{Course, Stage};
 use crate::{ChunkTable, Image, PrefetchHandle, TouchListener};
-
-/// A start is recorded for so long at the most.
-const AGE_MAX: Duration = Duration::from_secs(30);
-
-/// Once the workload has shown a sign of life, the first pause of this length in first touches ends the recording.
-const PAUSE: Duration = Duration::from_millis(500);
-
-/// How long an image waits for its profiles once its manifest is there: both were asked for at the same time.
-const HEAD_START: Duration = Duration::from_millis(10);
-
-/// How long profiles may take to come: later, the start is over.
-const FETCH_MAX: Duration = Duration::from_secs(5);
 
 /// How long writing may take.
 const SAVE_MAX: Duration = Duration::from_secs(60);
@@ -62,10 +50,6 @@ pub struct ProfilingOptions {
     pub way: Option<Duration>,
 }
 
-/// The profiles of a manifest on their way, begun before it is known who opens them.
-#[derive(Debug)]
-pub struct Fetching(JoinHandle<Result<Option<Bytes>, HostError>>);
-
 /// One start that is being recorded, and helped by what is known. Clones are the same start.
 #[derive(Clone)]
 pub struct Profiling(Arc<Inner>);
@@ -88,7 +72,7 @@ struct Inner {
     recorder: Arc<Recorder>,
     handover: Arc<Handover>,
     state: Mutex<State>,
-    stage: watch::Sender<Stage>,
+    course: Course,
 }
 
 #[derive(Default)]
@@ -111,30 +95,16 @@ struct Chosen {
     is_near: Option<bool>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Debug)]
-enum Stage {
-    Starting,
-    /// It has shown a sign of life.
-    Alive,
-    /// It is ready: nothing more is recorded.
-    Ready,
-    /// What it taught is written down, or could not be.
-    Over,
-}
-
-impl Fetching {
-    /// Those that came beside the manifest, unless this host has its own.
-    pub fn known(shelf: Arc<dyn ProfileShelf>, of: Reference, profiles: Option<Bytes>) -> Self {
-        Self(tokio::spawn(async move { Ok(shelf.own_profiles(&of).await.or(profiles)) }))
-    }
-
-    /// Asks for the profiles of a manifest.
-    pub fn start(shelf: Arc<dyn ProfileShelf>, of: Reference) -> Self {
-        Self(tokio::spawn(async move { shelf.profiles(&of).await }))
-    }
-
-    async fn outcome(self) -> Option<Bytes> {
-        tokio::time::timeout(FETCH_MAX, self.0).await.ok().and_then(outcome)
+impl ProfilingOptions {
+    /// The profiles in these bytes, if they are the manifest's.
+    pub(super) fn open(&self, bytes: &[u8]) -> Option<Profiles> {
+        let opened = Profiles::open(bytes, &self.key, self.table.len());
+        opened
+            .inspect_err(|error| {
+                let error = error as &dyn std::error::Error;
+                tracing::warn!(error, manifest = %self.of.manifest, "profiles are not used: recording anew");
+            })
+            .ok()
     }
 }
 
@@ -147,7 +117,7 @@ impl Profiling {
             recorder: Arc::new(Recorder::new()),
             handover: Arc::new(handover),
             state: Mutex::default(),
-            stage: watch::Sender::new(Stage::Starting),
+            course: Course::new(),
         }))
     }
 
@@ -162,12 +132,14 @@ impl Profiling {
     }
 
     /// Reads what is known, if it comes soon; says whether there is a forecast, by which the metadata comes too.
-    pub async fn look(&self, mut profiles: Fetching) -> bool {
-        let Ok(fetched) = tokio::time::timeout(HEAD_START, &mut profiles.0).await else {
-            self.0.lock().fetching = Some(profiles);
-            return false;
+    pub async fn look(&self, profiles: Fetching) -> bool {
+        let chosen = match profiles.soon().await {
+            Ok(fetched) => self.0.choose(fetched).await,
+            Err(late) => {
+                self.0.lock().fetching = Some(late);
+                return false;
+            }
         };
-        let chosen = self.0.choose(outcome(fetched)).await;
         let foresees = chosen.is_some();
         self.0.lock().chosen = chosen;
         foresees
@@ -192,25 +164,25 @@ impl Profiling {
             });
         }
         tokio::spawn(async move {
-            inner.await_readiness().await;
+            inner.course.is_ready(&inner.recorder).await;
             inner.end_recording();
             // Whether or not there is something to be learnt: nothing is remembered behind a start.
             let remembered = inner.handover.forget();
             if tokio::time::timeout(SAVE_MAX, inner.save(remembered)).await.is_err() {
                 tracing::debug!("a profile could not be written in time");
             }
-            inner.advance(Stage::Over);
+            inner.course.advance(Stage::Over);
         });
     }
 
     /// The workload has shown a sign of life: a line of output, say. The recording ends with the next pause.
     pub fn alive(&self) {
-        self.0.advance(Stage::Alive);
+        self.0.course.advance(Stage::Alive);
     }
 
     /// The workload is ready, or at its end: nothing more is recorded or played.
     pub fn ready(&self) {
-        self.0.advance(Stage::Ready);
+        self.0.course.advance(Stage::Ready);
     }
 
     /// What was counted so far.
@@ -220,44 +192,11 @@ impl Profiling {
 
     /// Waits until what was learnt is written down, or for so long.
     pub async fn saved(&self, patience: Duration) {
-        let mut stage = self.0.stage.subscribe();
-        let over = stage.wait_for(|stage| *stage == Stage::Over);
-        // What is not written then is given up when the process ends.
-        let _ = tokio::time::timeout(patience, over).await;
+        self.0.course.is_over(patience).await;
     }
 }
 
 impl Inner {
-    fn advance(&self, to: Stage) {
-        self.stage.send_if_modified(|stage| {
-            let forward = to > *stage;
-            if forward {
-                *stage = to;
-            }
-            forward
-        });
-    }
-
-    /// Waits for the word, for a pause after a sign of life, or until the recording is old.
-    async fn await_readiness(&self) {
-        let mut stage = self.stage.subscribe();
-        let ready = async {
-            if stage.wait_for(|stage| *stage >= Stage::Alive).await.is_err() {
-                return;
-            }
-            let paused = async {
-                while self.recorder.quiet() < PAUSE {
-                    tokio::time::sleep(PAUSE.saturating_sub(self.recorder.quiet())).await;
-                }
-            };
-            tokio::select! {
-                () = paused => {}
-                _ = stage.wait_for(|stage| *stage >= Stage::Ready) => {}
-            }
-        };
-        let _ = tokio::time::timeout(AGE_MAX, ready).await;
-    }
-
     fn end_recording(&self) {
         self.recorder.close();
         let mut state = self.lock();
@@ -271,7 +210,7 @@ impl Inner {
 
     /// What is known of this command, or else of the same program with other arguments, if it is worth playing.
     async fn choose(&self, bytes: Option<Bytes>) -> Option<Chosen> {
-        let mut profiles = self.open(&bytes?)?;
+        let mut profiles = self.options.open(&bytes?)?;
         let known = profiles.take(&self.options.label.id);
         let profile = known.clone().or_else(|| akin(profiles, &self.options.label));
         self.lock().known = known;
@@ -362,63 +301,10 @@ impl Inner {
         }
     }
 
-    fn open(&self, bytes: &[u8]) -> Option<Profiles> {
-        let opened = Profiles::open(bytes, &self.options.key, self.options.table.len());
-        opened
-            .inspect_err(|error| {
-                let error = error as &dyn std::error::Error;
-                tracing::warn!(error, manifest = %self.options.of.manifest, "profiles are not used: recording anew");
-            })
-            .ok()
-    }
-
-    /// Writes down what the start taught, on top of what is there by now: the last of several writers wins.
     async fn save(&self, remembered: Remembered) {
         let (order, known) = (self.recorder.order(), self.lock().known.take());
-        let table = &self.options.table;
-        if table.complete(SAVE_MAX).await.is_err() {
-            return;
-        }
-        let table: Arc<[Chunk]> = table.first(table.len()).into();
-        if !is_worth_learning(known.as_ref(), &order, &table, dice()) {
-            return;
-        }
-        if let Err(error) = self.learn_and_put(&order, table, remembered).await {
-            let error = &error as &dyn std::error::Error;
-            tracing::debug!(error, "a profile is not kept");
-        }
-    }
-
-    async fn learn_and_put(
-        &self,
-        order: &[u32],
-        table: Arc<[Chunk]>,
-        remembered: Remembered,
-    ) -> Result<(), HostError> {
-        let ProfilingOptions { label, of, key, shelf, .. } = &*self.options;
-        let mut profiles = shelf.profiles(of).await?.and_then(|bytes| self.open(&bytes)).unwrap_or_default();
-        let mut profile = learn(profiles.take(&label.id), label, order, &table, now_seconds());
-        let mut useless = Vec::new();
-        if let Some(chunks) = build::wanted(&profile, &table) {
-            let below = Arc::clone(self.handover.below());
-            let workshop =
-                Workshop { options: Arc::clone(&self.options), table: Arc::clone(&table), remembered, below };
-            match workshop.make(chunks, now_seconds()).await {
-                Ok(bundle) => useless.extend(profile.bundle.replace(bundle)),
-                Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::debug!(error, "a profile goes without a bundle");
-                }
-            }
-        }
-        profiles.put(profile);
-        let bytes = seal(&mut profiles, key, table.len(), &mut useless);
-        shelf.put_profiles(of, bytes.map_err(refused)?.into()).await?;
-        for bundle in useless {
-            // What stays is deleted with the manifest.
-            let _ = shelf.delete_bundle(of, &bundle.id).await;
-        }
-        Ok(())
+        let (options, below) = (Arc::clone(&self.options), Arc::clone(self.handover.below()));
+        Lesson { options, below }.write(&order, known, remembered).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -429,17 +315,6 @@ impl Inner {
 impl std::fmt::Debug for Profiling {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Profiling").field("label", &self.0.options.label).finish_non_exhaustive()
-    }
-}
-
-fn outcome(fetched: Result<Result<Option<Bytes>, HostError>, tokio::task::JoinError>) -> Option<Bytes> {
-    match fetched {
-        Ok(Ok(bytes)) => bytes,
-        Ok(Err(error)) => {
-            tracing::debug!(error = &error as &dyn std::error::Error, "no profiles");
-            None
-        }
-        Err(_) => None,
     }
 }
 
@@ -460,40 +335,4 @@ fn akin(profiles: Profiles, label: &Label) -> Option<Profile> {
     }
     let same = profiles.0.into_iter().filter(|profile| program(&profile.label) == program(label));
     same.max_by_key(|profile| profile.recorded_seconds)
-}
-
-/// The profiles as bytes; those that were not used for longest go until they fit, with their bundles.
-fn seal(
-    profiles: &mut Profiles,
-    key: &ProfileKey,
-    chunk_count: usize,
-    useless: &mut Vec<Bundle>,
-) -> Result<Vec<u8>, FormatError> {
-    loop {
-        if profiles.0.len() as u64 <= MAX_PROFILES {
-            match profiles.seal(key, chunk_count) {
-                Err(FormatError::TooLong { .. }) if profiles.0.len() > 1 => {}
-                sealed => return sealed,
-            }
-        }
-        let oldest = profiles.0.iter().min_by_key(|profile| profile.recorded_seconds);
-        let Some(oldest) = oldest.map(|profile| profile.label.id) else {
-            return profiles.seal(key, chunk_count);
-        };
-        useless.extend(profiles.take(&oldest).and_then(|profile| profile.bundle));
-    }
-}
-
-fn refused(error: FormatError) -> HostError {
-    let class = frazil_cache::ErrorClass::Denied;
-    HostError::LookUp { what: "a profile".to_owned(), class, source: Arc::new(error) }
-}
-
-fn now_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs())
-}
-
-/// Any number: the clock's fine digits are random enough to choose one start in a few.
-fn dice() -> u32 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.subsec_micros())
 }
