@@ -10,7 +10,7 @@ use frazil_format::{ManifestId, RootId};
 use futures::stream::StreamExt;
 
 use crate::images::MAX_MANIFEST_BYTES;
-use crate::objects::Pieces;
+use crate::pieces::Pieces;
 use crate::roots::alarm::Access;
 use crate::{ErrorClass, Store, StoreError, layout};
 

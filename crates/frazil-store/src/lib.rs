@@ -36,6 +36,7 @@ mod observed;
 #[cfg(feature = "cloud")]
 mod patience;
 mod percent;
+mod pieces;
 mod presence;
 mod profiles;
 mod publication;
@@ -67,7 +68,8 @@ pub use keyring::Keyring;
 pub use kms::Kms;
 pub use location::StoreLocation;
 pub use name::{ImageName, tenant_name};
-pub use objects::{Piece, Pieces, Put};
+pub use objects::Put;
+pub use pieces::{Piece, Pieces};
 pub use profiles::BundleWriter;
 #[cfg(feature = "cloud")]
 pub use published::PublishedUrl;

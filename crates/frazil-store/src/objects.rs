@@ -7,7 +7,6 @@
 //!   two versions of such a record are equal (each has a revision or a stamp), so that none can be taken for another.
 
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,10 +21,11 @@ use object_store::{
 
 use crate::StoreError;
 use crate::barrier::Barrier;
-use crate::coming::{ComingManifest, MANIFEST_FRONT_LEN};
+use crate::coming::ComingManifest;
 use crate::exclusion::Exclusion;
 use crate::leftovers::Leftovers;
 use crate::mutation::{self, Mutation};
+use crate::pieces::{self, Pieces};
 
 /// What a put found.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -35,12 +35,6 @@ pub enum Put {
     /// It was there.
     Present,
 }
-
-/// A part of an object's bytes, of whatever length.
-pub type Piece = Result<Bytes, StoreError>;
-
-/// An object's bytes, as they come.
-pub type Pieces = BoxStream<'static, Piece>;
 
 /// When a put must be durable.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -221,9 +215,9 @@ impl Objects {
         }
         let range = answer.range.clone();
         let bytes = match answer.payload {
-            GetResultPayload::File(file, _) => file_pieces(file, range, path),
-            GetResultPayload::Stream(pieces) => {
-                within_stall_each(pieces.map_err(failed).boxed(), self.stall, path)
+            GetResultPayload::File(file, _) => pieces::of_file(file, range, path),
+            GetResultPayload::Stream(coming) => {
+                pieces::within_stall(coming.map_err(failed).boxed(), self.stall, path)
             }
         };
         Ok(ComingManifest { len, bytes })
@@ -447,42 +441,4 @@ impl Objects {
         self.barrier.note_put();
         Ok(put)
     }
-}
-
-/// A range of a file, read in pieces of which the first is a manifest's front.
-fn file_pieces(file: std::fs::File, range: Range<u64>, path: &Path) -> Pieces {
-    let (file, path) = (Arc::new(file), path.to_string());
-    let pieces = stream::try_unfold(range.start, move |at| {
-        let (file, path) = (Arc::clone(&file), path.clone());
-        let end = range.end.min(at.saturating_add(MANIFEST_FRONT_LEN.max(at)));
-        async move {
-            if at >= end {
-                return Ok(None);
-            }
-            let read = tokio::task::spawn_blocking(move || {
-                let mut piece = vec![0; (end - at) as usize];
-                file.read_exact_at(&mut piece, at).map(|()| Bytes::from(piece))
-            });
-            let read = read.await.map_err(std::io::Error::other).flatten();
-            read.map(|piece| Some((piece, end))).map_err(|source| StoreError::io("read", path, source))
-        }
-    });
-    pieces.boxed()
-}
-
-/// The pieces, each of which has to come in time.
-fn within_stall_each(pieces: Pieces, stall: Option<Duration>, path: &Path) -> Pieces {
-    let Some(waited) = stall else { return pieces };
-    let path = path.to_string();
-    let pieces = stream::unfold(Some(pieces), move |pieces| {
-        let path = path.clone();
-        async move {
-            let mut pieces = pieces?;
-            match tokio::time::timeout(waited, pieces.next()).await {
-                Ok(piece) => piece.map(|piece| (piece, Some(pieces))),
-                Err(_) => Some((Err(StoreError::Stalled { action: "read", path, waited }), None)),
-            }
-        }
-    });
-    pieces.boxed()
 }

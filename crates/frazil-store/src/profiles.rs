@@ -11,7 +11,8 @@ use frazil_format::{BundleId, ManifestId, RootId};
 use object_store::path::Path;
 
 use crate::images::optional;
-use crate::objects::{Durability, PART_LEN, Pieces};
+use crate::objects::{Durability, PART_LEN};
+use crate::pieces::Pieces;
 use crate::{Store, StoreError, layout};
 
 /// Parts of a bundle that are on their way at once.

@@ -1,0 +1,58 @@
+//! An object's bytes as they come, piece by piece.
+
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt, stream};
+use object_store::path::Path;
+
+use crate::StoreError;
+use crate::coming::MANIFEST_FRONT_LEN;
+
+/// A part of an object's bytes, of whatever length.
+pub type Piece = Result<Bytes, StoreError>;
+
+/// An object's bytes, as they come.
+pub type Pieces = BoxStream<'static, Piece>;
+
+/// A range of a file, read in pieces of which the first is a manifest's front.
+pub(crate) fn of_file(file: std::fs::File, range: Range<u64>, path: &Path) -> Pieces {
+    let (file, path) = (Arc::new(file), path.to_string());
+    let pieces = stream::try_unfold(range.start, move |at| {
+        let (file, path) = (Arc::clone(&file), path.clone());
+        let end = range.end.min(at.saturating_add(MANIFEST_FRONT_LEN.max(at)));
+        async move {
+            if at >= end {
+                return Ok(None);
+            }
+            let read = tokio::task::spawn_blocking(move || {
+                let mut piece = vec![0; (end - at) as usize];
+                file.read_exact_at(&mut piece, at).map(|()| Bytes::from(piece))
+            });
+            let read = read.await.map_err(std::io::Error::other).flatten();
+            read.map(|piece| Some((piece, end))).map_err(|source| StoreError::io("read", path, source))
+        }
+    });
+    pieces.boxed()
+}
+
+/// The pieces, each of which has to come in time.
+pub(crate) fn within_stall(pieces: Pieces, stall: Option<Duration>, path: &Path) -> Pieces {
+    let Some(waited) = stall else { return pieces };
+    let path = path.to_string();
+    let pieces = stream::unfold(Some(pieces), move |pieces| {
+        let path = path.clone();
+        async move {
+            let mut pieces = pieces?;
+            match tokio::time::timeout(waited, pieces.next()).await {
+                Ok(piece) => piece.map(|piece| (piece, Some(pieces))),
+                Err(_) => Some((Err(StoreError::Stalled { action: "read", path, waited }), None)),
+            }
+        }
+    });
+    pieces.boxed()
+}
