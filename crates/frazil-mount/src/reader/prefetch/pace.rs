@@ -112,8 +112,9 @@ impl Pace {
     /// How long a fetch waits for a way to the origin that is free; none where the wire is full, so that more bytes
     /// would be more waiting, where most answers come from nearer, or before any came.
     pub(super) fn free_latency(&self) -> Option<Duration> {
+        let is_known = !self.recent.is_zero();
         let is_full = self.recent > self.quickest * 2 + SLACK;
-        (!is_full && self.origin_share >= 0.5).then_some(self.recent)
+        (is_known && !is_full && self.origin_share >= 0.5).then_some(self.recent)
     }
 
     /// Whether a prefetch of so many sealed bytes may start.
