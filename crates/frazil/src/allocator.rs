@@ -1,13 +1,13 @@
 //! The allocator of a process that serves an image: what is let go of leaves the process.
 //!
-//! Invariant: what is freed is used again or leaves. Budgets count the bytes of chunks; only so do they bound the memory
-//! of the process, too. Left to itself, glibc takes every freed buffer for a sign that more of that length follow,
-//! serves them from heaps that the threads have each for itself, and keeps what is free at the end of a heap for ever:
-//! an agent that had read an image kept up to twice its budgets, and `malloc_trim` gave little of that back.
+//! Invariant: what is freed is used again or leaves. Budgets count the bytes of chunks; only so do they bound the
+//! memory of the process, too. Left to itself, glibc takes every freed buffer for a sign that more of that length
+//! follow, serves them from heaps that the threads have each for itself, and keeps what is free at the end of a heap
+//! for ever: an agent that had read an image kept up to twice its budgets, and `malloc_trim` gave little of that back.
 
 /// From this length on, in bytes, an allocation has pages of its own, which go when it does. Opened chunks are mostly
 /// shorter: fresh pages cost a chunk half as long again as it takes to open. With a quarter of this an agent that has
-/// read an image keeps 2 to 6 MiB less, and has almost twice the page faults. `frazil-bench tiers` shows an agent's memory.
+/// read an image keeps 2 to 6 MiB less, and has almost twice the page faults. `frazil-bench tiers` shows the memory.
 #[cfg(target_env = "gnu")]
 const OWN_PAGES_FROM: libc::c_int = 1 << 20;
 
