@@ -122,8 +122,8 @@ impl Store {
         Ok(reference)
     }
 
-    /// What a name stands for, its manifest as it was put and comes, not verified, and the profiles beside it; `None` if it is
-    /// nobody's name. The root is not looked at: whoever reads on says so with [`Store::in_use`], which does.
+    /// What a name stands for, its manifest as it was put and comes, not verified, and the profiles beside it; `None` if
+    /// it is nobody's name. The root is not looked at: whoever reads on says so with [`Store::in_use`], which does.
     pub async fn published(&self, tenant: &str, name: &ImageName) -> Result<Option<Published>, StoreError> {
         let path = layout::name(&Label::tenant(tenant)?, name)?;
         let Some(reference) = self.read_name(&path).await? else { return Ok(None) };

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Invariant: a kept manifest is the one that its id names; what is handed on while it comes is the reader's to verify,
-//! and is kept when all of it has come. A name is asked of the origin every time; what was known
-//! last is an answer only when the origin gives none, and says so.
+//! and is kept when all of it has come. A name is asked of the origin every time; what was known last is an answer only
+//! when the origin gives none, and says so.
 
 mod fetches;
 pub(super) mod files;
@@ -24,9 +24,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use frazil_format::{ManifestId, RootId, SealedFront};
 use frazil_store::{ErrorClass, ImageName, MANIFEST_FRONT_LEN, MAX_MANIFEST_BYTES};
-use futures::StreamExt;
-use futures::TryStreamExt;
-use futures::stream::once;
+use futures::stream::{StreamExt, TryStreamExt, once};
 
 use super::catalog::verified;
 use super::stats::CatalogStats;

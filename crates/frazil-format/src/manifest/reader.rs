@@ -68,11 +68,6 @@ impl ManifestReader {
         self.front.chunk_count()
     }
 
-    /// The length of the whole manifest, in bytes.
-    pub fn total_len(&self) -> u64 {
-        self.front.total_len()
-    }
-
     /// The OCI image configuration, when it has come.
     pub fn config(&self) -> Option<&[u8]> {
         self.config.as_deref()
@@ -101,11 +96,6 @@ impl ManifestReader {
         self.gathered.extend_from_slice(bytes);
     }
 
-    /// Forgets what came of a section that is not whole: it is to be pushed again.
-    pub fn begin_section_again(&mut self) {
-        self.gathered.clear();
-    }
-
     /// Reads what has come, up to the next page, and gives it; none if more bytes have to come first.
     ///
     /// # Errors
@@ -122,7 +112,7 @@ impl ManifestReader {
             let Some(stored) = self.gathered.get(..len) else { return Ok(None) };
             let taken = section::verify(stored, &section).and_then(|()| self.take(&section, len));
             if let Err(error) = taken {
-                self.begin_section_again();
+                self.gathered.clear();
                 return Err(error);
             }
             self.gathered.advance(len);

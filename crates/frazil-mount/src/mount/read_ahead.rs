@@ -1,8 +1,8 @@
 //! The kernel's read-ahead on a mount of the tree face: 128 KiB by default, too little for a file system whose requests
 //! may carry 1 MiB and whose chunks have to be fetched.
 //!
-//! EROFS keeps the default: /sys knows its mounts by a number that nothing else says, and with 512 KiB or 1 MiB files are
-//! read no faster from front to back, only 512 KiB at random places by a tenth.
+//! EROFS keeps the default: /sys knows its mounts by a number that nothing else says, and with 512 KiB or 1 MiB files
+//! are read no faster from front to back, only 512 KiB at random places by a tenth.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;

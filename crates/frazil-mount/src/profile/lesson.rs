@@ -15,8 +15,8 @@ use super::build::{self, Workshop};
 use super::handover::Remembered;
 use super::learn::{is_worth_learning, learn};
 
-/// How long the chunk table may take to be whole.
-const TABLE_MAX: Duration = Duration::from_secs(60);
+/// How long writing may take, the waiting for the whole chunk table included.
+pub(super) const WRITE_MAX: Duration = Duration::from_secs(60);
 
 /// A start's lesson, and where it is kept.
 pub(super) struct Lesson {
@@ -29,7 +29,7 @@ impl Lesson {
     /// Writes down what the start taught, on top of what is there by now: the last of several writers wins.
     pub(super) async fn write(self, order: &[u32], known: Option<Profile>, remembered: Remembered) {
         let table = &self.options.table;
-        if table.complete(TABLE_MAX).await.is_err() {
+        if table.complete(WRITE_MAX).await.is_err() {
             return;
         }
         let table: Arc<[Chunk]> = table.first(table.len()).into();

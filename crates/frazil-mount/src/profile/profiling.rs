@@ -13,14 +13,11 @@ use tokio::task::JoinHandle;
 use super::fetching::{FETCH_MAX, Fetching};
 use super::handover::{Handover, Remembered};
 use super::learn::{foretold, is_worth_playing};
-use super::lesson::Lesson;
+use super::lesson::{Lesson, WRITE_MAX};
 use super::player::{BundleFailed, OpenedBundle, Player, are_near, behind};
 use super::recorder::Recorder;
 use super::stage::{Course, Stage};
 use crate::{ChunkTable, Image, PrefetchHandle, TouchListener};
-
-/// How long writing may take.
-const SAVE_MAX: Duration = Duration::from_secs(60);
 
 /// Whether chunks may be on this host already.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -168,7 +165,7 @@ impl Profiling {
             inner.end_recording();
             // Whether or not there is something to be learnt: nothing is remembered behind a start.
             let remembered = inner.handover.forget();
-            if tokio::time::timeout(SAVE_MAX, inner.save(remembered)).await.is_err() {
+            if tokio::time::timeout(WRITE_MAX, inner.save(remembered)).await.is_err() {
                 tracing::debug!("a profile could not be written in time");
             }
             inner.course.advance(Stage::Over);

@@ -1,7 +1,7 @@
 //! The account of an image's reads: which blocks were read, which level had each chunk, and how long readers waited.
 //!
-//! Invariants: it costs a read that finds its chunk decoded a load for its page and one for each 256 KiB, and it is bounded: a bit for
-//! each block of data, a byte for each chunk, and [`WAITS_MAX`] places where readers waited.
+//! Invariants: it costs a read that finds its chunk decoded a load for its page and one for each 256 KiB, and it is
+//! bounded: a bit for each block of data, a byte for each chunk, and [`WAITS_MAX`] places where readers waited.
 
 use std::collections::HashMap;
 use std::ops::Range;
