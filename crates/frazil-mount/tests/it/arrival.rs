@@ -83,6 +83,8 @@ struct Held {
     open_to: watch::Sender<usize>,
     /// Whether what comes next is an error, once.
     is_cut: Arc<AtomicBool>,
+    /// Up to which byte it was taken last.
+    taken_to: Arc<AtomicU64>,
     asked_from: Mutex<Vec<u64>>,
     pieces: AtomicU64,
 }
@@ -93,8 +95,8 @@ impl Held {
         let (id, bytes) = built.manifest.seal(&data_key(), wrapped).unwrap();
         assert!(bytes.len() > 2 * FIRST_PAGE);
         let (open_to, bytes) = (watch::Sender::new(open_to), Mutex::new(bytes));
-        let (is_cut, asked_from) = (Arc::default(), Mutex::default());
-        Arc::new(Self { id, bytes, open_to, is_cut, asked_from, pieces: AtomicU64::new(0) })
+        let (is_cut, taken_to, asked_from) = (Arc::default(), Arc::default(), Mutex::default());
+        Arc::new(Self { id, bytes, open_to, is_cut, taken_to, asked_from, pieces: AtomicU64::new(0) })
     }
 
     fn open_to(&self, to: usize) {
@@ -132,8 +134,9 @@ impl Catalog for Held {
         let bytes = Bytes::from(self.bytes.lock().unwrap().clone());
         let len = bytes.len() as u64;
         let (open_to, is_cut) = (self.open_to.subscribe(), Arc::clone(&self.is_cut));
+        let taken_to = Arc::clone(&self.taken_to);
         let pieces = try_unfold((open_to, from as usize), move |(mut open_to, at)| {
-            let (bytes, is_cut) = (bytes.clone(), Arc::clone(&is_cut));
+            let (bytes, is_cut, taken_to) = (bytes.clone(), Arc::clone(&is_cut), Arc::clone(&taken_to));
             async move {
                 if at == bytes.len() {
                     return Ok(None);
@@ -144,6 +147,7 @@ impl Catalog for Held {
                 if is_cut.swap(false, SeqCst) {
                     return Err(broken());
                 }
+                taken_to.store(end as u64, SeqCst);
                 Ok(Some((bytes.slice(at..end), (open_to, end))))
             }
         });
@@ -248,6 +252,9 @@ async fn a_page_that_comes_damaged_is_never_used_and_comes_again() {
         let held = Held::new(&built, FIRST_PAGE);
         let image = image(&held, &built, PATIENCE).await;
         held.flip(from_end);
+        while held.taken_to.load(SeqCst) < FIRST_PAGE as u64 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         // What is under way is what it was: the damage is in what is asked for next.
         held.is_cut.store(true, SeqCst);
         held.open_to(usize::MAX);
