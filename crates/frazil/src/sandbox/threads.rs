@@ -15,8 +15,9 @@ use super::landlock::{Rules, restrict_this_thread};
 /// How long all of it may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long threads are given between two looks.
-const POLL: Duration = Duration::from_millis(1);
+/// How long threads are given between two looks, at first and at most: most run at once, and a mount waits for them.
+const FIRST_POLL: Duration = Duration::from_micros(50);
+const LAST_POLL: Duration = Duration::from_millis(1);
 
 /// What the handler puts on; -1 if there are no rules.
 static RULES_FD: AtomicI32 = AtomicI32::new(-1);
@@ -31,7 +32,7 @@ pub(super) fn restrict_all(rules: Option<&Rules>) -> io::Result<()> {
     handle(signal)?;
     let this = rustix::thread::gettid().as_raw_nonzero().get();
     let deadline = Instant::now() + PATIENCE;
-    let mut told = HashSet::new();
+    let (mut told, mut poll) = (HashSet::new(), FIRST_POLL);
     loop {
         let open = unrestricted_but(this)?;
         if open.is_empty() {
@@ -45,7 +46,8 @@ pub(super) fn restrict_all(rules: Option<&Rules>) -> io::Result<()> {
         for thread in open.into_iter().filter(|thread| told.insert(*thread)) {
             tell(thread, signal);
         }
-        std::thread::sleep(POLL);
+        std::thread::sleep(poll);
+        poll = (poll * 2).min(LAST_POLL);
     }
     // The last, since it cannot look at the others afterwards. Its signal has been handled when this returns.
     tell(this, signal);
