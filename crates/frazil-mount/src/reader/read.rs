@@ -6,7 +6,8 @@
 //! 3. else its readers share one opening;
 //! 4. which takes the sealed chunk that was fetched ahead, or shares the one fetch of it;
 //! 5. a fetch asks the tier, within the deadline;
-//! 6. the chunk is opened (decrypted, decompressed) on a thread that may take its time, not on the reactor;
+//! 6. the chunk is opened (decrypted, decompressed) on a thread that may take its time, not on the reactor: the reader's
+//!    own, if that is a FUSE thread, which has the sealed chunk at once or goes away;
 //! 7. it is kept decoded;
 //! 8. every reader copies its part, and what reads front to back is fetched ahead of.
 //!
@@ -40,6 +41,10 @@ const CHUNKS_AT_ONCE_MAX: usize = 16;
 
 /// Prefetches that a reader joins and that fail under it, before it goes alone.
 const PREFETCHES_JOINED_MAX: usize = 2;
+
+/// The longest chunk that a FUSE thread opens itself, in bytes: 200 µs of zstd, of which the way to another thread and
+/// back would take a third again. Of longer ones several are better opened at once.
+const OPENED_BY_READER_MAX: u32 = 256 << 10;
 
 static ZEROS: [u8; READ_LEN_MAX] = [0; READ_LEN_MAX];
 
@@ -400,7 +405,7 @@ impl Image {
         let Some((&chunk, _)) = self.table.get(index) else { return Err(ReadError::Stopped) };
         let core = self.cores.take(urgency.clone()).await.map_err(|_| ReadError::Stopped)?;
         let image = Arc::clone(self);
-        let opening = self.runtime.spawn_blocking(move || {
+        let opening = move || {
             let (_, key) = image.table.get(index)?;
             let opened = open_chunk(&sealed, key, chunk.len);
             drop(core);
@@ -408,8 +413,15 @@ impl Image {
                 image.keep_sealed(index, sealed, Worth::Spare);
             }
             Some(opened)
-        });
-        match opening.await {
+        };
+        // Outside of every task there is nobody else whom this thread keeps waiting.
+        let is_readers_thread = tokio::task::try_id().is_none();
+        let opened = if is_readers_thread && chunk.len <= OPENED_BY_READER_MAX {
+            Ok(opening())
+        } else {
+            self.runtime.spawn_blocking(opening).await
+        };
+        match opened {
             Ok(Some(Ok(bytes))) => {
                 add(&self.tally.decoded_bytes, bytes.len() as u64);
                 let coverage = Coverage::new(bytes.len());

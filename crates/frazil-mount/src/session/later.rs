@@ -1,11 +1,13 @@
-//! Requests that cannot be answered at once.
+//! Requests that may have to wait for their answer.
 //!
-//! They wait on the runtime, not on a FUSE thread, so that a fetch that hangs holds up nobody else. The wait
-//! ends with the answer, with the reader's deadline, or when the process that asked gives up.
+//! They begin on the FUSE thread, as far as they go without waiting; they wait on the runtime, so that a fetch that
+//! hangs holds up pid else. The wait ends with the answer, with the reader's deadline, or when the process that
+//! asked gives up.
 
 use std::future::Future;
 
 use fuser::Errno;
+use futures::FutureExt;
 use tokio::runtime::Handle;
 
 use super::requester::gives_up;
@@ -29,7 +31,7 @@ impl Later {
         answer: impl FnOnce(Result<T, Errno>) + Send + 'static,
         complain: impl FnOnce(ReadError) + Send + 'static,
     ) {
-        self.0.spawn(async move {
+        let mut answering = Box::pin(async move {
             tokio::select! {
                 biased;
                 outcome = work => match outcome {
@@ -42,5 +44,44 @@ impl Later {
                 () = gives_up(pid) => answer(Err(Errno::EINTR)),
             }
         });
+        // A question is on its way, or a chunk that is here is opened, before another thread would have woken.
+        let _entered = self.0.enter();
+        if answering.as_mut().now_or_never().is_none() {
+            self.0.spawn(answering);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[test]
+    fn what_is_known_is_answered_by_the_thread_that_asks_and_what_is_not_by_the_runtime() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let later = Later::new(runtime.handle().clone());
+        let (answer, answers) = mpsc::channel();
+        let answer_with = || {
+            let answer = answer.clone();
+            move |outcome: Result<i32, Errno>| {
+                answer.send((outcome.unwrap(), std::thread::current().id())).unwrap()
+            }
+        };
+        let pid = std::process::id();
+        later.answer(pid, async { Ok(1) }, answer_with(), |_| ());
+        assert_eq!(answers.try_recv().unwrap(), (1, std::thread::current().id()));
+
+        let (tell, told) = oneshot::channel();
+        later.answer(pid, async { told.await.map_err(|_| ReadError::Stopped) }, answer_with(), |_| ());
+        assert!(answers.try_recv().is_err(), "it waits");
+        tell.send(2).unwrap();
+        let (outcome, thread) = answers.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert_eq!(outcome, 2);
+        assert_ne!(thread, std::thread::current().id());
     }
 }
