@@ -27,7 +27,7 @@ pub use error::MountError;
 pub use explain::{Explanation, FileRead, PartRead};
 pub use export::{Exported, export};
 pub use mount::{
-    Detached, Face, HandedOn, MountOptions, Mounted, Probe, mount, mount_detached, probe, unmount,
+    Detached, Face, FaceChoice, HandedOn, MountOptions, Mounted, Shown, mount, mount_detached, unmount,
 };
 pub use reader::{
     AddressSpace, Arrival, ArrivalError, ChunkIndex, ChunkTable, Counters, Image, ImageError, ImageOptions,

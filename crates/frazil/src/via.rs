@@ -1,7 +1,7 @@
 //! `--via`: which face shows an image.
 
 use clap::ValueEnum;
-use frazil_mount::{Face, Probe};
+use frazil_mount::{Face, FaceChoice};
 
 use crate::config::Value;
 
@@ -25,13 +25,12 @@ impl Value for Via {
 }
 
 impl Via {
-    /// The face, and why it is that one.
-    pub(crate) async fn choose(self) -> Probe {
-        let asked = |face| Probe { face, reason: "asked for".to_owned() };
+    /// What a mount is asked for.
+    pub(crate) fn face(self) -> FaceChoice {
         match self {
-            Self::Tree => asked(Face::Tree),
-            Self::Erofs => asked(Face::Erofs),
-            Self::Auto => frazil_mount::probe().await,
+            Self::Tree => FaceChoice::Just(Face::Tree),
+            Self::Erofs => FaceChoice::Just(Face::Erofs),
+            Self::Auto => FaceChoice::Best,
         }
     }
 

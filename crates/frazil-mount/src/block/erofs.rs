@@ -30,6 +30,17 @@ pub(crate) enum Backing {
     Loop,
 }
 
+/// Finds out whether this kernel has EROFS, and lets this process mount anything; costs a system call.
+///
+/// # Errors
+///
+/// [`MountError::Kernel`].
+pub(crate) fn look_for_erofs() -> Result<(), MountError> {
+    fsopen("erofs", FsOpenFlags::FSOPEN_CLOEXEC)
+        .map(drop)
+        .map_err(|error| MountError::Kernel { step: "mount EROFS", source: error.into() })
+}
+
 /// Mounts EROFS on the file `name` in the root of `root`, the best way that this kernel knows.
 pub(super) fn mount_detached(root: BorrowedFd<'_>, name: &CStr) -> Result<(OwnedFd, Backing), MountError> {
     let in_place = |backing| {

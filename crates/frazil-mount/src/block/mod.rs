@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-pub(crate) use erofs::Backing;
+pub(crate) use erofs::{Backing, look_for_erofs};
 #[cfg(feature = "bench")]
 pub(crate) use file::BlockFile;
 

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use super::{blocking, place, read_ahead};
+use super::{Shown, blocking, place, read_ahead};
 use crate::MountError;
 use crate::session::Serving;
 
@@ -12,6 +12,7 @@ use crate::session::Serving;
 pub struct Detached {
     pub(super) mount: OwnedFd,
     pub(super) serving: Serving,
+    pub(super) shown: Shown,
 }
 
 /// A session without its mount, which others hold.
@@ -22,6 +23,11 @@ impl Detached {
     /// The mount, for move_mount(2).
     pub fn mount(&self) -> BorrowedFd<'_> {
         self.mount.as_fd()
+    }
+
+    /// Which face shows it, and why.
+    pub fn shown(&self) -> &Shown {
+        &self.shown
     }
 
     /// Looks at the root and lists it through the kernel: after this the tree is readable.

@@ -1,7 +1,11 @@
-//! The two faces of an image.
+//! The two faces of an image, and which of them it gets.
 
 use std::fmt;
 use std::str::FromStr;
+
+use crate::MountError;
+use crate::block::Backing;
+use crate::session::errno_of;
 
 /// How an image is shown.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -18,6 +22,62 @@ impl fmt::Display for Face {
             Self::Tree => "tree",
             Self::Erofs => "erofs",
         })
+    }
+}
+
+/// Which face an image is to have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FaceChoice {
+    /// This one, or none.
+    Just(Face),
+    /// EROFS where it works, found out by mounting it; the tree elsewhere.
+    Best,
+}
+
+impl FaceChoice {
+    /// What the tree shows, where EROFS was not asked for or does not work.
+    pub(super) fn without_erofs(self, why: &MountError) -> Shown {
+        match self {
+            Self::Just(_) => Shown::as_asked(Face::Tree),
+            Self::Best => Shown::by_the_tree(why),
+        }
+    }
+}
+
+/// The face that an image has got.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Shown {
+    /// Which one.
+    pub face: Face,
+    /// Why, in words.
+    pub reason: String,
+}
+
+impl Shown {
+    pub(super) fn as_asked(face: Face) -> Self {
+        Self { face, reason: "asked for".to_owned() }
+    }
+
+    pub(super) fn by_erofs(backing: Backing) -> Self {
+        let reason = match backing {
+            Backing::FileDirect => "the kernel mounts EROFS from a file",
+            Backing::File => "the kernel mounts EROFS from a file, though without direct I/O",
+            Backing::Loop => "the kernel mounts EROFS from a loop device",
+        };
+        Self { face: Face::Erofs, reason: reason.to_owned() }
+    }
+
+    fn by_the_tree(why_not_erofs: &MountError) -> Self {
+        let errno = match why_not_erofs {
+            MountError::Kernel { source, .. } => errno_of(source),
+            _ => None,
+        };
+        let reason = match errno {
+            Some(libc::EPERM | libc::EACCES) => "EROFS can be mounted by root alone".to_owned(),
+            Some(libc::ENODEV) => "this kernel has no EROFS".to_owned(),
+            _ => format!("EROFS does not work here: {why_not_erofs}"),
+        };
+        Self { face: Face::Tree, reason }
     }
 }
 

@@ -9,7 +9,6 @@ mod holders;
 mod mounted;
 mod mountinfo;
 mod place;
-mod probe;
 mod read_ahead;
 mod unmount;
 
@@ -18,12 +17,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use detached::{Detached, HandedOn};
-pub use face::Face;
+pub use face::{Face, FaceChoice, Shown};
 pub use mounted::Mounted;
-pub use probe::{Probe, probe};
 pub use unmount::unmount;
 
-use crate::block::mount_erofs;
+use crate::block::{Backing, ErofsMount, look_for_erofs, mount_erofs};
 use crate::reader::Image;
 use crate::session::{FuseMount, Serving, attach, errno_of, mount_with_fusermount, serve};
 use crate::tree::{Files, TreeFs};
@@ -32,8 +30,8 @@ use crate::{MountError, block::source_name};
 /// How an image is mounted.
 #[derive(Clone, Debug)]
 pub struct MountOptions {
-    /// Which face shows it.
-    pub face: Face,
+    /// Which face is to show it.
+    pub face: FaceChoice,
     /// The image's name, as /proc/mounts is to show it.
     pub name: String,
 }
@@ -50,22 +48,23 @@ pub async fn mount(image: &Arc<Image>, dir: &Path, options: &MountOptions) -> Re
         move || place::check(&dir)
     })
     .await?;
-    let serving = match mount_detached(image, options).await {
-        Ok(Detached { mount, serving, .. }) => {
+    let (serving, shown) = match mount_detached(image, options).await {
+        Ok(Detached { mount, serving, shown }) => {
             blocking({
                 let dir = dir.clone();
                 move || attach(mount.as_fd(), &dir).map_err(step("attach the mount"))
             })
             .await?;
-            serving
+            (serving, shown)
         }
         // The kernel lets an ordinary user mount nothing; a set-user-id program may.
-        Err(error) if options.face == Face::Tree && is_forbidden(&error) => {
-            mount_tree_with_fusermount(image, &dir, &options.name).await?
+        Err(error) if options.face != FaceChoice::Just(Face::Erofs) && is_forbidden(&error) => {
+            let serving = mount_tree_with_fusermount(image, &dir, &options.name).await?;
+            (serving, options.face.without_erofs(&error))
         }
         Err(error) => return Err(error),
     };
-    let mounted = Mounted::new(dir, options.face, serving);
+    let mounted = Mounted::new(dir, shown, serving);
     blocking({
         let dir = mounted.dir().to_owned();
         move || place::look(&dir).map(|()| read_ahead::raise(&dir))
@@ -81,9 +80,17 @@ pub async fn mount(image: &Arc<Image>, dir: &Path, options: &MountOptions) -> Re
 ///
 /// [`MountError`]; nothing is left mounted then.
 pub async fn mount_detached(image: &Arc<Image>, options: &MountOptions) -> Result<Detached, MountError> {
+    let name = &options.name;
     match options.face {
-        Face::Tree => mount_tree(image, &options.name).await,
-        Face::Erofs => mount_block(image, &options.name).await,
+        FaceChoice::Just(Face::Tree) => mount_tree(image, name, Shown::as_asked(Face::Tree)).await,
+        FaceChoice::Just(Face::Erofs) => mount_block(image, name, |_| Shown::as_asked(Face::Erofs)).await,
+        FaceChoice::Best => match mount_block(image, name, Shown::by_erofs).await {
+            Err(error @ MountError::Kernel { .. }) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "EROFS does not show it");
+                mount_tree(image, name, options.face.without_erofs(&error)).await
+            }
+            mounted => mounted,
+        },
     }
 }
 
@@ -92,14 +99,14 @@ fn is_forbidden(error: &MountError) -> bool {
         if matches!(errno_of(source), Some(libc::EPERM | libc::EACCES)))
 }
 
-async fn mount_tree(image: &Arc<Image>, name: &str) -> Result<Detached, MountError> {
+async fn mount_tree(image: &Arc<Image>, name: &str, shown: Shown) -> Result<Detached, MountError> {
     // First: who may not do that goes another way, and reads the metadata there.
     let name = name.to_owned();
     let fuse = blocking(move || FuseMount::new(&name).map_err(step("create a FUSE superblock"))).await?;
     let files = Arc::new(Files::open(image).await?);
     blocking(move || {
         let serving = serve(TreeFs::new(files), fuse.device).map_err(step("serve the tree"))?;
-        Ok(Detached { mount: fuse.mount, serving })
+        Ok(Detached { mount: fuse.mount, serving, shown })
     })
     .await
 }
@@ -118,17 +125,23 @@ async fn mount_tree_with_fusermount(
     .await
 }
 
-async fn mount_block(image: &Arc<Image>, name: &str) -> Result<Detached, MountError> {
+async fn mount_block(
+    image: &Arc<Image>,
+    name: &str,
+    shown: impl FnOnce(Backing) -> Shown,
+) -> Result<Detached, MountError> {
+    blocking(look_for_erofs).await?;
     // What the kernel reads first. Its own error would be "Input/output error", and name no chunk.
     image.read(0, frazil_erofs::BLOCK_SIZE).await?;
     let (image, name) = (Arc::clone(image), name.to_owned());
-    blocking(move || {
+    let ErofsMount { mount, serving, backing } = blocking(move || {
         let runtime = image.runtime().clone();
         let erofs = mount_erofs(image, &name, runtime)?;
         tracing::debug!(source = source_name(&name), backing = ?erofs.backing, "EROFS is mounted");
-        Ok(Detached { mount: erofs.mount, serving: erofs.serving })
+        Ok(erofs)
     })
-    .await
+    .await?;
+    Ok(Detached { mount, serving, shown: shown(backing) })
 }
 
 fn step(step: &'static str) -> impl Fn(std::io::Error) -> MountError {

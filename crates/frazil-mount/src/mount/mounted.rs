@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rustix::mount::UnmountFlags;
 
 use super::mountinfo::{MountLine, mount_at};
-use super::{Face, blocking, unmount};
+use super::{Shown, blocking, unmount};
 use crate::MountError;
 use crate::session::Serving;
 
@@ -13,15 +13,15 @@ use crate::session::Serving;
 #[derive(Debug)]
 pub struct Mounted {
     dir: PathBuf,
-    face: Face,
+    shown: Shown,
     mount_id: Option<u64>,
     serving: Serving,
 }
 
 impl Mounted {
-    pub(super) fn new(dir: PathBuf, face: Face, serving: Serving) -> Self {
+    pub(super) fn new(dir: PathBuf, shown: Shown, serving: Serving) -> Self {
         let mount_id = mount_at(&dir).ok().flatten().map(|mount| mount.id);
-        Self { dir, face, mount_id, serving }
+        Self { dir, shown, mount_id, serving }
     }
 
     /// Where it is mounted.
@@ -29,9 +29,9 @@ impl Mounted {
         &self.dir
     }
 
-    /// Which face shows it.
-    pub fn face(&self) -> Face {
-        self.face
+    /// Which face shows it, and why.
+    pub fn shown(&self) -> &Shown {
+        &self.shown
     }
 
     /// Waits until it is unmounted, by whomever.

@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
-use frazil_mount::{ImageOptions, MountOptions};
+use frazil_mount::{FaceChoice, ImageOptions, MountOptions};
 
-use crate::support::agent::{DIR, FACE, READY};
+use crate::support::agent::{BEST, DIR, FACE, READY};
 use crate::support::mounts::open;
 use crate::support::sample::everything;
 use crate::support::tier::TestTier;
@@ -15,7 +15,11 @@ fn serve_if_told_to() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let built = everything().build();
     let image = open(&built, &TestTier::of(&built), &runtime, ImageOptions::default());
-    let options = MountOptions { face: face.parse().unwrap(), name: "tests/sample:1".into() };
+    let face = match face.as_str() {
+        BEST => FaceChoice::Best,
+        face => FaceChoice::Just(face.parse().unwrap()),
+    };
+    let options = MountOptions { face, name: "tests/sample:1".into() };
     runtime.block_on(async {
         let mut mounted = frazil_mount::mount(&image, dir.as_ref(), &options).await.unwrap();
         writeln!(std::io::stdout(), "{READY}").unwrap();

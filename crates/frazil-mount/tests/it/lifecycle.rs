@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use frazil_mount::{Face, unmount};
+use frazil_mount::{Face, FaceChoice, unmount};
 
 use crate::support::agent::Agent;
 use crate::support::mounts::{FACES, TestMount, mount_lines};
@@ -68,17 +68,19 @@ fn a_killed_agent_gives_errors_and_no_hang_and_its_mount_can_be_unmounted() {
 #[test]
 fn an_ordinary_user_mounts_a_tree_reads_it_and_unmounts_it() {
     assert!(fs::exists("/usr/bin/fusermount3").unwrap(), "apt install fuse3");
-    let dir = tempfile::tempdir().unwrap();
-    std::os::unix::fs::chown(dir.path(), Some(NOBODY), Some(NOBODY)).unwrap();
-    let mut agent = Agent::start_as(NOBODY, dir.path(), Face::Tree);
-    let path = |path: &str| dir.path().join(path).to_str().unwrap().to_owned();
-    let read = agent.run_as(NOBODY, "cat", &[&path("hard too")]);
-    assert_eq!(read.stdout, b"root:x:0:0::/:/bin/sh\n", "{}", String::from_utf8_lossy(&read.stderr));
-    // The image's own permissions hold: this one is root's and group 4000000000's.
-    assert!(!agent.run_as(NOBODY, "ls", &[&path("etc")]).status.success());
-    // Nobody else may enter, not even root.
-    assert!(!agent.run_as(0, "ls", &[&path("")]).status.success());
-    let unmounted = agent.run_as(NOBODY, "fusermount3", &["-u", &path("")]);
-    assert!(unmounted.status.success(), "{}", String::from_utf8_lossy(&unmounted.stderr));
-    agent.process.wait().unwrap();
+    for face in [FaceChoice::Just(Face::Tree), FaceChoice::Best] {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::chown(dir.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        let mut agent = Agent::start_as(NOBODY, dir.path(), face);
+        let path = |path: &str| dir.path().join(path).to_str().unwrap().to_owned();
+        let read = agent.run_as(NOBODY, "cat", &[&path("hard too")]);
+        assert_eq!(read.stdout, b"root:x:0:0::/:/bin/sh\n", "{}", String::from_utf8_lossy(&read.stderr));
+        // The image's own permissions hold: this one is root's and group 4000000000's.
+        assert!(!agent.run_as(NOBODY, "ls", &[&path("etc")]).status.success());
+        // Nobody else may enter, not even root.
+        assert!(!agent.run_as(0, "ls", &[&path("")]).status.success());
+        let unmounted = agent.run_as(NOBODY, "fusermount3", &["-u", &path("")]);
+        assert!(unmounted.status.success(), "{}", String::from_utf8_lossy(&unmounted.stderr));
+        agent.process.wait().unwrap();
+    }
 }

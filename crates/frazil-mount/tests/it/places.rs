@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use frazil_mount::{Face, ImageOptions, MountError, unmount};
+use frazil_mount::{Face, FaceChoice, ImageOptions, MountError, MountOptions, unmount};
 
 use crate::support::mounts::{FACES, TestMount, mount, mount_lines, open, runtime};
 use crate::support::sample::{Sample, everything, file};
@@ -92,12 +92,15 @@ fn a_mount_is_found_through_a_symlink_and_a_relative_path() {
 }
 
 #[test]
-fn the_probe_finds_the_kernels_erofs_for_root_and_mounts_nothing() {
+fn whoever_may_choose_gets_the_kernels_erofs_for_root_and_is_told_why() {
     let runtime = runtime();
-    let before = fs::read_to_string("/proc/mounts").unwrap();
-    let probe = runtime.block_on(frazil_mount::probe());
-    assert_eq!(probe.face, Face::Erofs, "{}", probe.reason);
-    assert!(probe.reason.contains("EROFS"));
-    let frazil = |mounts: &str| mounts.lines().filter(|line| line.contains("probe")).count();
-    assert_eq!(frazil(&fs::read_to_string("/proc/mounts").unwrap()), frazil(&before));
+    let built = everything().build();
+    let image = open(&built, &TestTier::of(&built), &runtime, ImageOptions::default());
+    let options = MountOptions { face: FaceChoice::Best, name: "tests/sample:1".into() };
+    let dir = tempfile::tempdir().unwrap();
+    let mounted = runtime.block_on(frazil_mount::mount(&image, dir.path(), &options)).unwrap();
+    assert_eq!(mounted.shown().face, Face::Erofs, "{}", mounted.shown().reason);
+    assert!(mounted.shown().reason.contains("EROFS"));
+    assert_eq!(fs::read(dir.path().join("etc/passwd")).unwrap(), b"root:x:0:0::/:/bin/sh\n");
+    runtime.block_on(mounted.unmount()).unwrap();
 }

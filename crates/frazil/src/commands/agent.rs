@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use frazil_format::Label;
-use frazil_mount::{MountError, MountOptions, Mounted};
+use frazil_mount::{MountError, MountOptions, Mounted, Shown};
 use rustix::process::setsid;
 use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -157,17 +157,14 @@ pub(crate) fn serve(
         let mut end = End::new()?;
         let labelled = |_: &[u8]| Ok(Label::mount(&recording.label));
         let label = (!recording.no_profile).then_some(&labelled as _);
-        let opening = async {
-            let supply = Supply::open(global, host_cache.as_deref(), name).await?;
-            let keys = wiring::keys(global, Absent::Refuse)?;
-            wiring::image(global, &supply, &keys, name, label).await
-        };
-        // The trial of a face takes as long as a round trip: it goes on while the manifest is on its way.
-        let (open, probe) = tokio::join!(opening, via.choose());
-        let (open, mut record) = (open?, MountRecord::take(directory)?);
-        let options = MountOptions { face: probe.face, name: open.name.to_string() };
+        let supply = Supply::open(global, host_cache.as_deref(), name).await?;
+        let keys = wiring::keys(global, Absent::Refuse)?;
+        let open = wiring::image(global, &supply, &keys, name, label).await?;
+        let mut record = MountRecord::take(directory)?;
+        let options = MountOptions { face: via.face(), name: open.name.to_string() };
         let mounted = frazil_mount::mount(&open.image, directory, &options).await?;
-        let face = probe.face.to_string();
+        let Shown { face, reason } = mounted.shown().clone();
+        let face = face.to_string();
         // Before there is a record: who sees that finds somebody to ask.
         let control = Control::bind(directory)?;
         record.write(&Mount { pid: std::process::id(), directory, image: name, face: face.clone() })?;
@@ -181,12 +178,8 @@ pub(crate) fn serve(
         };
         let records = places::runtime()?.join("mounts");
         let unmounter = sandbox.map(|sandbox| sandbox.close(Some(&records))).transpose()?.flatten();
-        let announcement = Announcement {
-            image: name.to_owned(),
-            directory: directory.to_owned(),
-            face,
-            reason: probe.reason,
-        };
+        let announcement =
+            Announcement { image: name.to_owned(), directory: directory.to_owned(), face, reason };
         match ready {
             Readiness::Terminal => {
                 mount::say(&announcement);

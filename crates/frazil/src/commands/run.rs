@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use frazil_convert::source::SourceSpec;
 use frazil_format::Label;
-use frazil_mount::{MountOptions, passing};
+use frazil_mount::{MountOptions, Shown, passing};
 use rustix::process::{DumpableBehavior, getpid, set_dumpable_behavior};
 
 use super::convert::{ConversionArgs, source_of};
@@ -259,17 +259,16 @@ impl Served<'_> {
         let Some(name) = line.hear_begin::<String>()? else { return Ok(()) };
         let runtime = wiring::serving_runtime()?;
         let via = config.value(&keys::VIA)?;
-        // The trial of a face takes as long as a round trip: it goes on while the manifest is on its way.
-        let (open, probe) = runtime.block_on(async { tokio::join!(self.image(&name), via.choose()) });
-        let open = open?;
-        let options = MountOptions { face: probe.face, name: open.name.to_string() };
+        let open = runtime.block_on(self.image(&name))?;
+        let options = MountOptions { face: via.face(), name: open.name.to_string() };
         let mounted = runtime.block_on(async {
             let mounted = frazil_mount::mount_detached(&open.image, &options).await?;
             mounted.look().await.map(|()| mounted)
         })?;
         passing::send(socket, mounted.mount()).context("the other process is gone")?;
+        let Shown { face, reason } = mounted.shown().clone();
         let mut mounted = mounted.hand_on();
-        tracing::info!(image = %open.name, face = %probe.face, reason = probe.reason, "mounted");
+        tracing::info!(image = %open.name, %face, reason, "mounted");
         if self.args.eager {
             wiring::complete(&open.image);
         }
@@ -292,7 +291,7 @@ impl Served<'_> {
             let table = async { tokio::time::timeout(PREFETCHES_LAND, open.image.complete_table()).await };
             let _ = runtime.block_on(table);
         }
-        let (counters, face) = (open.image.counters(), probe.face.to_string());
+        let (counters, face) = (open.image.counters(), face.to_string());
         let summary =
             Summary::new(open.name.as_str(), face, exit, times, open.image.sealed_bytes(), &counters)
                 .with_profile(open.profiling.as_ref(), &open.image);

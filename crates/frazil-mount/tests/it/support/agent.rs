@@ -4,10 +4,11 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
-use frazil_mount::Face;
+use frazil_mount::{Face, FaceChoice};
 
 /// Set for the process that serves.
 pub(crate) const FACE: &str = "FRAZIL_TEST_AGENT_FACE";
+pub(crate) const BEST: &str = "best";
 pub(crate) const DIR: &str = "FRAZIL_TEST_AGENT_DIR";
 pub(crate) const READY: &str = "the agent is ready";
 
@@ -20,12 +21,12 @@ pub(crate) struct Agent {
 impl Agent {
     /// Starts an agent as root and waits until its tree is readable.
     pub(crate) fn start(dir: &Path, face: Face) -> Self {
-        Self::spawn(Command::new(std::env::current_exe().unwrap()), dir, face)
+        Self::spawn(Command::new(std::env::current_exe().unwrap()), dir, FaceChoice::Just(face))
     }
 
     /// Starts an agent as an ordinary user, in a mount namespace where `/dev/fuse` is open to everyone, as udev
     /// has it on any real host.
-    pub(crate) fn start_as(uid: u32, dir: &Path, face: Face) -> Self {
+    pub(crate) fn start_as(uid: u32, dir: &Path, face: FaceChoice) -> Self {
         let script = format!(
             "mount -t tmpfs none /mnt && mknod -m 666 /mnt/fuse c 10 229 && mount --bind /mnt/fuse /dev/fuse && \
              exec setpriv --reuid={uid} --regid={uid} --clear-groups -- \"$@\""
@@ -36,10 +37,14 @@ impl Agent {
         Self::spawn(command, dir, face)
     }
 
-    fn spawn(mut command: Command, dir: &Path, face: Face) -> Self {
+    fn spawn(mut command: Command, dir: &Path, face: FaceChoice) -> Self {
+        let face = match face {
+            FaceChoice::Just(face) => face.to_string(),
+            FaceChoice::Best => BEST.to_owned(),
+        };
         let mut process = command
             .args(["--exact", "agent::serve_if_told_to", "--nocapture"])
-            .env(FACE, face.to_string())
+            .env(FACE, face)
             .env(DIR, dir)
             .current_dir("/")
             .stdout(Stdio::piped())

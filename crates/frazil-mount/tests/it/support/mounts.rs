@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use frazil_mount::{Face, Image, ImageOptions, MountOptions, Mounted};
+use frazil_mount::{Face, FaceChoice, Image, ImageOptions, MountOptions, Mounted};
 use tokio::runtime::Runtime;
 
 use super::sample::{Built, Sample};
@@ -82,7 +82,12 @@ pub(crate) async fn mount(
     dir: &Path,
     face: Face,
 ) -> Result<Mounted, frazil_mount::MountError> {
-    frazil_mount::mount(image, dir, &MountOptions { face, name: "tests/sample:1".into() }).await
+    frazil_mount::mount(
+        image,
+        dir,
+        &MountOptions { face: FaceChoice::Just(face), name: "tests/sample:1".into() },
+    )
+    .await
 }
 
 /// The lines of /proc/mounts about a directory.
