@@ -1,7 +1,7 @@
 //! Requests that may have to wait for their answer.
 //!
 //! They begin on the FUSE thread, as far as they go without waiting; they wait on the runtime, so that a fetch that
-//! hangs holds up pid else. The wait ends with the answer, with the reader's deadline, or when the process that
+//! hangs holds up nobody else. The wait ends with the answer, with the reader's deadline, or when the process that
 //! asked gives up.
 
 use std::future::Future;
