@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -178,7 +179,13 @@ async fn a_kept_manifest_whose_rest_is_damaged_is_mended_from_the_origin() {
     assert_eq!(held.asked.load(SeqCst), 0, "the front is right");
     assert!([&came[..], &rest(coming).await.unwrap()].concat() == held.bytes);
     assert_eq!((held.asked.load(SeqCst), catalog.stats().damaged), (1, 1));
-    assert!(std::fs::read(&file).unwrap() == held.bytes, "healed");
+    // It is written again behind its reader.
+    let healed = async {
+        while !std::fs::read(&file).is_ok_and(|kept| kept == held.bytes) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), healed).await.expect("healed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
