@@ -10,6 +10,7 @@ mod catalog;
 mod client;
 mod error;
 mod guarded;
+mod heads;
 mod jitter;
 mod joint;
 mod kept;
@@ -29,13 +30,14 @@ pub use catalog::{Catalog, Freshness, ManifestBytes, Named};
 pub use client::{HostCache, HostCacheCounts, HostCacheOptions, is_served};
 pub use error::HostError;
 pub use guarded::{AdmissionSource, Guarded};
+pub use heads::BundleHead;
 pub use kept::{KeptCatalog, KeptOptions};
 pub use kept_bundles::{BUNDLE_BLOCK_LEN, KeptBundles, KeptBundlesOptions, Near};
 pub use lazy::{LazyStore, Opened};
 pub use local_profiles::OrLocal;
 pub use meter::{LATENCY_BOUNDS_US, Latency, Meter, MeterCounts};
 pub use metered::Metered;
-pub use profile_shelf::{BundleBytes, ProfileShelf};
+pub use profile_shelf::{BundleBytes, HeadStart, ProfileShelf};
 pub use server::{
     AnyTenant, HostServer, Limits, OwnUser, Peer, Peers, ServerOptions, TenantPolicy, TenantsOf,
 };

@@ -11,6 +11,7 @@ use futures::future::{Either, select};
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 
+use crate::head_start::{BundleHead, HeadStart};
 use crate::name::Label;
 use crate::objects::Durability;
 use crate::record::NameRecord;
@@ -43,6 +44,17 @@ pub struct Published {
     pub manifest: ComingManifest,
     /// Its profiles, as they were put, or that there are none; nothing is known of them if they came much later.
     pub profiles: Option<Option<Bytes>>,
+    /// What came behind them in a head start.
+    pub head: Option<BundleHead>,
+}
+
+/// What is read beside a manifest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Beside {
+    /// Its profiles: chunks may be here already.
+    Profiles,
+    /// Its head start: nothing is here.
+    HeadStart,
 }
 
 impl Store {
@@ -122,9 +134,14 @@ impl Store {
         Ok(reference)
     }
 
-    /// What a name stands for, its manifest as it was put and comes, not verified, and the profiles beside it; `None` if
-    /// it is nobody's name. The root is not looked at: whoever reads on says so with [`Store::in_use`], which does.
-    pub async fn published(&self, tenant: &str, name: &ImageName) -> Result<Option<Published>, StoreError> {
+    /// What a name stands for, its manifest as it was put and comes, not verified, and what is wanted beside it; `None`
+    /// if it is nobody's name. The root is not looked at: whoever reads on says so with [`Store::in_use`], which does.
+    pub async fn published(
+        &self,
+        tenant: &str,
+        name: &ImageName,
+        beside: Beside,
+    ) -> Result<Option<Published>, StoreError> {
         let path = layout::name(&Label::tenant(tenant)?, name)?;
         let Some(reference) = self.read_name(&path).await? else { return Ok(None) };
         let Reference { root, manifest: id } = &reference;
@@ -136,7 +153,13 @@ impl Store {
         let profiles = std::pin::pin!(async {
             // Until the connection that brought the name is free: a new one takes a round trip or more.
             tokio::time::sleep(CONNECTION_FREED).await;
-            self.profiles(*root, id).await
+            Ok::<_, StoreError>(match beside {
+                Beside::Profiles => (self.profiles(*root, id).await?, None),
+                Beside::HeadStart => match self.head_start(*root, id).await? {
+                    Some(HeadStart { profiles, head }) => (Some(profiles), head),
+                    None => (None, None),
+                },
+            })
         });
         let (manifest, profiles) = match select(manifest, profiles).await {
             Either::Left((manifest, profiles)) => {
@@ -144,8 +167,8 @@ impl Store {
             }
             Either::Right((profiles, manifest)) => (manifest.await?, Some(profiles)),
         };
-        let profiles = profiles.and_then(Result::ok);
-        Ok(Some(Published { reference, manifest, profiles }))
+        let (profiles, head) = profiles.and_then(Result::ok).unzip();
+        Ok(Some(Published { reference, manifest, profiles, head: head.flatten() }))
     }
 
     async fn read_name(&self, path: &Path) -> Result<Option<Reference>, StoreError> {

@@ -7,6 +7,7 @@
 //! roots/00000001/layers/<64 hex>            a layer index
 //! roots/00000001/manifests/<64 hex>         a manifest, by its id
 //! roots/00000001/profiles/<64 hex>/all      the profiles of a manifest, by its id; replaced by every version
+//! roots/00000001/profiles/<64 hex>/head     its head start: they and how a bundle begins; replaced with them
 //! roots/00000001/bundles/<64 hex>/<64 hex>  a bundle, by the id of its manifest and its own
 //! names/<tenant>/<image name>               a reference: the root and manifest of a name, percent-encoded
 //! gc/alarm.json, gc/clock, gc/<kind>/…      what garbage collection and scrubbing keep
@@ -67,6 +68,11 @@ pub(crate) fn manifest(root: RootId, id: &ManifestId) -> Path {
 /// The profiles of a manifest.
 pub(crate) fn profiles(root: RootId, manifest: &ManifestId) -> Path {
     in_root(root).join("profiles").join(manifest.to_string()).join("all")
+}
+
+/// The head start of a manifest.
+pub(crate) fn head_start(root: RootId, manifest: &ManifestId) -> Path {
+    in_root(root).join("profiles").join(manifest.to_string()).join("head")
 }
 
 /// Where the bundles of a manifest lie.
@@ -206,6 +212,7 @@ mod tests {
         assert_eq!(manifest(root, &id.parse().unwrap()).as_ref(), format!("roots/00000001/manifests/{id}"));
         let manifest = id.parse().unwrap();
         assert_eq!(profiles(root, &manifest).as_ref(), format!("roots/00000001/profiles/{id}/all"));
+        assert_eq!(head_start(root, &manifest).as_ref(), format!("roots/00000001/profiles/{id}/head"));
         let bundle = bundle(root, &manifest, &id.parse().unwrap());
         assert_eq!(bundle.as_ref(), format!("roots/00000001/bundles/{id}/{id}"));
         assert_eq!(id_of::<BundleId>(&bundle), id.parse().ok());

@@ -17,6 +17,7 @@ mod coming;
 mod error;
 mod exclusion;
 pub mod gc;
+mod head_start;
 mod images;
 mod key_file;
 mod key_provider;
@@ -61,7 +62,8 @@ pub use bases::Base;
 pub use bucket::{BucketUrl, Provider};
 pub use coming::{ComingManifest, MANIFEST_FRONT_LEN};
 pub use error::{ErrorClass, StoreError};
-pub use images::{MAX_LAYER_INDEX_BYTES, MAX_MANIFEST_BYTES, Published};
+pub use head_start::{BUNDLE_HEAD_LEN, BundleHead, HeadStart};
+pub use images::{Beside, MAX_LAYER_INDEX_BYTES, MAX_MANIFEST_BYTES, Published};
 pub use key_provider::KeyProvider;
 pub use keyring::Keyring;
 #[cfg(feature = "cloud")]

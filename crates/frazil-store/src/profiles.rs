@@ -1,7 +1,8 @@
 //! What lies beside a manifest and may be lost at any time: its profiles, and their bundles.
 //!
 //! Neither is durable or waited for by anything: a start without them is slower, and nothing else. Profiles are
-//! replaced as a whole, and the last writer wins; a bundle is written once, and deleted when nobody names it.
+//! replaced as a whole, and the last writer wins; the head start of the manifest ([`crate::HeadStart`]) follows them. A
+//! bundle is written once, and deleted when nobody names it.
 
 use std::ops::Range;
 
@@ -10,6 +11,7 @@ use frazil_format::bounds::{MAX_BUNDLE_LEN, MAX_PROFILES_LEN};
 use frazil_format::{BundleId, ManifestId, RootId};
 use object_store::path::Path;
 
+use crate::head_start::{BUNDLE_HEAD_LEN, Made};
 use crate::images::optional;
 use crate::objects::{Durability, PART_LEN};
 use crate::pieces::Pieces;
@@ -33,7 +35,9 @@ impl Store {
         bytes: Bytes,
     ) -> Result<(), StoreError> {
         let path = layout::profiles(root, manifest);
-        self.objects().put(&path, bytes, Durability::AtBarrier).await
+        self.objects().put(&path, bytes.clone(), Durability::AtBarrier).await?;
+        self.follow_profiles(root, manifest, &bytes).await;
+        Ok(())
     }
 
     /// Deletes the profiles of a manifest and all its bundles; says whether there were profiles.
@@ -42,6 +46,7 @@ impl Store {
         // Buckets delete what is not there without a word.
         let had = self.objects().len(&path).await?.is_some();
         self.objects().delete(&path).await?;
+        self.objects().delete(&layout::head_start(root, manifest)).await?;
         for id in self.bundles(root, manifest).await? {
             self.delete_bundle(root, manifest, &id).await?;
         }
@@ -61,8 +66,16 @@ impl Store {
 
     /// Writes a bundle, which is there when the writer has finished.
     pub fn write_bundle(&self, root: RootId, manifest: &ManifestId, id: &BundleId) -> BundleWriter {
-        let path = layout::bundle(root, manifest, id);
-        BundleWriter { store: self.clone(), path, written: 0, first: BytesMut::new(), upload: None }
+        BundleWriter {
+            store: self.clone(),
+            manifest: *manifest,
+            id: *id,
+            path: layout::bundle(root, manifest, id),
+            written: 0,
+            head: BytesMut::new(),
+            first: BytesMut::new(),
+            upload: None,
+        }
     }
 
     /// The bundles of a manifest.
@@ -85,8 +98,12 @@ impl Store {
 /// A bundle on its way into a store. Dropping it gives it up.
 pub struct BundleWriter {
     store: Store,
+    manifest: ManifestId,
+    id: BundleId,
     path: Path,
     written: u64,
+    /// What is of it in a head start.
+    head: BytesMut,
     /// What may be all of it: a short bundle is one request.
     first: BytesMut,
     upload: Option<object_store::WriteMultipart>,
@@ -100,6 +117,8 @@ impl BundleWriter {
         if self.written > limit {
             return Err(StoreError::Oversized { path, len: self.written, limit });
         }
+        let missing = (BUNDLE_HEAD_LEN as usize).saturating_sub(self.head.len());
+        self.head.extend_from_slice(&bytes[..missing.min(bytes.len())]);
         if self.upload.is_none() && self.first.len() + bytes.len() <= PART_LEN {
             self.first.extend_from_slice(&bytes);
             return Ok(());
@@ -120,14 +139,15 @@ impl BundleWriter {
 
     /// All of it is there now.
     pub async fn finish(self) -> Result<(), StoreError> {
-        let Some(upload) = self.upload else {
-            let whole = self.first.freeze();
-            return self.store.objects().put(&self.path, whole, Durability::AtBarrier).await;
-        };
-        match upload.finish().await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(StoreError::backend("write", &self.path, error)),
+        let Self { store, manifest, id, path, written, head, first, upload } = self;
+        match upload {
+            None => store.objects().put(&path, first.freeze(), Durability::AtBarrier).await?,
+            Some(upload) => {
+                upload.finish().await.map_err(|error| StoreError::backend("write", &path, error))?;
+            }
         }
+        store.has_made(Made { manifest, id, bundle_len: written, head: head.freeze() });
+        Ok(())
     }
 }
 

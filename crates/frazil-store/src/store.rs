@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use frazil_format::RootId;
+use frazil_format::{ManifestId, RootId};
 
+use crate::head_start::Made;
 use crate::objects::{Objects, Put};
 use crate::observed::Record;
 use crate::record::{self, Marker, RootRecord};
@@ -13,7 +14,8 @@ use crate::requests::Requests;
 use crate::roots::watch::RootWatch;
 use crate::unchecked::Unchecked;
 use crate::{
-    ImageName, Published, RequestCounts, RootState, StoreError, StoreId, StoreLocation, backend, layout,
+    Beside, ImageName, Published, RequestCounts, RootState, StoreError, StoreId, StoreLocation, backend,
+    layout,
 };
 
 /// How often the roots are looked at until one is active: a look takes a while, and a root that was made after it began
@@ -54,6 +56,8 @@ struct Inner {
     objects: Arc<Objects>,
     requests: Arc<Requests>,
     watch: Arc<RootWatch>,
+    /// The bundle that was written last, until the profiles that name it are.
+    made: Mutex<Option<Made>>,
 }
 
 impl Store {
@@ -64,7 +68,7 @@ impl Store {
         requests: Arc<Requests>,
         watch: Arc<RootWatch>,
     ) -> Self {
-        Self(Arc::new(Inner { location, id, objects, requests, watch }))
+        Self(Arc::new(Inner { location, id, objects, requests, watch, made: Mutex::default() }))
     }
 
     /// Opens the store at the location.
@@ -74,8 +78,8 @@ impl Store {
         Ok(unchecked.checked(id))
     }
 
-    /// Opens the store at the location and, at the same time, reads what a name there stands for and its manifest:
-    /// two round trips, where one after the other takes four. `None` if the name is nobody's.
+    /// Opens the store at the location and, at the same time, reads what a name there stands for, its manifest, and what
+    /// is wanted beside that: two round trips, where one after the other takes four. `None` if the name is nobody's.
     ///
     /// # Errors
     /// Those of [`Store::open`]; what goes wrong with the name or the manifest is the outcome beside the store.
@@ -84,11 +88,12 @@ impl Store {
         options: &StoreOptions,
         tenant: &str,
         name: &ImageName,
+        beside: Beside,
     ) -> Result<(Self, Result<Option<Published>, StoreError>), StoreError> {
         let unchecked = Unchecked::open(location, options)?;
         // Until it is known that this is a store, nothing that comes from it is looked at.
         let early = unchecked.clone().checked(StoreId::not_yet_known());
-        let (id, published) = futures::join!(unchecked.id(), early.published(tenant, name));
+        let (id, published) = futures::join!(unchecked.id(), early.published(tenant, name, beside));
         Ok((unchecked.checked(id?), published))
     }
 
@@ -106,6 +111,17 @@ impl Store {
         let unobserved = Record { requests: Arc::default(), log: None };
         create(&backend::open(location, options, &unobserved)?).await?;
         Self::open(location, options).await
+    }
+
+    /// A bundle was written, whose profiles will be.
+    pub(crate) fn has_made(&self, made: Made) {
+        *self.0.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
+    }
+
+    /// The bundle that was written last, if it is this manifest's.
+    pub(crate) fn take_made(&self, manifest: &ManifestId) -> Option<Made> {
+        let mut made = self.0.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.take_if(|made| made.manifest == *manifest)
     }
 
     /// The store's own name.
@@ -194,13 +210,7 @@ impl Store {
             create(&objects).await?;
         }
         let id = record::read::<Marker>(&objects, &layout::marker()).await?.store_id;
-        Ok(Self(Arc::new(Inner {
-            location,
-            id,
-            objects: Arc::new(objects),
-            requests,
-            watch: Arc::default(),
-        })))
+        Ok(Self::of(location, id, Arc::new(objects), requests, Arc::default()))
     }
 }
 

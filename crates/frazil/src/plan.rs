@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use frazil_cache::host::{KeptBundlesOptions, KeptOptions};
 use frazil_cache::resilience::stack::OriginOptions;
 use frazil_cache::{DiskOptions, Nodes, RemoteOptions, Tls, TlsIdentity};
-use frazil_store::StoreLocation;
+use frazil_store::{Beside, StoreLocation};
 
 use crate::config::{Config, keys};
 use crate::failure::Advise;
@@ -70,6 +70,7 @@ impl Plan {
             bundles: KeptBundlesOptions {
                 directory: bundles(directory.as_deref(), quota),
                 memory_bytes: memory_bytes / BUNDLES_SHARE,
+                head_starts: true,
             },
             profiles: directory.as_ref().map(|directory| directory.join(PROFILES)),
             memory_bytes,
@@ -77,6 +78,14 @@ impl Plan {
             remote: remote(config)?,
             kept,
         })
+    }
+
+    /// What is worth reading beside a manifest: a disk that holds anything may hold all of the image.
+    pub(crate) fn beside_manifests(&self) -> Beside {
+        match &self.disk {
+            Some(disk) if disk.directory.exists() => Beside::Profiles,
+            _ => Beside::HeadStart,
+        }
     }
 
     /// The tiers of a process that reads a store by itself.

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
-use frazil_cache::host::{Catalog, Freshness, HostCache, HostCacheOptions, ManifestBytes, ProfileShelf};
+use frazil_cache::host::{
+    BundleHead, Catalog, Freshness, HostCache, HostCacheOptions, ManifestBytes, ProfileShelf,
+};
 use frazil_cache::resilience::stack::OriginOptions;
 use frazil_cache::{Disk, Tier};
 use frazil_mount::SealedArrival;
 use frazil_mount::profile::Sharing;
-use frazil_store::{ComingManifest, ImageName, Published, Reference, Store};
+use frazil_store::{Beside, ComingManifest, ImageName, Published, Reference, Store};
 
 use crate::cli::Global;
 use crate::config::keys;
@@ -48,12 +50,15 @@ struct First {
     /// What its manifest's first reader takes: it comes once.
     manifest: Mutex<Option<ComingManifest>>,
     profiles: Option<Option<Bytes>>,
+    /// How a bundle begins, for whoever stacks the tiers.
+    head: Mutex<Option<BundleHead>>,
 }
 
 impl First {
     fn new(name: ImageName, published: Published) -> Self {
-        let Published { reference, manifest, profiles } = published;
-        Self { name, reference, manifest: Mutex::new(Some(manifest)), profiles }
+        let Published { reference, manifest, profiles, head } = published;
+        let head = head.map(|head| BundleHead::of_store(&reference, head));
+        Self { name, reference, manifest: Mutex::new(Some(manifest)), profiles, head: Mutex::new(head) }
     }
 }
 
@@ -77,9 +82,7 @@ impl Embedded {
     }
 
     async fn manifest(&self, reference: &Reference) -> Result<ManifestBytes> {
-        let here = self
-            .first(reference)
-            .and_then(|first| first.manifest.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let here = self.first(reference).and_then(|first| taken(&first.manifest));
         let Reference { root, manifest: id } = reference;
         let coming = match here {
             Some(coming) => coming,
@@ -89,20 +92,33 @@ impl Embedded {
     }
 }
 
+fn taken<T>(once: &Mutex<Option<T>>) -> Option<T> {
+    once.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
 impl Supply {
-    /// The host cache at this socket, or the store if there is none, of which this image will be wanted.
-    pub(crate) async fn open(global: &Global, host_cache: Option<&Path>, name: &str) -> Result<Self> {
-        let Some(socket) = host_cache else { return Self::open_store(global, name).await };
+    /// The host cache at this socket, or the store if there is none, of which this image will be wanted, and perhaps
+    /// what earlier starts of it read.
+    pub(crate) async fn open(
+        global: &Global,
+        host_cache: Option<&Path>,
+        name: &str,
+        is_profiled: bool,
+    ) -> Result<Self> {
+        let Some(socket) = host_cache else { return Self::open_store(global, name, is_profiled).await };
         let options = HostCacheOptions { patience: global.config()?.value(&keys::PATIENCE)?.0 };
         Ok(Self::HostCache(Arc::new(HostCache::new(socket, options))))
     }
 
     /// The store, opened while the image's manifest is on its way.
-    async fn open_store(global: &Global, name: &str) -> Result<Self> {
+    async fn open_store(global: &Global, name: &str, is_profiled: bool) -> Result<Self> {
         let (location, options) = (location(global)?, store_options(global)?);
+        let plan = Plan::embedded(global.config()?, &location)?;
+        let beside = if is_profiled { plan.beside_manifests() } else { Beside::Profiles };
         let name: ImageName = name.parse()?;
         let asked = Instant::now();
-        let (store, published) = Store::open_with(&location, &options, &global.tenant()?, &name).await?;
+        let (store, published) =
+            Store::open_with(&location, &options, &global.tenant()?, &name, beside).await?;
         let way = Some(asked.elapsed());
         let first = published?.map(|published| First::new(name, published));
         Ok(Self::Store(Box::new(Embedded { first, way, ..Embedded::new(global, store)? })))
@@ -179,7 +195,10 @@ impl Supply {
         match self {
             Self::Store(embedded) => {
                 let store = OriginStore::of(&embedded.store, embedded.origin.clone());
-                let Tiers { tier, shelf, disk, .. } = Tiers::stack(embedded.plan.clone(), store).await;
+                let Tiers { tier, shelf, bundles, disk, .. } =
+                    Tiers::stack(embedded.plan.clone(), store).await;
+                let head = embedded.first.as_ref().and_then(|first| taken(&first.head));
+                head.into_iter().for_each(|head| bundles.expect(head));
                 tracing::info!(stack = %tier, "reading without a host cache");
                 let sharing = if disk.is_some() { Sharing::Kept } else { Sharing::Alone };
                 Sources { tier, shelf, disk, sharing }

@@ -8,8 +8,8 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::Result;
 use frazil_cache::host::{
-    AdmissionSource, Catalog, Counter, CounterSource, Guarded, KeptBundles, KeptBundlesOptions, KeptCatalog,
-    LazyStore, Meter, Metered, Near, Opened, OrLocal, ProfileShelf, ServerOptions,
+    AdmissionSource, Catalog, Counter, CounterSource, Guarded, KeptBundles, KeptCatalog, LazyStore, Meter,
+    Metered, Near, Opened, OrLocal, ProfileShelf, ServerOptions,
 };
 use frazil_cache::resilience::stack::{self, OriginOptions, OriginStack};
 use frazil_cache::{Disk, Memory, Nodes, Remote, Tier};
@@ -49,6 +49,8 @@ pub(crate) struct Tiers {
     pub(crate) catalog: Arc<dyn Catalog>,
     /// What lies beside manifests.
     pub(crate) shelf: Arc<dyn ProfileShelf>,
+    /// What of it is kept here.
+    pub(crate) bundles: Arc<KeptBundles>,
     meters: Vec<(String, Arc<Meter>)>,
     /// The disk tier, if there is one.
     pub(crate) disk: Option<Arc<Disk>>,
@@ -85,7 +87,9 @@ impl Tiers {
         };
         let memory = Arc::new(Memory::new(top, plan.memory_bytes));
         let top = metered("memory", Arc::clone(&memory) as Arc<dyn Tier>);
-        let shelf = shelf(&lazy, plan.bundles, plan.profiles, near(&memory, disk.as_ref()));
+        let bundles = KeptBundles::new(Arc::clone(&lazy) as Arc<dyn ProfileShelf>, plan.bundles);
+        let bundles = Arc::new(bundles.beside(near(&memory, disk.as_ref())));
+        let shelf = or_local(Arc::clone(&bundles) as Arc<dyn ProfileShelf>, plan.profiles);
         let kept = plan
             .kept
             .map(|options| Arc::new(KeptCatalog::new(Arc::clone(&lazy) as Arc<dyn Catalog>, &options)));
@@ -109,6 +113,7 @@ impl Tiers {
             tier: top,
             catalog: Arc::new(Guarded::new(catalog, admission)),
             shelf,
+            bundles,
             meters,
             disk: on_disk,
             kept,
@@ -133,17 +138,6 @@ impl Tiers {
 fn near(memory: &Arc<Memory>, disk: Option<&Arc<Disk>>) -> Near {
     let (memory, disk) = (Arc::clone(memory), disk.cloned());
     Arc::new(move |wanted| memory.has(wanted) || disk.as_ref().is_some_and(|disk| disk.has(wanted)))
-}
-
-/// What lies beside manifests: in the store, with bundles kept here, and with profiles that the store does not take.
-fn shelf(
-    store: &Arc<LazyStore>,
-    bundles: KeptBundlesOptions,
-    profiles: Option<PathBuf>,
-    near: Near,
-) -> Arc<dyn ProfileShelf> {
-    let shelf = KeptBundles::new(Arc::clone(store) as Arc<dyn ProfileShelf>, bundles).beside(near);
-    or_local(Arc::new(shelf), profiles)
 }
 
 /// A shelf, and a directory for the profiles that it does not take, if there is one.

@@ -246,8 +246,10 @@ pub(crate) fn complete(image: &Image) {
 /// What is started, by the image's configuration; of what is not told, nothing is recorded or played.
 pub(crate) type Labelled<'a> = Option<&'a (dyn Fn(&[u8]) -> Result<Label> + Sync)>;
 
-/// Says for as long as this process serves an image that it does: whoever deletes its root is stopped by that.
-async fn in_use(catalog: Arc<dyn Catalog>, reference: Reference) {
+/// Says for as long as this process serves an image that it does: whoever deletes its root is stopped by that. Not at
+/// once, but after as long as it took to learn of the image: the connection that is free first is for its first chunks.
+async fn in_use(catalog: Arc<dyn Catalog>, reference: Reference, way: Option<Duration>) {
+    tokio::time::sleep(way.unwrap_or_default()).await;
     loop {
         catalog.in_use(reference.root, &reference.manifest).await;
         tokio::time::sleep(ROOT_WATCH_WINDOW).await;
@@ -313,7 +315,7 @@ pub(crate) async fn image(
     // On its way while the rest of the mount is prepared.
     profiling.iter().for_each(|profiling| profiling.begin(&image));
     image.prefetch_metadata();
-    tokio::spawn(in_use(supply.catalog(), reference));
+    tokio::spawn(in_use(supply.catalog(), reference, supply.way()));
     tokio::spawn(rest::when_idle(Arc::downgrade(&image)));
     Ok(OpenImage { name, reference, config, image, profiling, disk })
 }

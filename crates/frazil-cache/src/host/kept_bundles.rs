@@ -5,7 +5,8 @@
 //! ```
 //!
 //! A bundle never changes, and whoever reads it authenticates it. It is read from the shelf below in blocks, which
-//! are handed on while they come; so agents may ask for parts as small as they like.
+//! are handed on while they come; so agents may ask for parts as small as they like. The first block may have begun to
+//! come along with the profiles.
 
 use std::fmt;
 use std::ops::Range;
@@ -19,9 +20,10 @@ use frazil_format::bounds::MAX_BUNDLE_LEN;
 use frazil_store::Reference;
 use futures::stream::{self, StreamExt};
 
+use super::heads::{Heads, continued};
 use super::kept::files::Files;
 use super::kept::streams::Streams;
-use super::{BundleBytes, HostError, ProfileShelf};
+use super::{BundleBytes, BundleHead, HeadStart, HostError, ProfileShelf};
 use crate::Wanted;
 
 /// Bundles are read and kept in blocks of so many bytes.
@@ -37,6 +39,8 @@ pub struct KeptBundlesOptions {
     pub directory: Option<(PathBuf, u64)>,
     /// Memory for those that were read last, in bytes.
     pub memory_bytes: u64,
+    /// Whether whoever asks for profiles for the first time gets the beginning of a bundle along with them.
+    pub head_starts: bool,
 }
 
 /// A shelf that reads bundles once for all who ask, and remembers them.
@@ -44,14 +48,17 @@ pub struct KeptBundles {
     below: Arc<dyn ProfileShelf>,
     near: Option<Near>,
     streams: Streams,
+    head_starts: bool,
+    heads: Heads,
 }
 
 impl KeptBundles {
     /// Keeps what is read of the bundles of another shelf.
     pub fn new(below: Arc<dyn ProfileShelf>, options: KeptBundlesOptions) -> Self {
-        let KeptBundlesOptions { directory, memory_bytes } = options;
+        let KeptBundlesOptions { directory, memory_bytes, head_starts } = options;
         let files = directory.map(|(directory, budget_bytes)| Files::new(directory, budget_bytes));
-        Self { below, near: None, streams: Streams::new(files, BUNDLE_BLOCK_LEN, memory_bytes) }
+        let streams = Streams::new(files, BUNDLE_BLOCK_LEN, memory_bytes);
+        Self { below, near: None, streams, head_starts, heads: Heads::default() }
     }
 
     /// Knows what the tiers beside it have.
@@ -60,10 +67,21 @@ impl KeptBundles {
         Self { near: Some(near), ..self }
     }
 
+    /// This bundle has begun to come, and will be asked for.
+    pub fn expect(&self, head: BundleHead) {
+        self.heads.keep(head);
+    }
+
     fn part_of_block(&self, of: Reference, id: BundleId, block: u64, part: Range<u64>) -> BundleBytes {
         let below = Arc::clone(&self.below);
         let start = block * BUNDLE_BLOCK_LEN;
-        let fetch = async move { below.bundle(&of, &id, start..start + BUNDLE_BLOCK_LEN).await };
+        let heads = self.heads.clone();
+        let fetch = async move {
+            match (block == 0).then(|| heads.take(&id)).flatten() {
+                Some(head) => Ok(continued(head, of, BUNDLE_BLOCK_LEN, below)),
+                None => below.bundle(&of, &id, start..start + BUNDLE_BLOCK_LEN).await,
+            }
+        };
         self.streams.join(format!("{id}/{block}"), part, fetch)
     }
 }
@@ -82,7 +100,12 @@ fn blocks(range: Range<u64>) -> impl Iterator<Item = (u64, Range<u64>)> {
 #[async_trait]
 impl ProfileShelf for KeptBundles {
     async fn profiles(&self, of: &Reference) -> Result<Option<Bytes>, HostError> {
-        self.below.profiles(of).await
+        if !self.head_starts || !self.heads.is_first_look(of) {
+            return self.below.profiles(of).await;
+        }
+        let HeadStart { profiles, head } = self.below.head_start(of).await?;
+        head.into_iter().for_each(|head| self.expect(head));
+        Ok(profiles)
     }
 
     async fn put_profiles(&self, of: &Reference, bytes: Bytes) -> Result<(), HostError> {

@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 
 use super::catalog::about;
 use super::joint::Joint;
-use super::{BundleBytes, Catalog, HostError, ManifestBytes, Named, ProfileShelf};
+use super::{BundleBytes, Catalog, HeadStart, HostError, ManifestBytes, Named, ProfileShelf};
 use crate::{Served, Tier, TierError, Wanted};
 
 /// What a store gives when it is open.
@@ -130,6 +130,10 @@ impl Catalog for LazyStore {
 impl ProfileShelf for LazyStore {
     async fn profiles(&self, of: &Reference) -> Result<Option<Bytes>, HostError> {
         self.shelf(of).await?.profiles(of).await
+    }
+
+    async fn head_start(&self, of: &Reference) -> Result<HeadStart, HostError> {
+        self.shelf(of).await?.head_start(of).await
     }
 
     async fn put_profiles(&self, of: &Reference, bytes: Bytes) -> Result<(), HostError> {

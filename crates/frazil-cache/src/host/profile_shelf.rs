@@ -12,7 +12,7 @@ use frazil_format::BundleId;
 use frazil_store::{Reference, Store};
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 
-use super::HostError;
+use super::{BundleHead, HostError};
 use crate::Wanted;
 
 /// Bytes of a bundle, as they come.
@@ -27,11 +27,25 @@ pub(super) async fn whole(bytes: BundleBytes) -> Result<Bytes, HostError> {
     })
 }
 
+/// What a start begins with.
+#[derive(Debug)]
+pub struct HeadStart {
+    /// The profiles, as they were put; none if there are none.
+    pub profiles: Option<Bytes>,
+    /// The bundle that was made last.
+    pub head: Option<BundleHead>,
+}
+
 /// What keeps the profiles and the bundles of manifests.
 #[async_trait]
 pub trait ProfileShelf: Debug + Display + Send + Sync {
     /// The profiles of a manifest, as they were put; none if there are none.
     async fn profiles(&self, of: &Reference) -> Result<Option<Bytes>, HostError>;
+
+    /// The profiles of a manifest and, behind them, how a bundle begins: for who has nothing of the image.
+    async fn head_start(&self, of: &Reference) -> Result<HeadStart, HostError> {
+        Ok(HeadStart { profiles: self.profiles(of).await?, head: None })
+    }
 
     /// Replaces the profiles of a manifest.
     async fn put_profiles(&self, of: &Reference, bytes: Bytes) -> Result<(), HostError>;
@@ -72,10 +86,29 @@ fn failed(
     move |error| HostError::from_store(what.clone(), error)
 }
 
+impl BundleHead {
+    /// What a store has sent.
+    pub fn of_store(of: &Reference, head: frazil_store::BundleHead) -> Self {
+        let frazil_store::BundleHead { id, bundle_len, bytes } = head;
+        Self { id, bundle_len, bytes: bytes.map_err(failed("head start", of)).boxed() }
+    }
+}
+
 #[async_trait]
 impl ProfileShelf for Store {
     async fn profiles(&self, of: &Reference) -> Result<Option<Bytes>, HostError> {
         Self::profiles(self, of.root, &of.manifest).await.map_err(failed("profiles", of))
+    }
+
+    async fn head_start(&self, of: &Reference) -> Result<HeadStart, HostError> {
+        let found = Self::head_start(self, of.root, &of.manifest).await.map_err(failed("head start", of))?;
+        Ok(match found {
+            Some(found) => HeadStart {
+                profiles: Some(found.profiles),
+                head: found.head.map(|head| BundleHead::of_store(of, head)),
+            },
+            None => HeadStart { profiles: None, head: None },
+        })
     }
 
     async fn put_profiles(&self, of: &Reference, bytes: Bytes) -> Result<(), HostError> {

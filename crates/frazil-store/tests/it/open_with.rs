@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use frazil_format::{ManifestId, RootId};
 use frazil_store::{
-    ComingManifest, ErrorClass, MANIFEST_FRONT_LEN, Published, Reference, Store, StoreError, StoreLocation,
-    StoreOptions,
+    Beside, ComingManifest, ErrorClass, MANIFEST_FRONT_LEN, Published, Reference, Store, StoreError,
+    StoreLocation, StoreOptions,
 };
 use futures::TryStreamExt;
 
@@ -21,16 +21,20 @@ async fn a_store_is_opened_with_what_a_name_stands_for_in_four_requests() {
     store.publish("tests", &"image".parse().unwrap(), reference).await.unwrap();
 
     let (opened, published) =
-        Store::open_with(&location, &options, "tests", &"image".parse().unwrap()).await.unwrap();
+        Store::open_with(&location, &options, "tests", &"image".parse().unwrap(), Beside::Profiles)
+            .await
+            .unwrap();
     assert_eq!(opened.id(), store.id());
-    let Published { reference: found, manifest: coming, profiles } = published.unwrap().unwrap();
+    let Published { reference: found, manifest: coming, profiles, .. } = published.unwrap().unwrap();
     assert_eq!((found, coming.len, profiles), (reference, manifest.len() as u64, Some(None)));
     assert_eq!(whole(coming).await, manifest);
     // The marker and the name; then the manifest and its profiles.
     assert_eq!(opened.requests().gets, 4);
 
     let (_, nobodys) =
-        Store::open_with(&location, &options, "tests", &"other".parse().unwrap()).await.unwrap();
+        Store::open_with(&location, &options, "tests", &"other".parse().unwrap(), Beside::Profiles)
+            .await
+            .unwrap();
     assert!(nobodys.unwrap().is_none());
 }
 
@@ -69,6 +73,8 @@ async fn what_lies_in_a_directory_that_is_no_store_is_not_taken_for_an_image() {
     let dir = tempfile::tempdir().unwrap();
     let location = StoreLocation::directory(dir.path()).unwrap();
     let name = "image".parse().unwrap();
-    let error = Store::open_with(&location, &StoreOptions::default(), "tests", &name).await.unwrap_err();
+    let error = Store::open_with(&location, &StoreOptions::default(), "tests", &name, Beside::Profiles)
+        .await
+        .unwrap_err();
     assert!(matches!(error, StoreError::NotAStore { .. }), "{error}");
 }

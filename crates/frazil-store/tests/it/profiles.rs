@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use frazil_format::{BundleId, ManifestId};
-use frazil_store::{Store, StoreError};
+use frazil_store::{BUNDLE_HEAD_LEN, BundleHead, HeadStart, Store, StoreError};
 use futures::TryStreamExt;
 
 use crate::scene::{ROOT, Scene, files};
@@ -16,6 +16,14 @@ async fn read(store: &Store, manifest: &ManifestId, id: &BundleId, range: std::o
     pieces.try_collect::<Vec<Bytes>>().await.unwrap().concat()
 }
 
+type Head = (BundleId, u64, Vec<u8>);
+
+async fn head_start(store: &Store, manifest: &ManifestId) -> Option<(Bytes, Option<Head>)> {
+    let HeadStart { profiles, head } = store.head_start(ROOT, manifest).await.unwrap()?;
+    let Some(BundleHead { id, bundle_len, bytes }) = head else { return Some((profiles, None)) };
+    Some((profiles, Some((id, bundle_len, bytes.try_collect::<Vec<Bytes>>().await.unwrap().concat()))))
+}
+
 /// What any store does with them.
 pub(crate) async fn are_kept_and_dropped(store: &Store) {
     let manifest = ManifestId::from_bytes([7; 32]);
@@ -24,6 +32,7 @@ pub(crate) async fn are_kept_and_dropped(store: &Store) {
         store.put_profiles(ROOT, &manifest, bytes_of(4096, seed)).await.unwrap();
         assert_eq!(store.profiles(ROOT, &manifest).await.unwrap(), Some(bytes_of(4096, seed)));
     }
+    assert_eq!(head_start(store, &manifest).await, Some((bytes_of(4096, 2), None)));
     // A short bundle is one put, a long one is many parts.
     for (seed, len) in [(3, 1 << 20), (4, 19 << 20)] {
         let (id, whole) = (BundleId::from_bytes([seed; 32]), bytes_of(len, seed));
@@ -37,11 +46,20 @@ pub(crate) async fn are_kept_and_dropped(store: &Store) {
         assert_eq!(read(store, &manifest, &id, 0..len as u64).await, whole);
     }
     assert_eq!(store.bundles(ROOT, &manifest).await.unwrap().len(), 2);
+    // The profiles that are put next name the bundle that was made last, and so may those that follow.
+    for seed in [5, 6] {
+        store.put_profiles(ROOT, &manifest, bytes_of(8192, seed)).await.unwrap();
+        let (profiles, head) = head_start(store, &manifest).await.unwrap();
+        let (id, bundle_len, begin) = head.unwrap();
+        assert_eq!((profiles, id), (bytes_of(8192, seed), BundleId::from_bytes([4; 32])));
+        assert_eq!((bundle_len, begin), (19 << 20, bytes_of(BUNDLE_HEAD_LEN as usize, 4).to_vec()));
+    }
     let absent = BundleId::from_bytes([9; 32]);
     let missing = store.bundle(ROOT, &manifest, &absent, 0..10).await.map(|_| ());
     assert!(matches!(missing, Err(StoreError::NotFound { .. })), "{missing:?}");
     assert!(store.drop_profiles(ROOT, &manifest).await.unwrap());
     assert_eq!(store.profiles(ROOT, &manifest).await.unwrap(), None);
+    assert_eq!(head_start(store, &manifest).await, None);
     assert!(store.bundles(ROOT, &manifest).await.unwrap().is_empty());
     assert!(!store.drop_profiles(ROOT, &manifest).await.unwrap());
 }
@@ -52,6 +70,29 @@ async fn profiles_and_bundles_are_kept_beside_their_manifest_and_dropped_with_ea
     are_kept_and_dropped(&scene.store).await;
     let left = files(scene.directory.path());
     assert_eq!(left, ["frazil.json", "roots/00000001/state.json"], "nothing else is left");
+}
+
+#[tokio::test]
+async fn a_damaged_head_start_is_refused_and_the_next_profiles_replace_it() {
+    let scene = Scene::new().await;
+    let (manifest, id) = (ManifestId::from_bytes([7; 32]), BundleId::from_bytes([1; 32]));
+    let mut writer = scene.store.write_bundle(ROOT, &manifest, &id);
+    writer.write(bytes_of(1 << 20, 1)).await.unwrap();
+    writer.finish().await.unwrap();
+    scene.store.put_profiles(ROOT, &manifest, bytes_of(4096, 1)).await.unwrap();
+    let path = scene.directory.path().join(format!("roots/{ROOT}/profiles/{manifest}/head"));
+    let sound = std::fs::read(&path).unwrap();
+    for damaged in [&[][..], &[0; 3], &[0xff; 100], &sound[..4000]] {
+        std::fs::write(&path, damaged).unwrap();
+        let refused = scene.store.head_start(ROOT, &manifest).await.map(|_| ());
+        assert!(matches!(refused, Err(StoreError::Damaged { .. })), "{refused:?}");
+        scene.store.put_profiles(ROOT, &manifest, bytes_of(4096, 2)).await.unwrap();
+        assert_eq!(head_start(&scene.store, &manifest).await, Some((bytes_of(4096, 2), None)));
+    }
+    // A bundle that breaks off is what came of it.
+    std::fs::write(&path, &sound[..sound.len() - 1000]).unwrap();
+    let (_, head) = head_start(&scene.store, &manifest).await.unwrap();
+    assert_eq!(head.unwrap().2.len(), (1 << 20) - 1000);
 }
 
 #[tokio::test]

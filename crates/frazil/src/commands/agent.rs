@@ -157,7 +157,7 @@ pub(crate) fn serve(
         let mut end = End::new()?;
         let labelled = |_: &[u8]| Ok(Label::mount(&recording.label));
         let label = (!recording.no_profile).then_some(&labelled as _);
-        let supply = Supply::open(global, host_cache.as_deref(), name).await?;
+        let supply = Supply::open(global, host_cache.as_deref(), name, label.is_some()).await?;
         let keys = wiring::keys(global, Absent::Refuse)?;
         let open = wiring::image(global, &supply, &keys, name, label).await?;
         let mut record = MountRecord::take(directory)?;

@@ -307,13 +307,14 @@ impl Served<'_> {
     }
 
     async fn image(&self, name: &str) -> Result<OpenImage> {
-        let supply = Supply::open(self.global, self.host_cache, name).await?;
+        let is_profiled = !self.args.no_profile;
+        let supply = Supply::open(self.global, self.host_cache, name, is_profiled).await?;
         let keys = wiring::keys(self.global, Absent::Refuse)?;
         let labelled = |config: &[u8]| {
             let process = container_config::process(config, self.args.overrides())?;
             Ok(Label::command(&process.arguments.iter().map(|word| word.as_bytes()).collect::<Vec<_>>()))
         };
-        let label = (!self.args.no_profile).then_some(&labelled as _);
+        let label = is_profiled.then_some(&labelled as _);
         wiring::image(self.global, &supply, &keys, name, label).await
     }
 

@@ -10,6 +10,9 @@ use crate::support::access_log::chunk_reads;
 use crate::support::home::Home;
 use crate::support::images;
 
+/// How much of a bundle is in a head start, in bytes.
+const HEAD_LEN: u64 = 1 << 20;
+
 const HELLO: [&str; 3] = ["python3", "-c", "print('hello')"];
 
 /// A home with an image of Python.
@@ -35,12 +38,14 @@ fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("{value} is no number"))
 }
 
-/// The files beside the manifests: profiles, or bundles.
+/// The files beside the manifests: profiles and head starts, or bundles.
 fn beside(home: &Home, kind: &str) -> Vec<PathBuf> {
     let directory = home.store().join("roots/00000001").join(kind);
     let Ok(manifests) = fs::read_dir(directory) else { return Vec::new() };
     let files = manifests.flat_map(|manifest| fs::read_dir(manifest.unwrap().path()).unwrap());
-    files.map(|file| file.unwrap().path()).collect()
+    let mut paths: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
+    paths.sort();
+    paths
 }
 
 #[test]
@@ -48,7 +53,7 @@ fn a_second_start_needs_a_quarter_as_many_requests_as_chunks_and_its_owner_sees_
     let home = home();
     let (first, reads) = run(&home, &[]);
     assert_eq!(number(&first["profile"]["prefetched_chunks"]), 0, "{first:#}");
-    assert_eq!((beside(&home, "profiles").len(), beside(&home, "bundles").len()), (1, 1));
+    assert_eq!((beside(&home, "profiles").len(), beside(&home, "bundles").len()), (2, 1));
 
     let (second, reads_then) = run(&home, &[]);
     let (requests, touched) = (number(&second["requests"]), number(&second["chunks_touched"]));
@@ -70,6 +75,31 @@ fn a_second_start_needs_a_quarter_as_many_requests_as_chunks_and_its_owner_sees_
 }
 
 #[test]
+fn whoever_has_nothing_reads_how_a_bundle_begins_along_with_its_profiles() {
+    let home = home();
+    run(&home, &[]);
+    let log = home.path("access.log");
+    let read = |what: &str| -> Vec<u64> {
+        let log = fs::read_to_string(&log).unwrap();
+        let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let is_read = |line: &Value| line["op"] == "get" && line["path"].as_str().unwrap().contains(what);
+        lines.filter(is_read).map(|line| number(&line["bytes"])).collect()
+    };
+    let [bundle] = &beside(&home, "bundles")[..] else { panic!("one file") };
+    let bundle_len = fs::metadata(bundle).unwrap().len();
+    let [profiles, _] = &beside(&home, "profiles")[..] else { panic!("two files") };
+    let profiles_len = fs::metadata(profiles).unwrap().len();
+
+    let (helped, _) = run(&home, &[]);
+    assert!(number(&helped["profile"]["prefetched_chunks"]) > 0, "{helped:#}");
+    assert!(read("/profiles/").contains(&(8 + profiles_len + 40 + HEAD_LEN)), "{:?}", read("/profiles/"));
+    assert_eq!(read("/bundles/").iter().sum::<u64>(), bundle_len - HEAD_LEN, "the rest of it");
+
+    run(&home, &["--no-profile"]);
+    assert_eq!((read("/head"), read("/bundles/")), (Vec::new(), Vec::new()));
+}
+
+#[test]
 fn without_profiles_nothing_is_recorded_and_dropped_ones_are_gone() {
     let home = home();
     let (unhelped, reads) = run(&home, &["--no-profile"]);
@@ -86,9 +116,9 @@ fn without_profiles_nothing_is_recorded_and_dropped_ones_are_gone() {
 fn what_is_damaged_foreign_or_missing_beside_a_manifest_stops_no_start() {
     let home = home();
     run(&home, &[]);
-    let [profiles] = &beside(&home, "profiles")[..] else { panic!("one file") };
+    let [profiles, head] = &beside(&home, "profiles")[..] else { panic!("two files") };
     let [bundle] = &beside(&home, "bundles")[..] else { panic!("one file") };
-    let sound = fs::read(profiles).unwrap();
+    let (sound, sound_head) = (fs::read(profiles).unwrap(), fs::read(head).unwrap());
     assert!(sound.len().is_power_of_two() && fs::metadata(bundle).unwrap().len().is_multiple_of(1 << 20));
 
     let mut broken = fs::read(bundle).unwrap();
@@ -99,9 +129,12 @@ fn what_is_damaged_foreign_or_missing_beside_a_manifest_stops_no_start() {
     run(&home, &[]);
     let _ = fs::remove_file(bundle);
     run(&home, &[]);
-    for bytes in [&sound[..100], &[0; 4096], &[], &sound.iter().map(|byte| byte ^ 1).collect::<Vec<_>>()] {
-        fs::write(profiles, bytes).unwrap();
-        run(&home, &[]);
+    for (file, sound) in [(profiles, &sound), (head, &sound), (head, &sound_head)] {
+        let foreign: Vec<u8> = sound.iter().map(|byte| byte ^ 1).collect();
+        for bytes in [&sound[..100], &[0; 4096], &[], &foreign] {
+            fs::write(file, bytes).unwrap();
+            run(&home, &[]);
+        }
     }
     let (healed, _) = run(&home, &[]);
     assert!(number(&healed["profile"]["prefetched_chunks"]) > 0, "it was recorded anew: {healed:#}");

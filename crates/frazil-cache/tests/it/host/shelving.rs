@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use frazil_cache::host::{
-    BundleBytes, HostError, KeptBundles, KeptBundlesOptions, OrLocal, Peer, Peers, ProfileShelf,
+    BundleBytes, BundleHead, HostError, KeptBundles, KeptBundlesOptions, OrLocal, Peer, Peers, ProfileShelf,
     ServerOptions, TenantPolicy,
 };
 use frazil_cache::{ErrorClass, Memory};
@@ -37,6 +37,7 @@ impl Scene {
             Arc::new(store.clone()),
             KeptBundlesOptions {
                 directory: Some((directory.path().join("bundles"), 64 << 20)),
+                head_starts: true,
                 ..KeptBundlesOptions::default()
             },
         );
@@ -103,6 +104,47 @@ async fn fifty_agents_read_one_bundle_from_the_store_once() {
         assert_eq!(read.unwrap(), bundle);
     }
     assert_eq!(scene.store.requests().gets - before, 1);
+}
+
+#[tokio::test]
+async fn whoever_looks_first_has_the_bundle_begin_along_with_its_profiles() {
+    let scene = Scene::with(Peers::default()).await;
+    let (of, id, bundle) = (scene.of(), BundleId::from_bytes([7; 32]), noise(3 << 20));
+    let asked = async |agent, what: &str| {
+        let before = scene.store.requests().gets;
+        assert_eq!(ProfileShelf::profiles(agent, &of).await.unwrap(), Some(noise(4096)), "{what}");
+        let looked = scene.store.requests().gets - before;
+        assert_eq!(read(agent, &of, &id, bundle.len()).await.unwrap(), bundle, "{what}");
+        (looked, scene.store.requests().gets - before - looked)
+    };
+    ProfileShelf::put_bundle(&scene.store, &of, &id, pieces(&bundle)).await.unwrap();
+    ProfileShelf::put_profiles(&scene.store, &of, noise(4096)).await.unwrap();
+    let agent = scene.stand.agent();
+    assert_eq!(asked(&agent, "the first").await, (1, 1), "what is behind the head is asked for");
+    assert_eq!(asked(&agent, "the second").await, (1, 0), "the bundle is here");
+}
+
+#[tokio::test]
+async fn a_head_that_is_another_bundles_or_breaks_off_is_made_up_for() {
+    for (what, bytes) in [
+        ("another's", pieces(&noise(1 << 20))),
+        ("nothing", stream::empty().boxed()),
+        ("cut off", pieces(&noise(300_000))),
+        ("too long", pieces(&noise(2 << 20))),
+        ("broken", pieces(&noise(256 << 10)).chain(stream::once(async { Err(refused()) })).boxed()),
+    ] {
+        let directory = scratch();
+        let location = StoreLocation::directory(directory.path().join("store")).unwrap();
+        let store = Store::open_or_create(&location, &StoreOptions::default()).await.unwrap();
+        let of = OneImage::new(CHUNKS).reference();
+        let [id, other] = [7, 8].map(|byte| BundleId::from_bytes([byte; 32]));
+        let bundle = noise(5 << 20);
+        ProfileShelf::put_bundle(&store, &of, &id, pieces(&bundle)).await.unwrap();
+        let kept = KeptBundles::new(Arc::new(store), KeptBundlesOptions::default());
+        let head_of = if what == "another's" { other } else { id };
+        kept.expect(BundleHead { id: head_of, bundle_len: bundle.len() as u64, bytes });
+        assert_eq!(read(&kept, &of, &id, bundle.len()).await.unwrap(), bundle, "{what}");
+    }
 }
 
 #[tokio::test]
