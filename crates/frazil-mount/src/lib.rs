@@ -13,6 +13,7 @@ mod block;
 mod error;
 mod explain;
 mod export;
+mod lent;
 mod mount;
 #[cfg(feature = "bench")]
 pub mod null;

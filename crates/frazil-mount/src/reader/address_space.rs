@@ -1,5 +1,5 @@
-//! What a face serves: bytes at offsets. An image is one; so are the probe's tiny image and the benchmark's
-//! zeros, which makes "the same path" more than a phrase.
+//! What a face serves: bytes at offsets. An image is one; so are the zeros of the benchmark, which makes "the same
+//! path" more than a phrase.
 
 use std::sync::Arc;
 

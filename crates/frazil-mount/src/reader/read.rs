@@ -35,16 +35,13 @@ use super::flights::Flight;
 use super::prefetch::Source;
 use super::shelf::Worth;
 use super::{ChunkIndex, Image, READ_LEN_MAX, ReadError};
+use crate::lent;
 
 /// Chunks of one read that are fetched at the same time.
 const CHUNKS_AT_ONCE_MAX: usize = 16;
 
 /// Prefetches that a reader joins and that fail under it, before it goes alone.
 const PREFETCHES_JOINED_MAX: usize = 2;
-
-/// The longest chunk that a FUSE thread opens itself, in bytes: 200 µs of zstd, of which the way to another thread and
-/// back would take a third again. Of longer ones several are better opened at once.
-const OPENED_BY_READER_MAX: u32 = 256 << 10;
 
 static ZEROS: [u8; READ_LEN_MAX] = [0; READ_LEN_MAX];
 
@@ -414,12 +411,9 @@ impl Image {
             }
             Some(opened)
         };
-        // Outside of every task there is nobody else whom this thread keeps waiting.
-        let is_readers_thread = tokio::task::try_id().is_none();
-        let opened = if is_readers_thread && chunk.len <= OPENED_BY_READER_MAX {
-            Ok(opening())
-        } else {
-            self.runtime.spawn_blocking(opening).await
+        let opened = match lent::take(chunk.len) {
+            true => Ok(opening()),
+            false => self.runtime.spawn_blocking(opening).await,
         };
         match opened {
             Ok(Some(Ok(bytes))) => {

@@ -5,13 +5,14 @@
 //! asked gives up.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use fuser::Errno;
 use futures::FutureExt;
 use tokio::runtime::Handle;
 
 use super::requester::gives_up;
-use crate::ReadError;
+use crate::{ReadError, lent};
 
 /// Answers requests on a runtime.
 #[derive(Clone, Debug)]
@@ -46,8 +47,12 @@ impl Later {
         });
         // A question is on its way, or a chunk that is here is opened, before another thread would have woken.
         let _entered = self.0.enter();
-        if answering.as_mut().now_or_never().is_none() {
-            self.0.spawn(answering);
+        let begun = AssertUnwindSafe(|| lent::to_reader(|| answering.as_mut().now_or_never()));
+        match catch_unwind(begun) {
+            Ok(Some(())) => {}
+            Ok(None) => drop(self.0.spawn(answering)),
+            // As in a task: it costs the request, which is answered with EIO when it is dropped, and not the session.
+            Err(_) => tracing::error!("a request panicked"),
         }
     }
 }
