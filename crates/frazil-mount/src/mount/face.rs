@@ -68,14 +68,13 @@ impl Shown {
     }
 
     fn by_the_tree(why_not_erofs: &MountError) -> Self {
-        let errno = match why_not_erofs {
-            MountError::Kernel { source, .. } => errno_of(source),
-            _ => None,
-        };
-        let reason = match errno {
-            Some(libc::EPERM | libc::EACCES) => "EROFS can be mounted by root alone".to_owned(),
-            Some(libc::ENODEV) => "this kernel has no EROFS".to_owned(),
-            _ => format!("EROFS does not work here: {why_not_erofs}"),
+        let reason = match why_not_erofs {
+            MountError::Kernel { step, source } => match errno_of(source) {
+                Some(libc::EPERM | libc::EACCES) => "EROFS can be mounted by root alone".to_owned(),
+                Some(libc::ENODEV) => "this kernel has no EROFS".to_owned(),
+                _ => format!("EROFS does not work here: cannot {step}: {source}"),
+            },
+            error => format!("EROFS does not work here: {error}"),
         };
         Self { face: Face::Tree, reason }
     }

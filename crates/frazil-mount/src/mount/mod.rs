@@ -85,13 +85,19 @@ pub async fn mount_detached(image: &Arc<Image>, options: &MountOptions) -> Resul
         FaceChoice::Just(Face::Tree) => mount_tree(image, name, Shown::as_asked(Face::Tree)).await,
         FaceChoice::Just(Face::Erofs) => mount_block(image, name, |_| Shown::as_asked(Face::Erofs)).await,
         FaceChoice::Best => match mount_block(image, name, Shown::by_erofs).await {
-            Err(error @ MountError::Kernel { .. }) => {
+            // An image that could not be read will not be read as a tree either.
+            Err(error) if is_the_kernels(&error) => {
                 tracing::debug!(error = &error as &dyn std::error::Error, "EROFS does not show it");
                 mount_tree(image, name, options.face.without_erofs(&error)).await
             }
             mounted => mounted,
         },
     }
+}
+
+/// Whether it says that this kernel, or this user, cannot mount EROFS.
+fn is_the_kernels(error: &MountError) -> bool {
+    matches!(error, MountError::Kernel { source, .. } if errno_of(source) != Some(libc::EIO))
 }
 
 fn is_forbidden(error: &MountError) -> bool {

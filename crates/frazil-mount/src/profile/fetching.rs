@@ -25,9 +25,9 @@ impl Fetching {
         Self(tokio::spawn(async move { Ok(shelf.own_profiles(&of).await.or(profiles)) }))
     }
 
-    /// Asks for the profiles of a manifest.
+    /// Asks for the profiles of a manifest, and has what they name begin to come where nothing is kept.
     pub fn start(shelf: Arc<dyn ProfileShelf>, of: Reference) -> Self {
-        Self(tokio::spawn(async move { shelf.profiles(&of).await }))
+        Self(tokio::spawn(async move { shelf.head_start(&of).await.map(|begun| begun.profiles) }))
     }
 
     /// What came of it, if it comes while it helps a start.
