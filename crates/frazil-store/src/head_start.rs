@@ -1,14 +1,19 @@
 //! A head start: the profiles of a manifest once more and, in the same object, how the bundle begins that was made last.
 //!
 //! ```text
-//! length of the profiles (u64) ‖ profiles ‖ bundle id (32) ‖ length of the bundle (u64) ‖ its first MiB
+//! length of the profiles (u64) ‖ profiles ‖ bundle id (32) ‖ length of the bundle (u64) ‖ hash (32) ‖ its first MiB
 //! ```
+//!
+//! The hash is BLAKE3(id ‖ length ‖ first MiB): it tells damage, so that none is kept; who reads the bundle
+//! authenticates it.
 //!
 //! Only the profiles say which bundle a start reads. Who has nothing of an image reads this object in their place, and
 //! has its first chunks a round trip sooner. It follows the profiles, and may be behind them or missing, as all that
 //! lies beside a manifest may: whoever reads holds the bundle's id against the one that he looks for.
 
+use std::collections::VecDeque;
 use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use frazil_format::bounds::{MAX_BUNDLE_LEN, MAX_PROFILES_LEN};
@@ -26,8 +31,8 @@ pub const BUNDLE_HEAD_LEN: u64 = 1 << 20;
 /// In front of the profiles: their length.
 const PROFILES_LEN: usize = size_of::<u64>();
 
-/// In front of the bundle's bytes: its id and its length.
-const BUNDLE_LEN: usize = size_of::<BundleId>() + size_of::<u64>();
+/// In front of the bundle's bytes: its id, its length and the hash.
+const BUNDLE_LEN: usize = size_of::<BundleId>() + size_of::<u64>() + blake3::OUT_LEN;
 
 const MAX_LEN: u64 = (PROFILES_LEN + BUNDLE_LEN) as u64 + MAX_PROFILES_LEN + BUNDLE_HEAD_LEN;
 
@@ -46,7 +51,7 @@ pub struct BundleHead {
     pub id: BundleId,
     /// The length of all of it, in bytes.
     pub bundle_len: u64,
-    /// Its first [`BUNDLE_HEAD_LEN`] bytes, as they come.
+    /// Its first [`BUNDLE_HEAD_LEN`] bytes, as they come; it ends with [`StoreError::Damaged`] if they are others.
     pub bytes: Pieces,
 }
 
@@ -57,7 +62,7 @@ impl fmt::Debug for BundleHead {
 }
 
 /// The beginning of a bundle that this process has written.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Made {
     pub(crate) manifest: ManifestId,
     pub(crate) id: BundleId,
@@ -70,8 +75,46 @@ impl Made {
         let mut bytes = BytesMut::with_capacity(BUNDLE_LEN + self.head.len());
         bytes.put_slice(self.id.as_bytes());
         bytes.put_u64_le(self.bundle_len);
+        let mut hasher = hasher(&self.id, self.bundle_len);
+        bytes.put_slice(hasher.update(&self.head).finalize().as_bytes());
         bytes.put_slice(&self.head);
         bytes.freeze()
+    }
+}
+
+fn hasher(id: &BundleId, bundle_len: u64) -> blake3::Hasher {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(id.as_bytes()).update(&bundle_len.to_le_bytes());
+    hasher
+}
+
+/// The bundles that were written last, until the profiles that name them are.
+#[derive(Default, Debug)]
+pub(crate) struct LatelyMade(Mutex<VecDeque<Made>>);
+
+/// So many images may be learnt at the same time through one store before one goes without the head of its bundle.
+const LATELY_MAX: usize = 16;
+
+impl LatelyMade {
+    pub(crate) fn add(&self, made: Made) {
+        let mut lately = self.lock();
+        lately.retain(|earlier| earlier.manifest != made.manifest);
+        lately.push_back(made);
+        if lately.len() > LATELY_MAX {
+            lately.pop_front();
+        }
+    }
+
+    fn of(&self, manifest: &ManifestId) -> Option<Made> {
+        self.lock().iter().find(|made| made.manifest == *manifest).cloned()
+    }
+
+    fn forget(&self, id: &BundleId) {
+        self.lock().retain(|made| made.id != *id);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Made>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -86,7 +129,7 @@ impl Store {
         manifest: &ManifestId,
     ) -> Result<Option<HeadStart>, StoreError> {
         let path = layout::head_start(root, manifest);
-        let Some(coming) = optional(self.objects().stream_from(&path, 0, MAX_LEN).await)? else {
+        let Some(coming) = optional(self.objects().stream_once(&path, MAX_LEN).await)? else {
             return Ok(None);
         };
         let mut coming = Coming { here: BytesMut::new(), rest: coming.bytes };
@@ -106,28 +149,26 @@ impl Store {
                 if !(BUNDLE_HEAD_LEN..=MAX_BUNDLE_LEN).contains(&bundle_len) {
                     return Err(damaged("its bundle has no such length"));
                 }
-                Some(BundleHead { id: BundleId::from_bytes(id), bundle_len, bytes: coming.all() })
+                let mut hash = [0; blake3::OUT_LEN];
+                about.copy_to_slice(&mut hash);
+                let id = BundleId::from_bytes(id);
+                let bytes = held_against(hash, hasher(&id, bundle_len), coming.all(), path.to_string());
+                Some(BundleHead { id, bundle_len, bytes })
             }
         };
         Ok(Some(HeadStart { profiles, head }))
     }
 
-    /// Has the head start follow the profiles. What goes wrong leaves the old one, or none.
-    pub(crate) async fn follow_profiles(&self, root: RootId, manifest: &ManifestId, profiles: &[u8]) {
-        if let Err(error) = self.put_head_start(root, manifest, profiles).await {
-            let error = &error as &dyn std::error::Error;
-            tracing::debug!(error, %manifest, "its head start is not the newest");
-        }
-    }
-
-    async fn put_head_start(
+    /// Replaces the head start of a manifest. Before its profiles are: where there is none, there are none.
+    pub(crate) async fn put_head_start(
         &self,
         root: RootId,
         manifest: &ManifestId,
         profiles: &[u8],
     ) -> Result<(), StoreError> {
         let path = layout::head_start(root, manifest);
-        let bundle = match self.take_made(manifest) {
+        let made = self.lately_made().of(manifest);
+        let bundle = match &made {
             Some(made) => made.bytes(),
             None => optional(self.objects().read_once(&path, MAX_LEN).await)?
                 .and_then(bundle_in)
@@ -137,8 +178,31 @@ impl Store {
         bytes.put_u64_le(profiles.len() as u64);
         bytes.put_slice(profiles);
         bytes.put_slice(&bundle);
-        self.objects().put(&path, bytes.freeze(), Durability::AtBarrier).await
+        self.objects().put(&path, bytes.freeze(), Durability::AtBarrier).await?;
+        made.iter().for_each(|made| self.lately_made().forget(&made.id));
+        Ok(())
     }
+}
+
+/// The bytes, of which the hash is known; whether it is theirs is said when they have come.
+fn held_against(hash: [u8; blake3::OUT_LEN], hasher: blake3::Hasher, bytes: Pieces, path: String) -> Pieces {
+    let state = Some((bytes, hasher, BUNDLE_HEAD_LEN));
+    futures::stream::try_unfold(state, move |state| {
+        let path = path.clone();
+        async move {
+            let Some((mut bytes, mut hasher, missing)) = state else { return Ok(None) };
+            match bytes.try_next().await? {
+                Some(piece) => {
+                    hasher.update(&piece);
+                    let missing = missing.saturating_sub(piece.len() as u64);
+                    Ok(Some((piece, Some((bytes, hasher, missing)))))
+                }
+                None if missing > 0 || hasher.finalize().as_bytes() == &hash => Ok(None),
+                None => Err(StoreError::Damaged { path, reason: "its bundle is another".to_owned() }),
+            }
+        }
+    })
+    .boxed()
 }
 
 /// What stands behind the profiles of a head start, if that is whole.

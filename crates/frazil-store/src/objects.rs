@@ -201,13 +201,28 @@ impl Objects {
         from: u64,
         limit: u64,
     ) -> Result<ComingManifest, StoreError> {
+        self.coming(&self.plain, path, from, limit).await
+    }
+
+    /// All of the object as it comes, for a caller that does without it if need be; the same limit.
+    pub(crate) async fn stream_once(&self, path: &Path, limit: u64) -> Result<ComingManifest, StoreError> {
+        self.coming(&self.once, path, 0, limit).await
+    }
+
+    async fn coming(
+        &self,
+        objects: &Arc<dyn ObjectStore>,
+        path: &Path,
+        from: u64,
+        limit: u64,
+    ) -> Result<ComingManifest, StoreError> {
         let failed = {
             let path = path.clone();
             move |error| StoreError::backend("read", &path, error)
         };
         let range = (from > 0).then_some(GetRange::Offset(from));
         let options = GetOptions { range, ..GetOptions::default() };
-        let answer = self.within_stall("read", path, self.plain.get_opts(path, options)).await?;
+        let answer = self.within_stall("read", path, objects.get_opts(path, options)).await?;
         let answer = answer.map_err(failed.clone())?;
         let len = answer.meta.size;
         if len > limit {

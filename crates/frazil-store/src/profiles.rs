@@ -1,7 +1,7 @@
 //! What lies beside a manifest and may be lost at any time: its profiles, and their bundles.
 //!
 //! Neither is durable or waited for by anything: a start without them is slower, and nothing else. Profiles are
-//! replaced as a whole, and the last writer wins; the head start of the manifest ([`crate::HeadStart`]) follows them. A
+//! replaced as a whole, and the last writer wins; the head start of the manifest ([`crate::HeadStart`]) with them. A
 //! bundle is written once, and deleted when nobody names it.
 
 use std::ops::Range;
@@ -35,9 +35,8 @@ impl Store {
         bytes: Bytes,
     ) -> Result<(), StoreError> {
         let path = layout::profiles(root, manifest);
-        self.objects().put(&path, bytes.clone(), Durability::AtBarrier).await?;
-        self.follow_profiles(root, manifest, &bytes).await;
-        Ok(())
+        self.put_head_start(root, manifest, &bytes).await?;
+        self.objects().put(&path, bytes, Durability::AtBarrier).await
     }
 
     /// Deletes the profiles of a manifest and all its bundles; says whether there were profiles.
@@ -146,7 +145,7 @@ impl BundleWriter {
                 upload.finish().await.map_err(|error| StoreError::backend("write", &path, error))?;
             }
         }
-        store.has_made(Made { manifest, id, bundle_len: written, head: head.freeze() });
+        store.lately_made().add(Made { manifest, id, bundle_len: written, head: head.freeze() });
         Ok(())
     }
 }

@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use frazil_format::{ManifestId, RootId};
+use frazil_format::RootId;
 
-use crate::head_start::Made;
+use crate::head_start::LatelyMade;
 use crate::objects::{Objects, Put};
 use crate::observed::Record;
 use crate::record::{self, Marker, RootRecord};
@@ -56,8 +56,7 @@ struct Inner {
     objects: Arc<Objects>,
     requests: Arc<Requests>,
     watch: Arc<RootWatch>,
-    /// The bundle that was written last, until the profiles that name it are.
-    made: Mutex<Option<Made>>,
+    lately_made: LatelyMade,
 }
 
 impl Store {
@@ -68,7 +67,7 @@ impl Store {
         requests: Arc<Requests>,
         watch: Arc<RootWatch>,
     ) -> Self {
-        Self(Arc::new(Inner { location, id, objects, requests, watch, made: Mutex::default() }))
+        Self(Arc::new(Inner { location, id, objects, requests, watch, lately_made: LatelyMade::default() }))
     }
 
     /// Opens the store at the location.
@@ -113,15 +112,9 @@ impl Store {
         Self::open(location, options).await
     }
 
-    /// A bundle was written, whose profiles will be.
-    pub(crate) fn has_made(&self, made: Made) {
-        *self.0.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(made);
-    }
-
-    /// The bundle that was written last, if it is this manifest's.
-    pub(crate) fn take_made(&self, manifest: &ManifestId) -> Option<Made> {
-        let mut made = self.0.made.lock().unwrap_or_else(PoisonError::into_inner);
-        made.take_if(|made| made.manifest == *manifest)
+    /// The bundles that this process has written.
+    pub(crate) fn lately_made(&self) -> &LatelyMade {
+        &self.0.lately_made
     }
 
     /// The store's own name.

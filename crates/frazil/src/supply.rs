@@ -51,13 +51,13 @@ struct First {
     manifest: Mutex<Option<ComingManifest>>,
     profiles: Option<Option<Bytes>>,
     /// How a bundle begins, for whoever stacks the tiers.
-    head: Mutex<Option<BundleHead>>,
+    head: Mutex<Option<(Reference, BundleHead)>>,
 }
 
 impl First {
     fn new(name: ImageName, published: Published) -> Self {
         let Published { reference, manifest, profiles, head } = published;
-        let head = head.map(|head| BundleHead::of_store(&reference, head));
+        let head = head.map(|head| (reference, BundleHead::of_store(&reference, head)));
         Self { name, reference, manifest: Mutex::new(Some(manifest)), profiles, head: Mutex::new(head) }
     }
 }
@@ -198,7 +198,7 @@ impl Supply {
                 let Tiers { tier, shelf, bundles, disk, .. } =
                     Tiers::stack(embedded.plan.clone(), store).await;
                 let head = embedded.first.as_ref().and_then(|first| taken(&first.head));
-                head.into_iter().for_each(|head| bundles.expect(head));
+                head.into_iter().for_each(|(of, head)| bundles.expect(&of, head));
                 tracing::info!(stack = %tier, "reading without a host cache");
                 let sharing = if disk.is_some() { Sharing::Kept } else { Sharing::Alone };
                 Sources { tier, shelf, disk, sharing }

@@ -1,19 +1,22 @@
 //! Beginnings of bundles that came along with profiles, before anybody had asked for the bundle.
 //!
-//! Invariant: a head that breaks off, or that nobody comes for, costs bytes and nothing else: what is missing is asked
-//! for as if there had been none.
+//! Invariants: a head that breaks off, or that nobody comes for, costs bytes and nothing else: what is missing is asked
+//! for as if there had been none. What is not known to be what was put is handed on, to readers who authenticate it, and
+//! ends with an error, so that it is not kept.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use frazil_format::BundleId;
-use frazil_store::{BUNDLE_HEAD_LEN, Reference};
+use frazil_store::{BUNDLE_HEAD_LEN, ErrorClass, Reference};
 use futures::stream::{StreamExt, TryStreamExt, try_unfold};
 use tokio::task::JoinHandle;
 
+use super::kept::streams::broken_off;
 use super::{BundleBytes, HostError, ProfileShelf};
 
 /// How long a head waits for whoever wants the bundle: longer than opening a manifest takes.
@@ -22,6 +25,9 @@ const KEPT: Duration = Duration::from_secs(5);
 /// What follows is asked for when so many bytes of a head have come: what is needed first has the way for itself, the
 /// manifest's connection is free, and at 1 Gbit/s and 5 ms, or 200 Mbit/s and 30 ms, the answer begins as the head ends.
 const ASK_FROM: u64 = BUNDLE_HEAD_LEN / 4;
+
+/// How many heads wait: each is an answer of the store that is not read.
+const WAITING_MAX: usize = 16;
 
 /// How many manifests are remembered to have been looked at.
 const SEEN_MAX: usize = 10_000;
@@ -48,7 +54,8 @@ pub(super) struct Heads(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
-    waiting: HashMap<BundleId, BundleHead>,
+    /// The oldest first.
+    waiting: VecDeque<(Reference, BundleHead)>,
     seen: HashSet<Reference>,
 }
 
@@ -63,19 +70,25 @@ impl Heads {
     }
 
     /// Keeps a head for whoever asks for its bundle soon.
-    pub(super) fn keep(&self, head: BundleHead) {
+    pub(super) fn keep(&self, of: Reference, head: BundleHead) {
         let id = head.id;
-        self.lock().waiting.insert(id, head);
+        let mut state = self.lock();
+        state.waiting.push_back((of, head));
+        let too_many = state.waiting.len().saturating_sub(WAITING_MAX);
+        state.waiting.drain(..too_many);
+        drop(state);
         let heads = self.clone();
         tokio::spawn(async move {
             tokio::time::sleep(KEPT).await;
-            drop(heads.take(&id));
+            drop(heads.take(&of, &id));
         });
     }
 
     /// The head of this bundle.
-    pub(super) fn take(&self, id: &BundleId) -> Option<BundleHead> {
-        self.lock().waiting.remove(id)
+    pub(super) fn take(&self, of: &Reference, id: &BundleId) -> Option<BundleHead> {
+        let mut state = self.lock();
+        let at = state.waiting.iter().position(|(whose, head)| whose == of && head.id == *id)?;
+        state.waiting.remove(at).map(|(_, head)| head)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -91,8 +104,8 @@ pub(super) fn continued(
     below: Arc<dyn ProfileShelf>,
 ) -> BundleBytes {
     let BundleHead { id, bundle_len, bytes } = head;
-    let rest = Rest { below, of, id, end: len.min(bundle_len), under_way: None };
-    let coming = Coming { came: 0, bytes, rest: Some(rest) };
+    let rest = Rest { source: Source { below, of, id }, end: len.min(bundle_len), under_way: None };
+    let coming = Coming { came: 0, bytes, rest: Some(rest), is_sound: false };
     try_unfold(coming, |mut coming| async move {
         let piece = coming.next().await?;
         Ok(piece.map(|piece| (piece, coming)))
@@ -105,20 +118,25 @@ struct Coming {
     bytes: BundleBytes,
     /// What follows the head; none if that is what comes.
     rest: Option<Rest>,
+    /// Whether the head was what had been put.
+    is_sound: bool,
 }
 
 impl Coming {
-    async fn next(&mut self) -> Result<Option<bytes::Bytes>, HostError> {
+    async fn next(&mut self) -> Result<Option<Bytes>, HostError> {
         if let Some(rest) = &mut self.rest {
-            let piece = match self.bytes.next().await {
-                Some(Ok(piece)) => Some(piece),
-                Some(Err(error)) => {
+            let piece = match self.bytes.try_next().await {
+                Err(error) if error.class() == ErrorClass::Corrupt => return Err(error),
+                Err(error) => {
                     tracing::debug!(%error, came = self.came, "a head start broke off");
                     None
                 }
-                None => None,
+                Ok(piece) => {
+                    self.is_sound = piece.is_none() && self.came == BUNDLE_HEAD_LEN;
+                    piece
+                }
             };
-            let fits = |piece: &bytes::Bytes| self.came + piece.len() as u64 <= BUNDLE_HEAD_LEN;
+            let fits = |piece: &Bytes| self.came + piece.len() as u64 <= BUNDLE_HEAD_LEN;
             if let Some(piece) = piece.filter(fits) {
                 self.came += piece.len() as u64;
                 if self.came >= ASK_FROM {
@@ -130,14 +148,29 @@ impl Coming {
         if let Some(rest) = self.rest.take() {
             self.bytes = rest.from(self.came).await?;
         }
-        self.bytes.try_next().await
+        match self.bytes.try_next().await? {
+            None if !self.is_sound => Err(broken_off("its head is not known to be right")),
+            piece => Ok(piece),
+        }
+    }
+}
+
+/// Where a bundle is read.
+#[derive(Clone)]
+struct Source {
+    below: Arc<dyn ProfileShelf>,
+    of: Reference,
+    id: BundleId,
+}
+
+impl Source {
+    async fn bytes(self, range: Range<u64>) -> Result<BundleBytes, HostError> {
+        self.below.bundle(&self.of, &self.id, range).await
     }
 }
 
 struct Rest {
-    below: Arc<dyn ProfileShelf>,
-    of: Reference,
-    id: BundleId,
+    source: Source,
     end: u64,
     /// What is behind the head.
     under_way: Option<JoinHandle<Result<BundleBytes, HostError>>>,
@@ -146,32 +179,24 @@ struct Rest {
 impl Rest {
     fn ask(&mut self) {
         if self.under_way.is_none() && self.end > BUNDLE_HEAD_LEN {
-            self.under_way = Some(tokio::spawn(Self::fetch(
-                Arc::clone(&self.below),
-                self.of,
-                self.id,
-                BUNDLE_HEAD_LEN..self.end,
-            )));
+            let asked = self.source.clone().bytes(BUNDLE_HEAD_LEN..self.end);
+            self.under_way = Some(tokio::spawn(asked));
         }
     }
 
+    /// All from this byte on.
     async fn from(self, start: u64) -> Result<BundleBytes, HostError> {
-        let Self { below, of, id, end, under_way } = self;
+        let Self { source, end, under_way } = self;
         match under_way {
-            Some(under_way) if start == BUNDLE_HEAD_LEN => {
-                under_way.await.unwrap_or_else(|_| Ok(futures::stream::empty().boxed()))
+            Some(asked) if start == BUNDLE_HEAD_LEN => {
+                asked.await.unwrap_or_else(|_| Err(broken_off("the fetch ended without an answer")))
             }
-            _ if start >= end => Ok(futures::stream::empty().boxed()),
-            _ => Self::fetch(below, of, id, start..end).await,
+            _ if start >= end => Ok(nothing()),
+            _ => source.bytes(start..end).await,
         }
     }
+}
 
-    async fn fetch(
-        below: Arc<dyn ProfileShelf>,
-        of: Reference,
-        id: BundleId,
-        range: Range<u64>,
-    ) -> Result<BundleBytes, HostError> {
-        below.bundle(&of, &id, range).await
-    }
+fn nothing() -> BundleBytes {
+    futures::stream::empty().boxed()
 }

@@ -39,7 +39,7 @@ pub struct KeptBundlesOptions {
     pub directory: Option<(PathBuf, u64)>,
     /// Memory for those that were read last, in bytes.
     pub memory_bytes: u64,
-    /// Whether whoever asks for profiles for the first time gets the beginning of a bundle along with them.
+    /// Whether the first start of an image gets the beginning of a bundle along with its profiles.
     pub head_starts: bool,
 }
 
@@ -67,9 +67,9 @@ impl KeptBundles {
         Self { near: Some(near), ..self }
     }
 
-    /// This bundle has begun to come, and will be asked for.
-    pub fn expect(&self, head: BundleHead) {
-        self.heads.keep(head);
+    /// A bundle of this manifest has begun to come, and will be asked for.
+    pub fn expect(&self, of: &Reference, head: BundleHead) {
+        self.heads.keep(*of, head);
     }
 
     fn part_of_block(&self, of: Reference, id: BundleId, block: u64, part: Range<u64>) -> BundleBytes {
@@ -77,7 +77,7 @@ impl KeptBundles {
         let start = block * BUNDLE_BLOCK_LEN;
         let heads = self.heads.clone();
         let fetch = async move {
-            match (block == 0).then(|| heads.take(&id)).flatten() {
+            match (block == 0).then(|| heads.take(&of, &id)).flatten() {
                 Some(head) => Ok(continued(head, of, BUNDLE_BLOCK_LEN, below)),
                 None => below.bundle(&of, &id, start..start + BUNDLE_BLOCK_LEN).await,
             }
@@ -100,12 +100,25 @@ fn blocks(range: Range<u64>) -> impl Iterator<Item = (u64, Range<u64>)> {
 #[async_trait]
 impl ProfileShelf for KeptBundles {
     async fn profiles(&self, of: &Reference) -> Result<Option<Bytes>, HostError> {
-        if !self.head_starts || !self.heads.is_first_look(of) {
-            return self.below.profiles(of).await;
+        self.below.profiles(of).await
+    }
+
+    /// The head stays here, for whoever asks for its bundle.
+    async fn head_start(&self, of: &Reference) -> Result<HeadStart, HostError> {
+        let begun = match self.head_starts && self.heads.is_first_look(of) {
+            true => self.below.head_start(of).await,
+            false => Ok(HeadStart { profiles: self.below.profiles(of).await?, head: None }),
+        };
+        match begun {
+            Ok(HeadStart { profiles, head }) => {
+                head.into_iter().for_each(|head| self.expect(of, head));
+                Ok(HeadStart { profiles, head: None })
+            }
+            Err(error) => {
+                tracing::debug!(%error, "without a head start");
+                Ok(HeadStart { profiles: self.below.profiles(of).await?, head: None })
+            }
         }
-        let HeadStart { profiles, head } = self.below.head_start(of).await?;
-        head.into_iter().for_each(|head| self.expect(head));
-        Ok(profiles)
     }
 
     async fn put_profiles(&self, of: &Reference, bytes: Bytes) -> Result<(), HostError> {

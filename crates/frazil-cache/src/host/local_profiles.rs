@@ -18,7 +18,7 @@ use frazil_format::bounds::MAX_PROFILES_LEN;
 use frazil_store::{ErrorClass, Reference};
 
 use super::kept::files::{Files, Outcome};
-use super::{BundleBytes, HostError, ProfileShelf};
+use super::{BundleBytes, HeadStart, HostError, ProfileShelf};
 use crate::Wanted;
 
 /// The most bytes of profiles that are kept: ten thousand small ones.
@@ -49,6 +49,13 @@ impl ProfileShelf for OrLocal {
         match self.own_profiles(of).await {
             Some(bytes) => Ok(Some(bytes)),
             None => self.store.profiles(of).await,
+        }
+    }
+
+    async fn head_start(&self, of: &Reference) -> Result<HeadStart, HostError> {
+        match self.own_profiles(of).await {
+            Some(own) => Ok(HeadStart { profiles: Some(own), head: None }),
+            None => self.store.head_start(of).await,
         }
     }
 

@@ -59,7 +59,7 @@ mod shelving;
 pub use answer::Answer;
 pub use frame::{HEADER_LEN, Header};
 pub use hello::{HELLO_LEN, Hello, Verdict};
-pub use request::{Extent, Question, Request};
+pub use request::{Extent, Purpose, Question, Request};
 pub use shelving::Shelved;
 
 /// The newest version of the protocol that is spoken here.

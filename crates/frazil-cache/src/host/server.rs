@@ -191,7 +191,9 @@ impl Inner {
             Question::Manifest { root, id, offset, extent } => self.manifest(root, &id, offset, extent).await,
             Question::Stats => self.stats_answer(),
             Question::Ping => Answer::Pong,
-            Question::Shelved { what, offset, len } => self.shelved(peer, shelving, &what, offset, len).await,
+            Question::Shelved { what, offset, len, purpose } => {
+                self.shelved(peer, shelving, &what, (offset, len, purpose)).await
+            }
             Question::Shelve { what, offset, last, piece } => {
                 self.shelve(peer, shelving, &what, Next { offset, last, piece }).await
             }

@@ -92,7 +92,7 @@ fn whoever_has_nothing_reads_how_a_bundle_begins_along_with_its_profiles() {
 
     let (helped, _) = run(&home, &[]);
     assert!(number(&helped["profile"]["prefetched_chunks"]) > 0, "{helped:#}");
-    assert!(read("/profiles/").contains(&(8 + profiles_len + 40 + HEAD_LEN)), "{:?}", read("/profiles/"));
+    assert!(read("/profiles/").contains(&(8 + profiles_len + 72 + HEAD_LEN)), "{:?}", read("/profiles/"));
     assert_eq!(read("/bundles/").iter().sum::<u64>(), bundle_len - HEAD_LEN, "the rest of it");
 
     run(&home, &["--no-profile"]);

@@ -10,8 +10,8 @@ use futures::stream::{StreamExt, TryStreamExt};
 
 use super::HostCache;
 use crate::Wanted;
-use crate::host::protocol::{Answer, Question, SHELVE_PIECE_LEN, SHELVED_PIECE_LEN, Shelved};
-use crate::host::{BundleBytes, HostError, ProfileShelf};
+use crate::host::protocol::{Answer, Purpose, Question, SHELVE_PIECE_LEN, SHELVED_PIECE_LEN, Shelved};
+use crate::host::{BundleBytes, HeadStart, HostError, ProfileShelf};
 
 /// Pieces of a bundle that are asked for at once, so that the next is on its way while one is opened.
 const PIECES_AT_ONCE: usize = 3;
@@ -22,6 +22,14 @@ const WHAT: &str = "what is beside a manifest";
 impl HostCache {
     async fn shelf(&self, question: Question) -> Result<Answer, HostError> {
         self.ask(question).await.map_err(|failure| failure.into_host(WHAT))
+    }
+
+    async fn profiles_for(&self, purpose: Purpose, of: &Reference) -> Result<Option<Bytes>, HostError> {
+        let what = Shelved { of: *of, bundle: None };
+        match self.shelf(Question::Shelved { what, offset: 0, len: 0, purpose }).await? {
+            Answer::Shelved(profiles) => Ok(profiles),
+            _ => Err(self.wrong_answer()),
+        }
     }
 
     /// Sends one piece, and waits until it is taken.
@@ -37,11 +45,12 @@ impl HostCache {
 #[async_trait]
 impl ProfileShelf for HostCache {
     async fn profiles(&self, of: &Reference) -> Result<Option<Bytes>, HostError> {
-        let what = Shelved { of: *of, bundle: None };
-        match self.shelf(Question::Shelved { what, offset: 0, len: 0 }).await? {
-            Answer::Shelved(profiles) => Ok(profiles),
-            _ => Err(self.wrong_answer()),
-        }
+        self.profiles_for(Purpose::Reading, of).await
+    }
+
+    /// The head stays with the host cache.
+    async fn head_start(&self, of: &Reference) -> Result<HeadStart, HostError> {
+        Ok(HeadStart { profiles: self.profiles_for(Purpose::Starting, of).await?, head: None })
     }
 
     async fn put_profiles(&self, of: &Reference, bytes: Bytes) -> Result<(), HostError> {
@@ -66,7 +75,10 @@ impl ProfileShelf for HostCache {
             .map(|offset| {
                 let (host, len) = (self.clone(), range.end.saturating_sub(offset).min(step) as u32);
                 async move {
-                    match host.shelf(Question::Shelved { what, offset, len }).await? {
+                    match host
+                        .shelf(Question::Shelved { what, offset, len, purpose: Purpose::Reading })
+                        .await?
+                    {
                         Answer::Shelved(Some(part)) if part.len() == len as usize => Ok(part),
                         _ => Err(host.wrong_answer()),
                     }

@@ -190,7 +190,7 @@ fn within(piece: &Bytes, start: u64, part: &Range<u64>) -> Bytes {
     piece.slice(from..to.max(from))
 }
 
-fn broken_off(why: &'static str) -> HostError {
+pub(in crate::host) fn broken_off(why: &'static str) -> HostError {
     HostError::remark("what is beside a manifest".to_owned(), ErrorClass::Transient, why)
 }
 

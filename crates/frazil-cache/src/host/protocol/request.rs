@@ -31,6 +31,9 @@ pub(super) fn limit_of(kind: u8) -> u32 {
     if kind == SHELVE { MAX_SHELVE_BODY } else { MAX_REQUEST_BODY }
 }
 
+const READING: u8 = 0;
+const STARTING: u8 = 1;
+
 const FULL: u8 = 0;
 const COME: u8 = 1;
 
@@ -44,6 +47,15 @@ pub enum Extent {
     Full,
     /// What has come of it so far, if that is worth an answer.
     Come,
+}
+
+/// What profiles are asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// To be read as they are now.
+    Reading,
+    /// To begin a start: the bundle that they name will be asked for next.
+    Starting,
 }
 
 /// What is asked.
@@ -88,6 +100,8 @@ pub enum Question {
         offset: u64,
         /// Its length in bytes, at most [`MAX_SHELVED_LEN`](super::MAX_SHELVED_LEN).
         len: u32,
+        /// What profiles are asked for; nothing of a bundle depends on it.
+        purpose: Purpose,
     },
     /// Keeps the next piece of profiles or of a bundle; the last one makes it visible.
     Shelve {
@@ -174,8 +188,12 @@ impl Request {
             }
             Self::Ask(Question::Stats) => STATS,
             Self::Ask(Question::Ping) => PING,
-            Self::Ask(Question::Shelved { what, offset, len }) => {
+            Self::Ask(Question::Shelved { what, offset, len, purpose }) => {
                 what.put_shelved(&mut body, *offset, *len);
+                detail = match purpose {
+                    Purpose::Reading => READING,
+                    Purpose::Starting => STARTING,
+                };
                 SHELVED
             }
             Self::Ask(Question::Shelve { what, offset, last, piece }) => {
@@ -224,7 +242,8 @@ impl Request {
             PING => Ok(Self::Ask(Question::Ping)),
             FORGET => Ok(Self::Forget),
             HURRY => Ok(Self::Hurry),
-            SHELVED => shelving::shelved(body).ok_or(ProtocolError::BadBody("a request for profiles")),
+            SHELVED => shelving::shelved(purpose(header.detail), body)
+                .ok_or(ProtocolError::BadBody("a request for profiles")),
             SHELVE => {
                 shelving::shelve(header.detail, body).ok_or(ProtocolError::BadBody("a piece of profiles"))
             }
@@ -286,6 +305,14 @@ fn reference(body: &[u8]) -> Option<Request> {
     let tenant = std::str::from_utf8(tenant).ok()?.to_owned();
     let name = std::str::from_utf8(name).ok()?.parse().ok()?;
     Some(Request::Ask(Question::Reference { tenant, name }))
+}
+
+/// What an earlier host cache answers to either is the same.
+fn purpose(detail: u8) -> Purpose {
+    match detail {
+        STARTING => Purpose::Starting,
+        _ => Purpose::Reading,
+    }
 }
 
 fn manifest(detail: u8, body: &[u8]) -> Option<Request> {

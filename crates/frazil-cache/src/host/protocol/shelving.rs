@@ -5,7 +5,7 @@ use frazil_format::{BundleId, ManifestId, RootId};
 use frazil_store::Reference;
 
 use super::frame::split;
-use super::{MAX_SHELVED_LEN, Question, Request};
+use super::{MAX_SHELVED_LEN, Purpose, Question, Request};
 
 /// The profiles of a manifest, or one of its bundles.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -65,16 +65,16 @@ fn bundle(id: [u8; 32]) -> Option<BundleId> {
     (id != [0; 32]).then(|| BundleId::from_bytes(id))
 }
 
-pub(super) fn shelved(body: &[u8]) -> Option<Request> {
+pub(super) fn shelved(purpose: Purpose, body: &[u8]) -> Option<Request> {
     let (of, len, offset, rest) = head(body)?;
     let question = match rest {
         [] if (len, offset) == (0, 0) => {
-            Question::Shelved { what: Shelved { of, bundle: None }, offset, len }
+            Question::Shelved { what: Shelved { of, bundle: None }, offset, len, purpose }
         }
         _ => {
             let bundle = Some(bundle(rest.try_into().ok()?)?);
             (1..=MAX_SHELVED_LEN).contains(&len).then_some(())?;
-            Question::Shelved { what: Shelved { of, bundle }, offset, len }
+            Question::Shelved { what: Shelved { of, bundle }, offset, len, purpose }
         }
     };
     Some(Request::Ask(question))

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use super::{Answer, Inner, Peer};
 use crate::host::error::chain;
 use crate::host::profile_shelf::whole;
-use crate::host::protocol::Shelved;
+use crate::host::protocol::{Purpose, Shelved};
 use crate::host::{HostError, ProfileShelf};
 
 /// Pieces that wait for a slow store.
@@ -78,15 +78,18 @@ impl Inner {
         peer: Peer,
         shelving: &Shelving,
         what: &Shelved,
-        offset: u64,
-        len: u32,
+        (offset, len, purpose): (u64, u32, Purpose),
     ) -> Answer {
         let shelf = match self.shelf_for(peer, shelving, &what.of).await {
             Ok(shelf) => shelf,
             Err(answer) => return answer,
         };
         let Some(bundle) = &what.bundle else {
-            return match shelf.profiles(&what.of).await {
+            let profiles = match purpose {
+                Purpose::Reading => shelf.profiles(&what.of).await,
+                Purpose::Starting => shelf.head_start(&what.of).await.map(|begun| begun.profiles),
+            };
+            return match profiles {
                 Ok(profiles) => Answer::Shelved(profiles),
                 Err(error) => told(&error),
             };

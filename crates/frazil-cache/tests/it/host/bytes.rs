@@ -1,7 +1,7 @@
 //! The bytes of the protocol, as they are written down in the protocol's own words: a change here is a new version.
 
 use bytes::Bytes;
-use frazil_cache::host::protocol::{Answer, Extent, Hello, Question, Request, Shelved, Verdict};
+use frazil_cache::host::protocol::{Answer, Extent, Hello, Purpose, Question, Request, Shelved, Verdict};
 use frazil_cache::host::{Freshness, Named};
 use frazil_cache::resilience::Priority;
 use frazil_cache::trace::TraceContext;
@@ -82,11 +82,21 @@ fn requests_have_these_bytes() {
     let (three, other) = ("03000000".to_owned(), "dd".repeat(32));
     let head = |word: &str, offset: &str| three.clone() + word + offset + &id;
     assert_eq!(
-        request(&Request::Ask(Question::Shelved { what: profiles, offset: 0, len: 0 })),
+        request(&Request::Ask(Question::Shelved {
+            what: profiles,
+            offset: 0,
+            len: 0,
+            purpose: Purpose::Reading
+        })),
         header("30000000", "08", "00") + &head("00000000", "0000000000000000")
     );
     assert_eq!(
-        request(&Request::Ask(Question::Shelved { what: bundle, offset: 7, len: 9 })),
+        request(&Request::Ask(Question::Shelved {
+            what: bundle,
+            offset: 7,
+            len: 9,
+            purpose: Purpose::Reading
+        })),
         header("50000000", "08", "00") + &head("09000000", "0700000000000000") + &other
     );
     let shelve = |what, last| {

@@ -110,9 +110,9 @@ async fn fifty_agents_read_one_bundle_from_the_store_once() {
 async fn whoever_looks_first_has_the_bundle_begin_along_with_its_profiles() {
     let scene = Scene::with(Peers::default()).await;
     let (of, id, bundle) = (scene.of(), BundleId::from_bytes([7; 32]), noise(3 << 20));
-    let asked = async |agent, what: &str| {
+    let asked = async |agent: &dyn ProfileShelf, what: &str| {
         let before = scene.store.requests().gets;
-        assert_eq!(ProfileShelf::profiles(agent, &of).await.unwrap(), Some(noise(4096)), "{what}");
+        assert_eq!(agent.head_start(&of).await.unwrap().profiles, Some(noise(4096)), "{what}");
         let looked = scene.store.requests().gets - before;
         assert_eq!(read(agent, &of, &id, bundle.len()).await.unwrap(), bundle, "{what}");
         (looked, scene.store.requests().gets - before - looked)
@@ -126,25 +126,56 @@ async fn whoever_looks_first_has_the_bundle_begin_along_with_its_profiles() {
 
 #[tokio::test]
 async fn a_head_that_is_another_bundles_or_breaks_off_is_made_up_for() {
-    for (what, bytes) in [
-        ("another's", pieces(&noise(1 << 20))),
-        ("nothing", stream::empty().boxed()),
-        ("cut off", pieces(&noise(300_000))),
-        ("too long", pieces(&noise(2 << 20))),
-        ("broken", pieces(&noise(256 << 10)).chain(stream::once(async { Err(refused()) })).boxed()),
+    let bundle = noise(5 << 20);
+    let others: Bytes = bundle.iter().map(|byte| !byte).collect::<Vec<_>>().into();
+    // Whether the first block is what was put, by the head alone.
+    for (what, bytes, is_kept) in [
+        ("sound", pieces(&bundle.slice(..1 << 20)), true),
+        ("another's", pieces(&others.slice(..1 << 20)), true),
+        ("nothing", stream::empty().boxed(), false),
+        ("cut off", pieces(&bundle.slice(..300_000)), false),
+        ("too long", pieces(&bundle.slice(..2 << 20)), false),
+        (
+            "broken",
+            pieces(&bundle.slice(..256 << 10)).chain(stream::once(async { Err(refused()) })).boxed(),
+            false,
+        ),
     ] {
         let directory = scratch();
         let location = StoreLocation::directory(directory.path().join("store")).unwrap();
         let store = Store::open_or_create(&location, &StoreOptions::default()).await.unwrap();
         let of = OneImage::new(CHUNKS).reference();
         let [id, other] = [7, 8].map(|byte| BundleId::from_bytes([byte; 32]));
-        let bundle = noise(5 << 20);
         ProfileShelf::put_bundle(&store, &of, &id, pieces(&bundle)).await.unwrap();
-        let kept = KeptBundles::new(Arc::new(store), KeptBundlesOptions::default());
+        let options = KeptBundlesOptions { memory_bytes: 16 << 20, ..KeptBundlesOptions::default() };
+        let kept = KeptBundles::new(Arc::new(store.clone()), options);
         let head_of = if what == "another's" { other } else { id };
-        kept.expect(BundleHead { id: head_of, bundle_len: bundle.len() as u64, bytes });
-        assert_eq!(read(&kept, &of, &id, bundle.len()).await.unwrap(), bundle, "{what}");
+        kept.expect(&of, BundleHead { id: head_of, bundle_len: bundle.len() as u64, bytes });
+        for _ in 0..2 {
+            assert_eq!(read(&kept, &of, &id, bundle.len()).await.unwrap(), bundle, "{what}");
+        }
+        // Two blocks; and the first again if it was not kept.
+        let gets = store.requests().gets;
+        assert_eq!(gets > 3, !is_kept, "{what}: {gets} requests");
     }
+}
+
+#[tokio::test]
+async fn a_damaged_head_fails_its_first_reader_and_is_not_kept() {
+    let scene = Scene::with(Peers::default()).await;
+    let (of, id, bundle) = (scene.of(), BundleId::from_bytes([7; 32]), noise(3 << 20));
+    ProfileShelf::put_bundle(&scene.store, &of, &id, pieces(&bundle)).await.unwrap();
+    ProfileShelf::put_profiles(&scene.store, &of, noise(4096)).await.unwrap();
+    let path = format!("store/roots/{}/profiles/{}/head", of.root, of.manifest);
+    let path = scene.directory.path().join(path);
+    let mut damaged = std::fs::read(&path).unwrap();
+    *damaged.last_mut().unwrap() ^= 1;
+    std::fs::write(&path, damaged).unwrap();
+    let agent = scene.stand.agent();
+    assert_eq!(agent.head_start(&of).await.unwrap().profiles, Some(noise(4096)));
+    let refused = read(&agent, &of, &id, bundle.len()).await.unwrap_err();
+    assert_eq!(refused.class(), ErrorClass::Corrupt, "{refused}");
+    assert_eq!(read(&agent, &of, &id, bundle.len()).await.unwrap(), bundle);
 }
 
 #[tokio::test]
