@@ -35,6 +35,10 @@ impl Store {
         bytes: Bytes,
     ) -> Result<(), StoreError> {
         let path = layout::profiles(root, manifest);
+        if self.is_read_only() {
+            // Before the old head start is read for it.
+            return Err(StoreError::ReadOnly { action: "write", path: path.to_string() });
+        }
         self.put_head_start(root, manifest, &bytes).await?;
         self.objects().put(&path, bytes, Durability::AtBarrier).await
     }
