@@ -4,12 +4,12 @@
 //! length of the profiles (u64) ‖ profiles ‖ bundle id (32) ‖ length of the bundle (u64) ‖ hash (32) ‖ its first MiB
 //! ```
 //!
-//! The hash is BLAKE3(id ‖ length ‖ first MiB): it tells damage, so that none is kept; who reads the bundle
-//! authenticates it.
+//! The hash is BLAKE3(id ‖ length ‖ first MiB): it tells damage, so that none is kept; who reads the bundle authenticates
+//! it.
 //!
-//! Only the profiles say which bundle a start reads. Who has nothing of an image reads this object in their place, and
-//! has its first chunks a round trip sooner. It follows the profiles, and may be behind them or missing, as all that
-//! lies beside a manifest may: whoever reads holds the bundle's id against the one that he looks for.
+//! Who has nothing of an image reads this object in place of the profiles, and has its first chunks a round trip sooner.
+//! Only the profiles say which bundle a start reads: whoever reads holds the bundle's id against the one that he looks
+//! for. It is put before they are, so where there is none there are no profiles.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -186,19 +186,21 @@ impl Store {
 
 /// The bytes, of which the hash is known; whether it is theirs is said when they have come.
 fn held_against(hash: [u8; blake3::OUT_LEN], hasher: blake3::Hasher, bytes: Pieces, path: String) -> Pieces {
-    let state = Some((bytes, hasher, BUNDLE_HEAD_LEN));
-    futures::stream::try_unfold(state, move |state| {
+    futures::stream::try_unfold((bytes, hasher, BUNDLE_HEAD_LEN), move |(mut bytes, mut hasher, missing)| {
         let path = path.clone();
         async move {
-            let Some((mut bytes, mut hasher, missing)) = state else { return Ok(None) };
             match bytes.try_next().await? {
                 Some(piece) => {
                     hasher.update(&piece);
                     let missing = missing.saturating_sub(piece.len() as u64);
-                    Ok(Some((piece, Some((bytes, hasher, missing)))))
+                    Ok(Some((piece, (bytes, hasher, missing))))
                 }
+                // What is cut off is seen by its length.
                 None if missing > 0 || hasher.finalize().as_bytes() == &hash => Ok(None),
-                None => Err(StoreError::Damaged { path, reason: "its bundle is another".to_owned() }),
+                None => Err(StoreError::Damaged {
+                    path,
+                    reason: "the bundle in it does not match its hash".to_owned(),
+                }),
             }
         }
     })
