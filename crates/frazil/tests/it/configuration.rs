@@ -11,13 +11,6 @@ use crate::support::home::Home;
 use crate::support::mount::Mount;
 use crate::support::tool::{output, run};
 
-/// Writes a home's own configuration file.
-fn configure(home: &Home, text: &str) {
-    let directory = home.path(".config/frazil");
-    fs::create_dir_all(&directory).unwrap();
-    fs::write(directory.join("config.toml"), text).unwrap();
-}
-
 /// What is in force of a key, and who said it.
 fn said(document: &Value, key: &str) -> (String, String) {
     let entry = &document["keys"][key];
@@ -34,8 +27,7 @@ fn a_flag_wins_over_the_environment_and_that_over_the_file_and_that_over_the_def
     assert_eq!(said(&document, "store.location").1, "flag --store");
     assert_eq!(document["file"], Value::Null);
 
-    configure(
-        &home,
+    home.configure(
         "[memory]\nbudget = \"1 GiB\"\n[disk]\nquota = \"2 GiB\"\n[remote]\nnodes = [\"a:1\", \"b:2\"]\n",
     );
     let document = home.tells(["config", "show", "--json"]);
@@ -56,7 +48,7 @@ fn a_flag_wins_over_the_environment_and_that_over_the_file_and_that_over_the_def
 #[test]
 fn what_is_shown_is_a_file_that_says_the_same() {
     let home = Home::new();
-    configure(&home, "[origin]\nhedge_share = \"2 %\"\n[cached]\nallow_uids = [1, 2]\n");
+    home.configure("[origin]\nhedge_share = \"2 %\"\n[cached]\nallow_uids = [1, 2]\n");
     let shown = home.path("shown.toml");
     fs::write(&shown, home.says(["config", "show"])).unwrap();
     let values = |document: &Value| {
@@ -138,7 +130,7 @@ fn keep_on_disk(home: &Home, directory: &Path) {
     let text = format!(
         "[embedded]\ndisk_directory = {directory:?}\ndisk_quota = \"64 MiB\"\n[disk]\nfree_floor = 0\n"
     );
-    configure(home, &text);
+    home.configure(&text);
 }
 
 #[test]

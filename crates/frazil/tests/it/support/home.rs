@@ -88,6 +88,13 @@ impl Home {
         Self { store: store.to_owned(), ..Self::new() }
     }
 
+    /// Writes the user's configuration file.
+    pub(crate) fn configure(&self, text: &str) {
+        let directory = self.path(".config/frazil");
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("config.toml"), text).unwrap();
+    }
+
     /// A file of this home, for whatever a test keeps.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.0.path().join(name)
