@@ -51,13 +51,13 @@ struct First {
     manifest: Mutex<Option<ComingManifest>>,
     profiles: Option<Option<Bytes>>,
     /// How a bundle begins, for whoever stacks the tiers.
-    head: Mutex<Option<(Reference, BundleHead)>>,
+    head: Mutex<Option<BundleHead>>,
 }
 
 impl First {
     fn new(name: ImageName, published: Published) -> Self {
         let Published { reference, manifest, profiles, head } = published;
-        let head = head.map(|head| (reference, BundleHead::of_store(&reference, head)));
+        let head = head.map(|head| BundleHead::of_store(&reference, head));
         Self { name, reference, manifest: Mutex::new(Some(manifest)), profiles, head: Mutex::new(head) }
     }
 }
@@ -197,8 +197,11 @@ impl Supply {
                 let store = OriginStore::of(&embedded.store, embedded.origin.clone());
                 let Tiers { tier, shelf, bundles, disk, .. } =
                     Tiers::stack(embedded.plan.clone(), store).await;
-                let head = embedded.first.as_ref().and_then(|first| taken(&first.head));
-                head.into_iter().for_each(|(of, head)| bundles.expect(&of, head));
+                if let Some(first) = &embedded.first
+                    && let Some(head) = taken(&first.head)
+                {
+                    bundles.expect(&first.reference, head);
+                }
                 tracing::info!(stack = %tier, "reading without a host cache");
                 let sharing = if disk.is_some() { Sharing::Kept } else { Sharing::Alone };
                 Sources { tier, shelf, disk, sharing }
