@@ -49,10 +49,10 @@ fn a_bundle_that_fails_or_never_comes_leaves_a_start_what_it_is_without_one() {
     // The bundle itself; and, at last, with its first MiB along with the profiles.
     let head = head_of(&home);
     let sound_head = fs::read(&head).unwrap();
+    let profiles_len = u64::from_le_bytes(sound_head[..8].try_into().unwrap()) as usize;
     let troubles = [Trouble::Refuses, Trouble::Swallows, Trouble::Halts].map(|trouble| (trouble, false));
     for (trouble, has_head) in troubles.into_iter().chain([(Trouble::Refuses, true), (Trouble::Halts, true)])
     {
-        let profiles_len = u64::from_le_bytes(sound_head[..8].try_into().unwrap()) as usize;
         fs::write(&head, if has_head { &sound_head } else { &sound_head[..8 + profiles_len] }).unwrap();
         let web = Web::publish(home.store(), "/bundles/", trouble);
         let (unhelped, needed) = run(&home, &web, &["--no-profile"]);
