@@ -37,7 +37,7 @@ pub use lazy::{LazyStore, Opened};
 pub use local_profiles::OrLocal;
 pub use meter::{LATENCY_BOUNDS_US, Latency, Meter, MeterCounts};
 pub use metered::Metered;
-pub use profile_shelf::{BundleBytes, HeadStart, ProfileShelf};
+pub use profile_shelf::{BundleBytes, HeadStart, ProfileShelf, head_of_store};
 pub use server::{
     AnyTenant, HostServer, Limits, OwnUser, Peer, Peers, ServerOptions, TenantPolicy, TenantsOf,
 };

@@ -5,12 +5,12 @@
 
 use std::fmt;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use frazil_format::{ManifestId, RootId};
 use futures::stream::StreamExt;
 
 use crate::images::MAX_MANIFEST_BYTES;
-use crate::pieces::Pieces;
+use crate::pieces::{Gathering, Pieces};
 use crate::roots::alarm::Access;
 use crate::{ErrorClass, Store, StoreError, layout};
 
@@ -32,15 +32,9 @@ impl ComingManifest {
     /// # Errors
     /// What the store says.
     pub async fn gathered(self, len: u64) -> Result<Self, StoreError> {
-        let Self { len: whole, mut bytes } = self;
-        let mut here = BytesMut::new();
-        while (here.len() as u64) < len
-            && let Some(piece) = bytes.next().await
-        {
-            here.extend_from_slice(&piece?);
-        }
-        let first = futures::stream::once(std::future::ready(Ok(here.freeze())));
-        Ok(Self { len: whole, bytes: first.chain(bytes).boxed() })
+        let mut gathering = Gathering::of(self.bytes);
+        gathering.reach(len).await?;
+        Ok(Self { len: self.len, bytes: gathering.all() })
     }
 }
 

@@ -22,7 +22,7 @@ use futures::stream::{StreamExt, TryStreamExt};
 
 use crate::images::optional;
 use crate::objects::Durability;
-use crate::pieces::Pieces;
+use crate::pieces::{Gathering, Pieces};
 use crate::{Store, StoreError, layout};
 
 /// How much of a bundle is in a head start, in bytes: the shortest bundle, and what a link of 1 Gbit/s brings in 8 ms.
@@ -45,17 +45,17 @@ pub struct HeadStart {
     pub head: Option<BundleHead>,
 }
 
-/// How a bundle begins.
-pub struct BundleHead {
+/// How a bundle begins, with its bytes in a stream of a store's or of whoever hands them on.
+pub struct BundleHead<S = Pieces> {
     /// Which one.
     pub id: BundleId,
     /// The length of all of it, in bytes.
     pub bundle_len: u64,
     /// Its first [`BUNDLE_HEAD_LEN`] bytes, as they come; it ends with [`StoreError::Damaged`] if they are others.
-    pub bytes: Pieces,
+    pub bytes: S,
 }
 
-impl fmt::Debug for BundleHead {
+impl<S> fmt::Debug for BundleHead<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BundleHead").field("id", &self.id).field("bundle_len", &self.bundle_len).finish()
     }
@@ -132,7 +132,7 @@ impl Store {
         let Some(coming) = optional(self.objects().stream_once(&path, MAX_LEN).await)? else {
             return Ok(None);
         };
-        let mut coming = Coming { here: BytesMut::new(), rest: coming.bytes };
+        let mut coming = Gathering::of(coming.bytes);
         let damaged =
             |reason: &str| StoreError::Damaged { path: path.to_string(), reason: reason.to_owned() };
         let len = coming.take(PROFILES_LEN).await?.ok_or_else(|| damaged("it has no profiles"))?.get_u64_le();
@@ -212,29 +212,4 @@ fn bundle_in(mut head_start: Bytes) -> Option<Bytes> {
     let len = usize::try_from(head_start.try_get_u64_le().ok()?).ok()?;
     let bundle = (len <= head_start.len()).then(|| head_start.split_off(len))?;
     (bundle.len() == BUNDLE_LEN + BUNDLE_HEAD_LEN as usize).then_some(bundle)
-}
-
-/// An object that comes, part by part.
-struct Coming {
-    here: BytesMut,
-    rest: Pieces,
-}
-
-impl Coming {
-    /// The next bytes; none if so many do not come.
-    async fn take(&mut self, len: usize) -> Result<Option<Bytes>, StoreError> {
-        while self.here.len() < len {
-            match self.rest.try_next().await? {
-                Some(piece) => self.here.extend_from_slice(&piece),
-                None => return Ok(None),
-            }
-        }
-        Ok(Some(self.here.split_to(len).freeze()))
-    }
-
-    /// All that follows.
-    fn all(self) -> Pieces {
-        let here = futures::stream::once(std::future::ready(Ok(self.here.freeze())));
-        here.chain(self.rest).boxed()
-    }
 }

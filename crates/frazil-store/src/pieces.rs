@@ -5,9 +5,9 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::stream::BoxStream;
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 
 use crate::StoreError;
@@ -18,6 +18,40 @@ pub type Piece = Result<Bytes, StoreError>;
 
 /// An object's bytes, as they come.
 pub type Pieces = BoxStream<'static, Piece>;
+
+/// Pieces, of which the first are put together.
+pub(crate) struct Gathering {
+    here: BytesMut,
+    rest: Pieces,
+}
+
+impl Gathering {
+    pub(crate) fn of(pieces: Pieces) -> Self {
+        Self { here: BytesMut::new(), rest: pieces }
+    }
+
+    /// Waits until so many bytes have come, or all that there are; says whether there are so many.
+    pub(crate) async fn reach(&mut self, len: u64) -> Result<bool, StoreError> {
+        while (self.here.len() as u64) < len {
+            match self.rest.try_next().await? {
+                Some(piece) => self.here.extend_from_slice(&piece),
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// The next bytes; none if so many do not come.
+    pub(crate) async fn take(&mut self, len: usize) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.reach(len as u64).await?.then(|| self.here.split_to(len).freeze()))
+    }
+
+    /// What is here in one piece, and those that follow.
+    pub(crate) fn all(self) -> Pieces {
+        let here = stream::once(std::future::ready(Ok(self.here.freeze())));
+        here.chain(self.rest).boxed()
+    }
+}
 
 /// A range of a file, read in pieces of which the first is a manifest's front.
 pub(crate) fn of_file(file: std::fs::File, range: Range<u64>, path: &Path) -> Pieces {

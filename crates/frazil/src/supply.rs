@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
 use frazil_cache::host::{
-    BundleHead, Catalog, Freshness, HostCache, HostCacheOptions, ManifestBytes, ProfileShelf,
+    BundleHead, Catalog, Freshness, HostCache, HostCacheOptions, ManifestBytes, ProfileShelf, head_of_store,
 };
 use frazil_cache::resilience::stack::OriginOptions;
 use frazil_cache::{Disk, Tier};
@@ -57,16 +57,14 @@ struct First {
 impl First {
     fn new(name: ImageName, published: Published) -> Self {
         let Published { reference, manifest, profiles, head } = published;
-        let head = head.map(|head| BundleHead::of_store(&reference, head));
+        let head = head.map(|head| head_of_store(&reference, head));
         Self { name, reference, manifest: Mutex::new(Some(manifest)), profiles, head: Mutex::new(head) }
     }
 }
 
 impl Embedded {
-    fn new(global: &Global, store: Store) -> Result<Self> {
-        let config = global.config()?;
-        let (plan, origin) =
-            (Plan::embedded(config, store.location())?, plan::origin(config, store.location())?);
+    fn new(global: &Global, store: Store, plan: Plan) -> Result<Self> {
+        let origin = plan::origin(global.config()?, store.location())?;
         Ok(Self { store, plan, origin, first: None, way: None })
     }
 
@@ -121,12 +119,13 @@ impl Supply {
             Store::open_with(&location, &options, &global.tenant()?, &name, beside).await?;
         let way = Some(asked.elapsed());
         let first = published?.map(|published| First::new(name, published));
-        Ok(Self::Store(Box::new(Embedded { first, way, ..Embedded::new(global, store)? })))
+        Ok(Self::Store(Box::new(Embedded { first, way, ..Embedded::new(global, store, plan)? })))
     }
 
     /// This store.
     pub(crate) fn of_store(global: &Global, store: Store) -> Result<Self> {
-        Ok(Self::Store(Box::new(Embedded::new(global, store)?)))
+        let plan = Plan::embedded(global.config()?, store.location())?;
+        Ok(Self::Store(Box::new(Embedded::new(global, store, plan)?)))
     }
 
     pub(crate) async fn find(&self, tenant: &str, name: &str) -> Result<(ImageName, Reference)> {

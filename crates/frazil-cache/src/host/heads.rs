@@ -5,7 +5,6 @@
 //! ends with an error, so that it is not kept.
 
 use std::collections::{HashSet, VecDeque};
-use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,21 +31,8 @@ const WAITING_MAX: usize = 16;
 /// How many manifests are remembered to have been looked at.
 const SEEN_MAX: usize = 10_000;
 
-/// How a bundle begins.
-pub struct BundleHead {
-    /// Which one.
-    pub id: BundleId,
-    /// The length of all of it, in bytes.
-    pub bundle_len: u64,
-    /// Its first [`BUNDLE_HEAD_LEN`] bytes, as they come.
-    pub bytes: BundleBytes,
-}
-
-impl fmt::Debug for BundleHead {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BundleHead").field("id", &self.id).field("bundle_len", &self.bundle_len).finish()
-    }
-}
+/// How a bundle begins, as a shelf hands it on.
+pub type BundleHead = frazil_store::BundleHead<BundleBytes>;
 
 /// The heads that wait, and the manifests whose were asked for.
 #[derive(Clone, Default)]

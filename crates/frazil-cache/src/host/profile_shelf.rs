@@ -86,12 +86,10 @@ fn failed(
     move |error| HostError::from_store(what.clone(), error)
 }
 
-impl BundleHead {
-    /// What a store has sent.
-    pub fn of_store(of: &Reference, head: frazil_store::BundleHead) -> Self {
-        let frazil_store::BundleHead { id, bundle_len, bytes } = head;
-        Self { id, bundle_len, bytes: bytes.map_err(failed("head start", of)).boxed() }
-    }
+/// How a bundle begins, as a store has sent it.
+pub fn head_of_store(of: &Reference, head: frazil_store::BundleHead) -> BundleHead {
+    let frazil_store::BundleHead { id, bundle_len, bytes } = head;
+    BundleHead { id, bundle_len, bytes: bytes.map_err(failed("head start", of)).boxed() }
 }
 
 #[async_trait]
@@ -105,7 +103,7 @@ impl ProfileShelf for Store {
         Ok(match found {
             Some(found) => HeadStart {
                 profiles: Some(found.profiles),
-                head: found.head.map(|head| BundleHead::of_store(of, head)),
+                head: found.head.map(|head| head_of_store(of, head)),
             },
             None => HeadStart { profiles: None, head: None },
         })
