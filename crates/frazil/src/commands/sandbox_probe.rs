@@ -1,6 +1,7 @@
 //! `frazil sandbox-probe`: closes itself in as an agent does, tries what an agent must not be able to do, and tells.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Barrier};
 
 use anyhow::Result;
 
@@ -8,6 +9,9 @@ use crate::exit::Exit;
 use crate::output;
 use crate::sandbox::{Probe, Sandbox};
 use crate::wiring;
+
+/// Threads that are asleep while the process closes itself in.
+const ASLEEP: usize = 4;
 
 /// Try what an agent in its sandbox can do (for tests)
 #[derive(clap::Args, Debug)]
@@ -33,14 +37,24 @@ pub(crate) fn execute(args: &Args) -> Result<Exit> {
     let sandbox = Sandbox::prepare()?;
     // Threads as an agent has them, some of them asleep.
     let runtime = wiring::runtime()?;
-    let asleep: Vec<_> = (0..4).map(|_| std::thread::spawn(std::thread::park)).collect();
-    let findings = runtime.block_on(async {
+    let closed = Arc::new(Barrier::new(ASLEEP + 1));
+    let asleep: Vec<_> = (0..ASLEEP)
+        .map(|_| {
+            let (probe, closed) = (args.probe.clone(), Arc::clone(&closed));
+            std::thread::spawn(move || {
+                closed.wait();
+                probe.open_first()
+            })
+        })
+        .collect();
+    let mut findings = runtime.block_on(async {
         let _unmounter = sandbox.close(Some(&args.records))?;
         // One that was there before, and its children.
         let probe = args.probe.clone();
         tokio::task::spawn_blocking(move || probe.try_all()).await.map_err(anyhow::Error::from)
     })?;
+    closed.wait();
+    findings.asleep_open = asleep.into_iter().filter_map(|thread| thread.join().ok()).collect();
     output::json(&findings)?;
-    asleep.iter().for_each(|thread| thread.thread().unpark());
     Ok(Exit::SUCCESS)
 }

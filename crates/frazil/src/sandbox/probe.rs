@@ -40,13 +40,15 @@ pub(crate) struct Findings {
     list: Vec<Option<String>>,
     run: Option<String>,
     thread_open: Option<String>,
+    /// In threads that were asleep while the process closed itself in.
+    pub(crate) asleep_open: Vec<Option<String>>,
 }
 
 impl Probe {
     /// Tries everything.
     pub(crate) fn try_all(&self) -> Findings {
-        let own = self.open.clone();
-        let in_thread = std::thread::spawn(move || own.first().map(File::open).map_or(Ok(()), done));
+        let own = self.clone();
+        let in_thread = std::thread::spawn(move || own.open_first());
         Findings {
             tcp: refusal(TcpStream::connect_timeout(&self.tcp, PATIENCE)),
             udp: refusal(std::net::UdpSocket::bind("127.0.0.1:0")),
@@ -55,13 +57,15 @@ impl Probe {
             open: self.open.iter().map(|path| refusal(File::open(path))).collect(),
             list: self.open.iter().map(|path| refusal(std::fs::read_dir(path))).collect(),
             run: refusal(Command::new("/proc/self/exe").arg("--version").output()),
-            thread_open: refusal(in_thread.join().unwrap_or(Ok(()))),
+            thread_open: in_thread.join().unwrap_or_default(),
+            asleep_open: Vec::new(),
         }
     }
-}
 
-fn done<T>(outcome: io::Result<T>) -> io::Result<()> {
-    outcome.map(drop)
+    /// Tries to open the first of the files.
+    pub(crate) fn open_first(&self) -> Option<String> {
+        self.open.first().and_then(|path| refusal(File::open(path)))
+    }
 }
 
 fn refusal<T>(outcome: io::Result<T>) -> Option<String> {

@@ -1,40 +1,51 @@
 //! Restrictions that the kernel puts on one thread at a time, put on all of them.
 //!
 //! "No new privileges" and Landlock are properties of a thread, which new threads inherit. A runtime and a FUSE
-//! session have threads already; so each is interrupted by a signal whose handler restricts it. The kernel's own
-//! word, `NoNewPrivs` in each thread's status, says when all are done.
+//! session have threads already; so each is interrupted by a signal whose handler restricts it, and then says so.
+//!
+//! Invariant: when all are restricted nobody is between the two any more. A flag that the handler has set says less.
 
 use std::collections::HashSet;
 use std::fs;
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
 use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::landlock::{Rules, restrict_this_thread};
 
 /// How long all of it may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long threads are given between two looks, at first and at most: most run at once, and a mount waits for them.
-const FIRST_POLL: Duration = Duration::from_micros(50);
-const LAST_POLL: Duration = Duration::from_millis(1);
+/// How long a thread is waited for before it is looked whether it is still there, in nanoseconds.
+const POLL_NS: i64 = 1_000_000;
 
 /// What the handler puts on; -1 if there are no rules.
 static RULES_FD: AtomicI32 = AtomicI32::new(-1);
+
+/// Where the handler says which thread it has restricted.
+static DONE_FD: AtomicI32 = AtomicI32::new(-1);
 
 /// Restricts every thread of the process, and with them those that they start.
 ///
 /// # Errors
 /// If a thread cannot be restricted in time; some may be by then.
 pub(super) fn restrict_all(rules: Option<&Rules>) -> io::Result<()> {
+    let (done, their_done) = pipe_with(PipeFlags::CLOEXEC)?;
     RULES_FD.store(rules.map_or(-1, Rules::raw_fd), SeqCst);
+    DONE_FD.store(their_done.as_raw_fd(), SeqCst);
     let signal = libc::SIGRTMIN() + 7;
     handle(signal)?;
     let this = rustix::thread::gettid().as_raw_nonzero().get();
     let deadline = Instant::now() + PATIENCE;
-    let (mut told, mut poll) = (HashSet::new(), FIRST_POLL);
+    let (mut told, mut restricted) = (HashSet::new(), HashSet::from([this]));
     loop {
-        let open = unrestricted_but(this)?;
+        // In this order: whom a restricted thread has started before, it shows.
+        restricted.extend(heard(&done)?);
+        let open: Vec<i32> = threads()?.into_iter().filter(|thread| !restricted.contains(thread)).collect();
         if open.is_empty() {
             break;
         }
@@ -46,12 +57,42 @@ pub(super) fn restrict_all(rules: Option<&Rules>) -> io::Result<()> {
         for thread in open.into_iter().filter(|thread| told.insert(*thread)) {
             tell(thread, signal);
         }
-        std::thread::sleep(poll);
-        poll = (poll * 2).min(LAST_POLL);
+        wait(&done, POLL_NS)?;
     }
     // The last, since it cannot look at the others afterwards. Its signal has been handled when this returns.
     tell(this, signal);
     Ok(())
+}
+
+/// The threads that have said that they are restricted and were not heard yet.
+fn heard(done: &OwnedFd) -> io::Result<Vec<i32>> {
+    let mut heard = Vec::new();
+    while wait(done, 0)? {
+        let mut word = [0; size_of::<i32>()];
+        // A word is written at once, so it comes whole.
+        rustix::io::read(done, &mut word)?;
+        heard.push(i32::from_ne_bytes(word));
+    }
+    Ok(heard)
+}
+
+/// Waits until a thread says something; says whether one does.
+fn wait(done: &OwnedFd, nanoseconds: i64) -> io::Result<bool> {
+    let limit = Timespec { tv_sec: 0, tv_nsec: nanoseconds };
+    match poll(&mut [PollFd::new(done, PollFlags::IN)], Some(&limit)) {
+        Ok(ready) => Ok(ready > 0),
+        Err(rustix::io::Errno::INTR) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The threads of this process.
+fn threads() -> io::Result<Vec<i32>> {
+    let mut threads = Vec::new();
+    for entry in fs::read_dir("/proc/self/task")? {
+        threads.extend(entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
+    }
+    Ok(threads)
 }
 
 /// Sends a signal to a thread of this process; one that has ended meanwhile needs none.
@@ -75,33 +116,18 @@ fn handle(signal: i32) -> io::Result<()> {
 /// do, it does when the handler has returned, with both.
 extern "C" fn restrict(_: i32) {
     let rules_fd = RULES_FD.load(SeqCst);
-    // SAFETY: the calls take no memory; errno is put back as it was found.
+    // SAFETY: the calls read nothing but a number of this frame; errno is put back as it was found.
     unsafe {
         let errno = *libc::__errno_location();
-        let flagged = libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0;
-        if !flagged || (rules_fd >= 0 && !restrict_this_thread(rules_fd)) {
+        let restricted = libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+            && (rules_fd < 0 || restrict_this_thread(rules_fd));
+        let this = libc::gettid();
+        let len = size_of::<i32>();
+        let said = libc::write(DONE_FD.load(SeqCst), (&raw const this).cast(), len) == len as isize;
+        if !restricted || !said {
             // An agent that is half restricted must not serve.
             libc::_exit(70);
         }
         *libc::__errno_location() = errno;
     }
-}
-
-/// Threads that may still gain privileges, beside this one.
-fn unrestricted_but(this: i32) -> io::Result<Vec<i32>> {
-    let mut open = Vec::new();
-    for entry in fs::read_dir("/proc/self/task")? {
-        let Some(thread) = entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
-            continue;
-        };
-        if thread == this {
-            continue;
-        }
-        // A thread that ends between two looks is restricted enough.
-        let status = fs::read_to_string(format!("/proc/self/task/{thread}/status")).unwrap_or_default();
-        if status.lines().any(|line| line.split_ascii_whitespace().eq(["NoNewPrivs:", "0"])) {
-            open.push(thread);
-        }
-    }
-    Ok(open)
 }

@@ -9,7 +9,7 @@ use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ use crate::support::difference::assert_same;
 use crate::support::home::Home;
 use crate::support::images;
 use crate::support::mount::{FACES, Mount, is_mounted, soon};
-use crate::support::tool::{output, tool};
+use crate::support::tool::{output, run, tool};
 use crate::support::tree::{Tree, snapshot};
 
 /// How often the host cache is killed.
@@ -203,14 +203,20 @@ fn a_run_behind_a_host_cache_is_served_by_a_process_that_is_closed_in_and_its_co
 }
 
 /// What a process finds that tries, inside or outside the sandbox.
-fn probe(home: &Home, cached: &Cached, tcp: &TcpListener, outside: &[&str]) -> Value {
+fn probe(home: &Home, cached: &Cached, tcp: &TcpListener, options: &[&str]) -> Value {
+    home.tells(probing(home, cached, tcp, options))
+}
+
+/// Has it try.
+fn probing(home: &Home, cached: &Cached, tcp: &TcpListener, options: &[&str]) -> Vec<String> {
     let (address, records) = (tcp.local_addr().unwrap().to_string(), home.path("runtime"));
     let mut words = vec!["sandbox-probe", "--tcp", &address, "--records", records.to_str().unwrap()];
     let opened = [home.store().join("frazil.json"), home.store().to_owned(), home.keys().to_owned()];
     words.extend(opened.iter().flat_map(|path| ["--open", path.to_str().unwrap()]));
     let socket = cached.socket();
     words.extend(["--socket", socket.to_str().unwrap()]);
-    home.tells(words.iter().chain(outside))
+    words.extend(options);
+    words.into_iter().map(str::to_owned).collect()
 }
 
 #[test]
@@ -235,6 +241,26 @@ fn the_sandbox_leaves_the_way_to_the_host_cache_and_no_other() {
     for listed in &inside["list"].as_array().unwrap()[1..] {
         assert!(listed.as_str().unwrap().contains("denied"), "{inside:#}");
     }
+}
+
+#[test]
+fn every_thread_is_closed_in_whatever_it_had_given_up_before() {
+    let home = home();
+    let cached = Cached::start(&home, &[]);
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let is_closed_in = |mut probing: Command| {
+        let inside: Value = serde_json::from_str(&run(&mut probing)).unwrap();
+        let asleep = inside["asleep_open"].as_array().unwrap();
+        assert_eq!(asleep.len(), 4);
+        for opened in asleep.iter().chain([&inside["thread_open"]]) {
+            assert!(opened.as_str().is_some_and(|refusal| refusal.contains("denied")), "{inside:#}");
+        }
+    };
+    is_closed_in(home.frazil(probing(&home, &cached, &tcp, &[])));
+    // A flag that the agent's threads had from the beginning says nothing of what they have given up since.
+    let mut without_new_privileges = tool("setpriv");
+    without_new_privileges.arg("--no-new-privs");
+    is_closed_in(home.frazil_under(without_new_privileges, probing(&home, &cached, &tcp, &[])));
 }
 
 #[test]
