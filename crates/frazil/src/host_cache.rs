@@ -3,9 +3,10 @@
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use frazil_cache::host::is_served;
+use frazil_cache::host::{is_served, is_served_within};
 
 use crate::config::{Config, Value, keys};
 use crate::failure::Advise;
@@ -17,12 +18,15 @@ const SOCKET: &str = "cached.sock";
 /// The host cache of the whole system, which any user may be let into.
 const SYSTEM_SOCKET: &str = "/run/frazil/cached.sock";
 
+/// How long a host cache is waited for that was named and is not there: one that is being restarted is back by then.
+const RESTART: Duration = Duration::from_secs(2);
+
 /// Where sealed chunks come from. Read through the configuration, which knows what else says it.
 #[allow(dead_code, reason = "declared for the command line")]
 #[derive(clap::Args, Clone, Debug)]
 pub(crate) struct CacheArgs {
-    /// The host cache to read through: a socket, none, or auto, which is the one at $XDG_RUNTIME_DIR/frazil or
-    /// /run/frazil if it is there, and the store itself otherwise
+    /// The host cache to read through: a socket, which is waited for a moment while nobody serves it; none; or auto,
+    /// which is the one at $XDG_RUNTIME_DIR/frazil or /run/frazil if it is there, and the store itself otherwise
     #[arg(long, value_name = "SOCKET|auto|none")]
     cache: Option<Choice>,
 }
@@ -71,7 +75,7 @@ impl Choice {
         match config.value(&keys::CACHE)? {
             Choice::None => Ok(None),
             Choice::Auto => Ok(places_of_sockets(config)?.into_iter().find(|path| is_served(path))),
-            Choice::Socket(path) if is_served(&path) => Ok(Some(std::path::absolute(path)?)),
+            Choice::Socket(path) if is_served_within(&path, RESTART) => Ok(Some(std::path::absolute(path)?)),
             Choice::Socket(path) => Err(anyhow!("no host cache serves this user at {}", path.display()))
                 .hint(format!(
                     "start one with frazil cached --socket {}, or do without: --cache none",

@@ -35,7 +35,7 @@ use counts::Counters;
 use door::Door;
 
 pub use counts::HostCacheCounts;
-pub use knock::is_served;
+pub use knock::{is_served, is_served_within};
 
 /// The first wait after a connection broke, and the longest between two attempts: a host cache that is restarted
 /// answers within milliseconds; one that is gone is not worth a core.

@@ -297,9 +297,8 @@ fn a_host_cache_that_is_killed_every_moment_costs_no_reader_an_error() {
                 scope.spawn(move || {
                     let mut rounds = 0;
                     while Instant::now() < end || rounds == 0 {
-                        // A mount starts only while there is a host cache; once it runs, it may be gone.
-                        assert!(soon(|| UnixStream::connect(socket).is_ok()));
-                        let mounted = retried_mount(home, face, socket);
+                        // A mount that starts just when there is none waits until one is back.
+                        let mounted = Mount::with(home, "python", &["--via", face, "--cache", socket]);
                         assert_same(expected, &snapshot(mounted.root()));
                         mounted.unmount();
                         rounds += 1;
@@ -319,22 +318,6 @@ fn a_host_cache_that_is_killed_every_moment_costs_no_reader_an_error() {
         }
     });
     assert!(kills > 5, "{kills}");
-}
-
-/// Mounts; a host cache that dies just when it is looked for is looked for again.
-fn retried_mount<'h>(home: &'h Home, face: &str, socket: &str) -> Mount<'h> {
-    for _ in 0..20 {
-        let root = home.mountpoint();
-        let words = ["mount", "--via", face, "--cache", socket, "python", root.to_str().unwrap()];
-        let mounted = output(&mut home.frazil(words));
-        if mounted.status.success() {
-            return Mount::at(home, root);
-        }
-        let said = String::from_utf8_lossy(&mounted.stderr);
-        assert!(said.contains("no host cache serves this user"), "{said}");
-        thread::sleep(Duration::from_millis(20));
-    }
-    panic!("there never is a host cache");
 }
 
 #[test]
