@@ -6,6 +6,7 @@ mod commands;
 mod config;
 mod control;
 mod counters;
+mod end;
 mod exit;
 mod failure;
 mod fork;
@@ -15,6 +16,7 @@ mod inherited;
 mod logging;
 mod metrics;
 mod mount_record;
+mod open_files;
 mod output;
 mod places;
 mod plan;
@@ -46,7 +48,8 @@ fn main() -> ExitCode {
     let Cli { mut global, command } = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     global.flags = Flags::of(&matches);
     logging::start(global.verbose, global.quiet);
-    let exit = command.execute(&global).unwrap_or_else(|error| failure::report(&error));
+    let outcome = open_files::suffice().and_then(|()| command.execute(&global));
+    let exit = outcome.unwrap_or_else(|error| failure::report(&error));
     #[cfg(feature = "otlp")]
     spans::end();
     exit.into()

@@ -12,12 +12,12 @@ use frazil_format::Label;
 use frazil_mount::{MountError, MountOptions, Mounted, Shown};
 use rustix::process::setsid;
 use serde::{Deserialize, Serialize};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::mount::{self, RecordingArgs};
 use crate::cli::Global;
 use crate::config::keys;
 use crate::control::{Control, Subject};
+use crate::end::End;
 use crate::exit::Exit;
 use crate::failure::Refusal;
 use crate::host_cache::{CacheArgs, Choice};
@@ -232,32 +232,5 @@ async fn until_the_end(mut mounted: Mounted, unmounter: Option<Unmounter>, end: 
             Ok(Exit::SUCCESS)
         }
         ended => Ok(ended.map(|()| Exit::SUCCESS)?),
-    }
-}
-
-/// The signals that ask a process to end.
-struct End {
-    terminate: Signal,
-    interrupt: Signal,
-    /// The terminal of an agent in the foreground is gone.
-    hang_up: Signal,
-}
-
-impl End {
-    fn new() -> Result<Self> {
-        let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-            hang_up: listen(SignalKind::hangup())?,
-        })
-    }
-
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            _ = self.hang_up.recv() => {}
-        }
     }
 }

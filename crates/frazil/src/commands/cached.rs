@@ -11,16 +11,16 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use frazil_cache::host::{AnyTenant, HostServer, HostSocket, LazyStore, Limits, Peers, ServerOptions};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::Global;
 use crate::config::{Config, Value, keys};
+use crate::end::End;
 use crate::exit::Exit;
 use crate::failure::{Advise, chain};
 use crate::output::note;
 use crate::plan::{self, Plan};
 use crate::tiers::{OriginStore, TierArgs, Tiers};
-use crate::{host_cache, places, service, wiring};
+use crate::{host_cache, open_files, places, service, wiring};
 
 /// How long it takes until a store that could not be opened is tried again without being asked for.
 const OPEN_AGAIN: Duration = Duration::from_secs(15);
@@ -68,10 +68,12 @@ pub(crate) fn execute(global: &Global) -> Result<Exit> {
     let store = OriginStore::at(location, wiring::store_options(global)?, origin);
     let (limits, metrics) = (limits(config)?, config.get(&keys::METRICS)?);
     let plan = Plan::of_host_cache(config)?;
-    let (socket, place) = open_socket(config, &peers)?;
+    // Each agent has one, and there may be more agents than a shell lets a process open files.
+    let files = open_files::as_many_as_allowed()?;
     wiring::runtime()?.block_on(async {
-        let mut terminate = signal(SignalKind::terminate()).context("cannot listen for signals")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for signals")?;
+        // First: whoever finds the socket may ask this process to end.
+        let mut end = End::new()?;
+        let (socket, place) = open_socket(config, &peers)?;
         #[cfg(feature = "otlp")]
         crate::spans::start();
         tokio::spawn(open_ahead(store.lazy()));
@@ -82,16 +84,13 @@ pub(crate) fn execute(global: &Global) -> Result<Exit> {
             let address = crate::metrics::serve(address, server.clone()).await?;
             tracing::info!("metrics are at http://{address}/metrics");
         }
-        tracing::info!(stack = %tiers.tier, "serving {place}");
+        tracing::info!(stack = %tiers.tier, files, "serving {place}");
         if global.quiet == 0 {
             note(format!("serving {place}"));
         }
         service::notify("READY=1");
         let stop = async {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
+            end.asked().await;
             service::notify("STOPPING=1");
         };
         server.serve(&socket, stop).await.context("cannot serve the socket")?;

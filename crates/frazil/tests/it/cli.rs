@@ -212,6 +212,19 @@ fn a_store_that_is_none_is_told_apart() {
 }
 
 #[test]
+fn few_open_files_are_made_more_or_are_told() {
+    let home = Home::new();
+    home.says(["init"]);
+    let limited = |limit: &str| {
+        let mut prlimit = tool("prlimit");
+        prlimit.arg(format!("--nofile={limit}"));
+        output(&mut home.frazil_under(prlimit, ["images"]))
+    };
+    assert!(limited("8:1024").status.success());
+    Refusal::of(&limited("8:16")).is(1, "may have 16 files open", "ulimit -n");
+}
+
+#[test]
 fn keys_that_are_missing_wrong_or_exposed_are_told_apart() {
     let busybox = Busybox::of(Caller::Root);
     let stranger = busybox.home.with_other_keys();

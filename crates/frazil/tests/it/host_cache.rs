@@ -244,6 +244,18 @@ fn the_sandbox_leaves_the_way_to_the_host_cache_and_no_other() {
 }
 
 #[test]
+fn a_host_cache_that_is_asked_to_end_takes_its_socket_along() {
+    let home = home();
+    let mut cached = Cached::start(&home, &[]);
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        assert!(cached.socket().exists());
+        cached.ends_by(signal);
+        assert!(!cached.socket().exists(), "{signal:?}: {}", cached.log());
+        cached.restart();
+    }
+}
+
+#[test]
 fn every_thread_is_closed_in_whatever_it_had_given_up_before() {
     let home = home();
     let cached = Cached::start(&home, &[]);

@@ -63,8 +63,14 @@ impl Cached {
     /// Asks it to end, and waits until it has; it must succeed.
     #[track_caller]
     pub(crate) fn terminate(&mut self) {
+        self.ends_by(Signal::TERM);
+    }
+
+    /// Sends it a signal that asks it to end, and waits until it has; it must succeed.
+    #[track_caller]
+    pub(crate) fn ends_by(&mut self, signal: Signal) {
         let mut process = self.process.take().unwrap();
-        kill_process(Pid::from_child(&process), Signal::TERM).unwrap();
+        kill_process(Pid::from_child(&process), signal).unwrap();
         let status = process.wait().unwrap();
         assert!(status.success(), "{status}: {}", self.log());
     }
