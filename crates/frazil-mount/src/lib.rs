@@ -22,6 +22,7 @@ pub mod profile;
 mod reader;
 mod session;
 mod tree;
+mod visit;
 mod whereabouts;
 
 pub use error::MountError;

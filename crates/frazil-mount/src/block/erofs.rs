@@ -7,6 +7,7 @@
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::mount::{
@@ -16,8 +17,9 @@ use rustix::process::fchdir;
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use super::loop_device::LoopDevice;
-use crate::MountError;
 use crate::session::{errno_of, host_mount_attributes, kernel_error};
+use crate::visit::visit;
+use crate::{MountError, passing};
 
 /// How the kernel's EROFS reaches the block image.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,19 +43,26 @@ pub(crate) fn look_for_erofs() -> Result<(), MountError> {
         .map_err(|error| MountError::Kernel { step: "mount EROFS", source: error.into() })
 }
 
-/// Mounts EROFS on the file `name` in the root of `root`, the best way that this kernel knows.
+/// Mounts EROFS on the file `name` in the root of `root`, the best way that this kernel knows. This process may serve
+/// the file.
 pub(super) fn mount_detached(root: BorrowedFd<'_>, name: &CStr) -> Result<(OwnedFd, Backing), MountError> {
-    let in_place = |backing| {
-        let create = || create_in(root, name, backing);
-        std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().spawn_scoped(scope, create)?;
-            thread.join().unwrap_or_else(|_| Err(io::Error::other("the mounting thread died")))
-        })
-    };
-    let error = match in_place(Backing::FileDirect) {
+    let step = |source| MountError::Kernel { step: "visit the block image", source };
+    // A visitor's table of open files goes with it: what it opens is passed on.
+    let (here, there) = UnixStream::pair().map_err(step)?;
+    let visited = visit(&[root, there.as_fd()], || {
+        let (mount, backing) = mount_best(root, name)?;
+        passing::send(&there, mount.as_fd()).map_err(step)?;
+        Ok::<_, MountError>(backing)
+    });
+    let backing = visited.map_err(step)??;
+    Ok((passing::receive(&here).map_err(step)?, backing))
+}
+
+fn mount_best(root: BorrowedFd<'_>, name: &CStr) -> Result<(OwnedFd, Backing), MountError> {
+    let error = match create_in(root, name, Backing::FileDirect) {
         Ok(mount) => return Ok((mount, Backing::FileDirect)),
         // Before `directio` (6.15) it is an unknown option.
-        Err(error) if errno_of(&error) == Some(libc::EINVAL) => match in_place(Backing::File) {
+        Err(error) if errno_of(&error) == Some(libc::EINVAL) => match create_in(root, name, Backing::File) {
             Ok(mount) => return Ok((mount, Backing::File)),
             Err(error) => error,
         },
@@ -74,9 +83,9 @@ fn mount_on_loop(root: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, MountErro
     create(device.path(), Backing::Loop).map_err(step("mount EROFS on a loop device"))
 }
 
-/// Runs on a thread of its own, which ends here.
+/// Runs on a thread of its own, which stands in `root` from now on.
 fn create_in(root: BorrowedFd<'_>, name: &CStr, backing: Backing) -> io::Result<OwnedFd> {
-    // SAFETY: only the working directory is unshared, of a thread that does nothing but the next lines.
+    // SAFETY: only the working directory is unshared, of a visitor, which does nothing but this.
     unsafe { unshare_unsafe(UnshareFlags::FS) }?;
     fchdir(root)?;
     create(name, backing)
@@ -96,14 +105,17 @@ fn create(source: &CStr, backing: Backing) -> io::Result<OwnedFd> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
     use std::sync::Arc;
+    use std::time::{Duration, Instant};
 
     use super::super::{file::BlockFile, source_name};
     use super::*;
     use crate::mount::unmount;
     use crate::session::{FuseMount, attach, serve};
     use crate::support::sample::everything;
-    use crate::support::tier::TestTier;
+    use crate::support::tier::{Fault, TestTier};
     use crate::{Image, ImageOptions};
 
     #[test]
@@ -129,5 +141,60 @@ mod tests {
         assert_eq!(read.unwrap(), b"root:x:0:0::/:/bin/sh\n");
         unmounted.unwrap();
         runtime.block_on(serving.ended()).unwrap();
+    }
+
+    /// Mounts EROFS on a file whose bytes never come.
+    fn mount_what_never_answers() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let handle = runtime.handle().clone();
+        let built = everything().build();
+        let tier: Arc<TestTier> = TestTier::of(&built);
+        tier.break_all_others(Fault::Stuck);
+        let image = Image::new(
+            built.manifest.clone(),
+            Arc::clone(&tier) as _,
+            handle.clone(),
+            ImageOptions::default(),
+        );
+        let name = source_name("tests/stuck");
+        let fuse = FuseMount::new(&name).unwrap();
+        let _serving = serve(BlockFile::new(image.unwrap(), name.clone(), handle), fuse.device).unwrap();
+        std::thread::spawn(move || {
+            while tier.asked().is_empty() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            println!("{ASKED}");
+        });
+        let name = std::ffi::CString::new(name).unwrap();
+        let _ = mount_detached(fuse.mount.as_fd(), &name);
+        panic!("it has been read");
+    }
+
+    const STUCK: &str = "FRAZIL_TEST_STUCK_MOUNT";
+    const ASKED: &str = "the kernel waits";
+
+    #[test]
+    fn a_process_that_is_killed_while_it_waits_for_what_it_serves_itself_ends() {
+        if std::env::var_os(STUCK).is_some() {
+            return mount_what_never_answers();
+        }
+        let this = concat!(
+            "block::erofs::tests::",
+            "a_process_that_is_killed_while_it_waits_for_what_it_serves_itself_ends"
+        );
+        let mut process = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", this, "--nocapture"])
+            .env(STUCK, "1")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(process.stdout.take().unwrap()).lines();
+        assert!(said.any(|line| line.unwrap().contains(ASKED)));
+        process.kill().unwrap();
+        let limit = Instant::now() + Duration::from_secs(20);
+        while process.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < limit, "it waits for itself, and nothing ends it");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use super::{Shown, blocking, place, read_ahead};
+use super::{Shown, look};
 use crate::MountError;
 use crate::session::Serving;
 
@@ -36,8 +36,8 @@ impl Detached {
     ///
     /// [`MountError::NotReadable`].
     pub async fn look(&self) -> Result<(), MountError> {
-        let root = PathBuf::from(format!("/proc/self/fd/{}/.", self.mount.as_raw_fd()));
-        blocking(move || place::look(&root).map(|()| read_ahead::raise(&root))).await
+        // As this process has it open, and not whoever looks.
+        look(PathBuf::from(format!("/proc/self/fd/{}/.", self.mount.as_raw_fd()))).await
     }
 
     /// Lets go of the mount, which others hold by now.

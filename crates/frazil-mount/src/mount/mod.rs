@@ -25,6 +25,7 @@ use crate::block::{Backing, ErofsMount, look_for_erofs, mount_erofs};
 use crate::reader::Image;
 use crate::session::{FuseMount, Serving, attach, errno_of, mount_with_fusermount, serve};
 use crate::tree::{Files, TreeFs};
+use crate::visit::visit;
 use crate::{MountError, block::source_name};
 
 /// How an image is mounted.
@@ -65,12 +66,14 @@ pub async fn mount(image: &Arc<Image>, dir: &Path, options: &MountOptions) -> Re
         Err(error) => return Err(error),
     };
     let mounted = Mounted::new(dir, shown, serving);
-    blocking({
-        let dir = mounted.dir().to_owned();
-        move || place::look(&dir).map(|()| read_ahead::raise(&dir))
-    })
-    .await?;
+    look(mounted.dir().to_owned()).await?;
     Ok(mounted)
+}
+
+/// Looks at the root of a mount through the kernel, and raises its read-ahead: after this the tree is readable.
+async fn look(root: PathBuf) -> Result<(), MountError> {
+    let look = move || place::look(&root).map(|()| read_ahead::raise(&root));
+    blocking(|| visit(&[], look).map_err(step("visit the mount"))?).await
 }
 
 /// Mounts an image nowhere, and serves it in the background: for whoever attaches it in another mount namespace than
