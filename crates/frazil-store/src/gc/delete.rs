@@ -160,7 +160,7 @@ async fn next(listing: &mut Listing) -> Result<Option<Listed>, StoreError> {
     }
 }
 
-/// Whether a root has nothing but its record.
+/// Whether a root has nothing but its record, and no deletion was cut short: what that leaves is in no listing.
 pub(super) async fn is_swept(store: &Store, root: RootId) -> Result<bool, StoreError> {
     let mut listing = store.objects().below(&layout::in_root(root));
     while let Some(listed) = next(&mut listing).await? {
@@ -168,5 +168,6 @@ pub(super) async fn is_swept(store: &Store, root: RootId) -> Result<bool, StoreE
             return Ok(false);
         }
     }
-    Ok(true)
+    let journal: DeletionJournal = journal::read(store, JOURNAL, root).await?;
+    Ok(journal.complete)
 }

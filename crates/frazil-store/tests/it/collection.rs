@@ -181,6 +181,26 @@ async fn roots_of_a_directory_live_and_die_and_nothing_that_is_needed_is_lost() 
     assert_eq!(std::fs::read_dir(scene.path("roots/00000001")).unwrap().count(), 1, "no empty directories");
 }
 
+#[tokio::test]
+async fn a_deletion_that_is_cut_short_behind_its_last_object_is_finished_by_the_next() {
+    let scene = Scene::new().await;
+    publish(&scene.store, "gone", &[1, 2]).await;
+    assert!(scene.store.unpublish("default", &image("gone")).await.unwrap());
+    scene.store.new_root().await.unwrap();
+    // What a killed writer leaves, which is in no listing.
+    let mut unfinished = scene.chunk_file(&sealed(3000, 1).id).into_os_string();
+    unfinished.push("#1");
+    std::fs::write(&unfinished, "half").unwrap();
+    // It deletes all of it at once, and waits for as long as that was to take.
+    let slow = Policy { deletions_per_second: 1, ..AT_ONCE };
+    let cut_short = gc::collect(&scene.store, &slow, Intent::Run);
+    tokio::time::timeout(Duration::from_secs(1), cut_short).await.unwrap_err();
+    assert!(std::path::Path::new(&unfinished).exists());
+    gc::collect(&scene.store, &AT_ONCE, Intent::Run).await.unwrap();
+    assert_eq!(files(&scene.path("roots/00000001")), ["state.json"]);
+    assert!(gc::collect(&scene.store, &AT_ONCE, Intent::Run).await.unwrap().is_idle());
+}
+
 #[cfg(feature = "cloud")]
 #[test]
 fn roots_of_a_bucket_live_and_die_and_nothing_that_is_needed_is_lost() {
