@@ -412,8 +412,13 @@ impl Objects {
         }
     }
 
-    /// Copies an object as it is, on the store's side.
+    /// Copies an object as it is, on the store's side, in place of one that may be lost.
     pub(crate) async fn copy(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
+        if self.leftovers.is_some() {
+            // A copy in a directory is a link, put into its place with rename(2): which does nothing, and leaves the
+            // link, where the place has the same one already.
+            self.delete(to).await?;
+        }
         let copied = self.durable.copy(from, to).await;
         copied.map_err(|error| StoreError::backend("copy", from, error))?;
         self.barrier.note_put();
@@ -455,5 +460,28 @@ impl Objects {
         let put = objects.put_opts(path, bytes.into(), PutOptions::from(mode)).await?;
         self.barrier.note_put();
         Ok(put)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use object_store::path::Path;
+
+    use super::Durability;
+    use crate::{Store, StoreLocation};
+
+    #[tokio::test]
+    async fn a_copy_that_is_made_again_leaves_nothing_beside_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let location = StoreLocation::directory(directory.path()).unwrap();
+        let store = Store::open_or_create(&location, &Default::default()).await.unwrap();
+        let [from, to] = ["from/all", "to/all"].map(Path::from);
+        store.objects().put(&from, Bytes::from_static(b"a profile"), Durability::AtBarrier).await.unwrap();
+        for _ in 0..3 {
+            store.objects().copy(&from, &to).await.unwrap();
+        }
+        assert_eq!(std::fs::read(directory.path().join("to/all")).unwrap(), b"a profile");
+        assert_eq!(std::fs::read_dir(directory.path().join("to")).unwrap().count(), 1);
     }
 }
