@@ -26,6 +26,9 @@ const HEADER: &str = "frazil key, version 1";
 /// The longest key file, in bytes.
 const MAX_FILE_BYTES: u64 = 1024;
 
+/// Opening what is no file does not wait for whoever has the other end.
+const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+
 /// What others may not do to a key file: anything.
 const OTHERS: u32 = 0o077;
 
@@ -85,12 +88,16 @@ pub(crate) fn check_directory(path: &Path) -> Result<(), StoreError> {
 /// Reads a key file; `None` if it is not there.
 pub(crate) fn read(path: &Path, kind: KeyKind) -> Result<Option<Key>, StoreError> {
     let failed = |source| StoreError::io("read", path.display(), source);
-    let file = match File::open(path) {
+    let file = match OpenOptions::new().read(true).custom_flags(NONBLOCK).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
     let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        let (path, reason) = (path.display().to_string(), "it is not a regular file");
+        return Err(StoreError::KeyDamaged { path, reason });
+    }
     refuse_mode(path, metadata.mode(), OTHERS, "others than its owner may use the key")?;
     // The buffer has its final size from the start: growing would leave unwiped copies behind.
     let mut text = Zeroizing::new(Vec::with_capacity(MAX_FILE_BYTES as usize + 1));
