@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, anyhow};
-use frazil_store::{KeyRotation, Rewrapping};
+use frazil_store::{KeyRotation, Rewrapping, StoreError};
 use serde::Serialize;
 
 use crate::cli::Global;
@@ -70,6 +70,8 @@ async fn rotate(json: bool, global: &Global) -> Result<Exit> {
     let Keys { tenant, provider, keyring } = wiring::keys(global, Absent::Refuse)?;
     let KeyRotation { key, is_new, rewrapping } = store.rotate_key(&tenant, provider.as_ref()).await?;
     let Rewrapping { rewrapped, failed, .. } = rewrapping;
+    // They are sound: a collection takes them along.
+    let are_left_behind = failed.iter().all(|(_, error)| matches!(error, StoreError::RootNotActive { .. }));
     let failed: BTreeMap<String, String> =
         failed.into_iter().map(|(name, error)| (name.to_string(), chain(&error.into()))).collect();
     let done = Rotated { key, new: is_new, rewrapped, failed };
@@ -86,8 +88,14 @@ async fn rotate(json: bool, global: &Global) -> Result<Exit> {
         return Ok(Exit::SUCCESS);
     }
     let list: Vec<String> = done.failed.iter().map(|(name, error)| format!("{name}: {error}")).collect();
-    Err(anyhow!("{} images could not be re-wrapped: {}", list.len(), list.join("; ")))
-        .hint("keep the old keys, mend or remove these images, then run it again")
+    Err(anyhow!("{} images could not be re-wrapped: {}", list.len(), list.join("; "))).hint(
+        match are_left_behind {
+            true => {
+                "keep the old keys; frazil gc run copies these images into the active root; then run it again"
+            }
+            false => "keep the old keys, mend or remove these images, then run it again",
+        },
+    )
 }
 
 async fn list(json: bool, global: &Global) -> Result<Exit> {

@@ -69,6 +69,18 @@ fn a_rotation_that_was_broken_off_goes_on_with_the_key_that_it_made() {
 }
 
 #[test]
+fn a_rotation_says_how_images_in_a_retired_root_come_along() {
+    let home = Home::new();
+    home.convert(HELLO, "hello");
+    home.says(["root", "new"]);
+    home.says(["root", "retire", "1"]);
+    home.refuses(["key", "rotate"]).is(1, "hello: root 00000001 is retired", "frazil gc run copies");
+    home.says(["gc", "run"]);
+    home.says(["key", "rotate"]);
+    home.verify("hello");
+}
+
+#[test]
 fn a_scope_with_a_new_secret_shares_nothing_with_what_was_and_reads_it_still() {
     let tenants = Tenants::new();
     let app = tenants.on_base("app", &[("srv/app", noise(1, 200_000))]);
