@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use frazil_format::Label;
 use frazil_mount::{MountError, MountOptions, Mounted, Shown};
 use rustix::process::setsid;
@@ -91,6 +91,36 @@ pub(crate) enum Readiness {
     Parent(UnixStream),
 }
 
+impl Readiness {
+    /// Ends when the process that waits to be told has ended; never if it is a person.
+    async fn is_awaited_no_more(&self) -> Result<()> {
+        let Self::Parent(socket) = self else { return std::future::pending().await };
+        let watched = || {
+            let socket = socket.try_clone()?;
+            // What is told later fits into an empty socket.
+            socket.set_nonblocking(true)?;
+            tokio::net::UnixStream::from_std(socket)
+        };
+        let watched = watched().context("cannot watch the mounting process")?;
+        // It says nothing, so what can be read is that it is gone.
+        watched.readable().await.context("cannot watch the mounting process")
+    }
+
+    /// Tells of the mount.
+    fn tell(self, announcement: Announcement) -> Result<()> {
+        match self {
+            Self::Terminal => {
+                mount::say(&announcement);
+                service::notify("READY=1");
+                Ok(())
+            }
+            Self::Parent(socket) => {
+                spec::send(&socket, &Ok::<_, Refusal>(announcement)).context("the mounting process is gone")
+            }
+        }
+    }
+}
+
 /// A tree is readable.
 #[derive(Serialize, Deserialize, Debug)]
 pub(crate) struct Announcement {
@@ -157,9 +187,18 @@ pub(crate) fn serve(
         let mut end = End::new()?;
         let labelled = |_: &[u8]| Ok(Label::mount(&recording.label));
         let label = (!recording.no_profile).then_some(&labelled as _);
-        let supply = Supply::open(global, host_cache.as_deref(), name, label.is_some()).await?;
-        let keys = wiring::keys(global, Absent::Refuse)?;
-        let open = wiring::image(global, &supply, &keys, name, label).await?;
+        let opening = async {
+            let supply = Supply::open(global, host_cache.as_deref(), name, label.is_some()).await?;
+            let keys = wiring::keys(global, Absent::Refuse)?;
+            wiring::image(global, &supply, &keys, name, label).await
+        };
+        let open = tokio::select! {
+            open = opening => open?,
+            gone = ready.is_awaited_no_more() => {
+                gone?;
+                bail!("the mounting process is gone");
+            }
+        };
         let mut record = MountRecord::take(directory)?;
         let options = MountOptions { face: via.face(), name: open.name.to_string() };
         let mounted = frazil_mount::mount(&open.image, directory, &options).await?;
@@ -180,16 +219,10 @@ pub(crate) fn serve(
         let unmounter = sandbox.map(|sandbox| sandbox.close(Some(&records))).transpose()?.flatten();
         let announcement =
             Announcement { image: name.to_owned(), directory: directory.to_owned(), face, reason };
-        match ready {
-            Readiness::Terminal => {
-                mount::say(&announcement);
-                service::notify("READY=1");
-            }
-            // A parent that is gone will not say that there is a mount; so there must be none.
-            Readiness::Parent(socket) => {
-                spec::send(&socket, &Ok::<_, Refusal>(announcement))
-                    .context("the mounting process is gone")?;
-            }
+        // A parent that is gone will not say that there is a mount; so there must be none.
+        if let Err(error) = ready.tell(announcement) {
+            let _ = take_down(mounted, unmounter).await;
+            return Err(error);
         }
         if extent == Extent::Whole {
             wiring::complete(&open.image);
@@ -208,29 +241,32 @@ pub(crate) fn serve(
 }
 
 async fn until_the_end(mut mounted: Mounted, unmounter: Option<Unmounter>, end: &mut End) -> Result<Exit> {
-    let unmounted = tokio::select! {
-        ended = mounted.wait() => ended,
-        () = end.asked() => {
-            service::notify("STOPPING=1");
-            match unmounter {
-            None => mounted.try_unmount().await,
-            Some(unmounter) => {
-                let directory = mounted.dir().to_owned();
-                tokio::task::spawn_blocking(move || unmounter.unmount(&directory))
-                    .await
-                    .context("cannot wait for the unmounting process")?
-                    .context("cannot unmount")?;
-                mounted.wait().await
-            }
-        }}
+    tokio::select! {
+        ended = mounted.wait() => return Ok(ended.map(|()| Exit::SUCCESS)?),
+        () = end.asked() => service::notify("STOPPING=1"),
+    }
+    take_down(mounted, unmounter).await.map(|()| Exit::SUCCESS)
+}
+
+/// Unmounts, whoever still has a file open: who asks wants this process gone.
+async fn take_down(mut mounted: Mounted, unmounter: Option<Unmounter>) -> Result<()> {
+    let unmounted = match unmounter {
+        None => mounted.try_unmount().await,
+        Some(unmounter) => {
+            let directory = mounted.dir().to_owned();
+            tokio::task::spawn_blocking(move || unmounter.unmount(&directory))
+                .await
+                .context("cannot wait for the unmounting process")?
+                .context("cannot unmount")?;
+            mounted.wait().await
+        }
     };
     match unmounted {
         Err(error @ MountError::Busy { .. }) => {
-            // Who asked wants this process gone: the mount goes at once, whoever still has a file open.
             tracing::warn!("{error}: detached");
             drop(mounted);
-            Ok(Exit::SUCCESS)
+            Ok(())
         }
-        ended => Ok(ended.map(|()| Exit::SUCCESS)?),
+        ended => Ok(ended?),
     }
 }

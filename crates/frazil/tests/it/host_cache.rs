@@ -17,7 +17,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::support::access_log::chunk_reads;
-use crate::support::busybox::{Busybox, Caller, agents_of, await_sleep, nothing_is_left, telltale_sleep};
+use crate::support::busybox::{
+    Busybox, Caller, agents_of, await_sleep, nothing_is_left, processes, telltale_sleep,
+};
 use crate::support::cached::Cached;
 use crate::support::difference::assert_same;
 use crate::support::home::Home;
@@ -288,6 +290,27 @@ fn a_closed_in_agent_that_is_asked_to_end_leaves_no_mount() {
         drop(held);
         assert!(soon(|| !mounted.agent_lives()), "{face}, in use: {in_use}: {}", mounted.log());
         assert_eq!(agents(&home), []);
+    }
+}
+
+#[test]
+fn a_mount_that_is_given_up_while_it_begins_leaves_no_agent_and_no_mount() {
+    let home = home();
+    let cached = Cached::start(&home, &[]);
+    let socket = cached.socket();
+    for signal in [Signal::INT, Signal::TERM, Signal::KILL] {
+        // It says nothing, so the agent waits for it.
+        cached.signal(Signal::STOP);
+        let root = home.mountpoint();
+        let words = ["mount", "--cache", socket.to_str().unwrap(), "python", root.to_str().unwrap()];
+        let mut mounting = home.frazil(words).spawn().unwrap();
+        assert!(soon(|| agents_of(mounting.id()).len() == 1), "{signal:?}");
+        kill_process(Pid::from_child(&mounting), signal).unwrap();
+        mounting.wait().unwrap();
+        cached.signal(Signal::CONT);
+        let agent = root.to_str().unwrap();
+        assert!(soon(|| processes(agent).is_empty()), "{signal:?}: {:?}", processes(agent));
+        assert!(!is_mounted(&root), "{signal:?}");
     }
 }
 
