@@ -85,7 +85,7 @@ pub(crate) struct Args {
     workdir: Option<PathBuf>,
 
     /// Run as this user: a name or a number, with a group after a colon
-    #[arg(short, long, value_name = "USER[:GROUP]")]
+    #[arg(short, long, value_name = "USER[:GROUP]", value_parser = named_user)]
     user: Option<UserSpec>,
 
     /// Run this program instead of the image's entrypoint
@@ -148,6 +148,14 @@ fn variable(text: &str) -> Result<String, String> {
     match text.is_empty() || text.starts_with('=') {
         true => Err("it names no variable".to_owned()),
         false => Ok(text.to_owned()),
+    }
+}
+
+/// A user who is named: in an image's own configuration an empty text is root, and nobody means that here.
+fn named_user(text: &str) -> Result<UserSpec, String> {
+    match text.is_empty() || text.starts_with(':') {
+        true => Err("it names no user".to_owned()),
+        false => text.parse(),
     }
 }
 
