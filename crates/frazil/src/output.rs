@@ -9,15 +9,18 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 /// Writes text to stdout and flushes it.
-pub(crate) fn print(text: &str) -> io::Result<()> {
+pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
-    stdout.flush()
+    let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    written.map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => error.into(),
+        _ => anyhow::Error::new(error).context("cannot write to the standard output"),
+    })
 }
 
 /// Writes one JSON document to stdout.
 pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
-    Ok(print(&(serde_json::to_string_pretty(value)? + "\n"))?)
+    print(&(serde_json::to_string_pretty(value)? + "\n"))
 }
 
 /// Writes a remark for the person who watches to stderr.

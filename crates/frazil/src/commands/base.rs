@@ -122,7 +122,7 @@ async fn list(json: bool, global: &Global) -> Result<()> {
     for Row { diff_id, image } in rows {
         table.row(vec![format!("sha256:{diff_id}"), image]);
     }
-    Ok(output::print(&table.render())?)
+    output::print(&table.render())
 }
 
 /// The layers of a source, by its config; or of an image of the tenant's, by its authentic manifest.

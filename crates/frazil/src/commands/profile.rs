@@ -231,7 +231,7 @@ fn tell_all(shown: &[Shown]) -> Result<()> {
             readable(&profile.command),
         ]);
     }
-    Ok(output::print(&table.render())?)
+    output::print(&table.render())
 }
 
 fn tell(shown: &Shown) -> Result<()> {
@@ -247,7 +247,7 @@ fn tell(shown: &Shown) -> Result<()> {
             files.join(" "),
         ]);
     }
-    Ok(output::print(&format!("\n{}", table.render()))?)
+    output::print(&format!("\n{}", table.render()))
 }
 
 /// What an image or a command says must not speak to the terminal.

@@ -141,7 +141,7 @@ async fn list(json: bool, global: &Global) -> Result<()> {
     for row in rows {
         table.row(vec![row.name, row.scope, row.compression, row.secret]);
     }
-    Ok(output::print(&table.render())?)
+    output::print(&table.render())
 }
 
 async fn show(name: &str, json: bool, global: &Global) -> Result<()> {
@@ -166,5 +166,5 @@ async fn show(name: &str, json: bool, global: &Global) -> Result<()> {
         "name         {name}\nscope        {scope}\nused by      {users}\ncompression  {compression}; {cost}\nsecret       {secret}\nearlier      {}\n",
         if earlier.is_empty() { "none".to_owned() } else { earlier.join(", ") }
     );
-    Ok(output::print(&text)?)
+    output::print(&text)
 }

@@ -91,6 +91,7 @@ fn a_run_whose_command_line_makes_no_sense_ends_with_a_code_that_is_not_its_comm
     };
     told(&["run"]);
     assert!(!told(&["run", "name", "--volume", "/only-one"]).contains("hint:"));
+    assert!(told(&["run", "--user", "", "name"]).contains("it names no user"));
     let words = told(&["run", "name", "echo", "hi"]);
     assert!(
         words.contains("hint: what is to be executed follows two dashes: frazil run NAME -- echo"),
@@ -200,6 +201,15 @@ fn a_reader_that_goes_away_is_no_failure() {
 }
 
 #[test]
+fn a_standard_output_that_is_full_is_not_taken_for_a_full_store() {
+    let home = Home::new();
+    home.says(["init"]);
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let told = home.frazil(["images"]).stdout(full).stderr(Stdio::piped()).output().unwrap();
+    Refusal::of(&told).is(1, "cannot write to the standard output: No space left on device", "");
+}
+
+#[test]
 fn a_store_that_is_none_is_told_apart() {
     let home = Home::new();
     home.refuses(["images"]).is(1, "there is no store at", "frazil init");
@@ -241,6 +251,11 @@ fn keys_that_are_missing_wrong_or_exposed_are_told_apart() {
     fs::set_permissions(busybox.home.keys().join("tenants/default.key"), Permissions::from_mode(0o644))
         .unwrap();
     busybox.home.refuses(["verify", NAME]).is(1, "has mode 0644", "chmod go=");
+
+    let key = busybox.home.keys().join("tenants/default.key");
+    fs::remove_file(&key).unwrap();
+    assert!(output(tool("mkfifo").arg("-m").arg("600").arg(&key)).status.success());
+    busybox.home.refuses(["verify", NAME]).is(1, "it is not a regular file", "");
 }
 
 #[test]
