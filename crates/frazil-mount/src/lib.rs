@@ -10,6 +10,7 @@
 //! A read that waits holds up no other, and can be killed.
 
 mod block;
+pub mod descriptors;
 mod error;
 mod explain;
 mod export;

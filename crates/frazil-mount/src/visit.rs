@@ -6,12 +6,11 @@
 //! therefore is a thread with a table of open files of its own (unshare(2)).
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-/// What is kept in any case: the standard streams are below.
-const FIRST: u32 = 3;
+use crate::descriptors::close_all_but;
 
 /// Does `work`, which may wait for a mount of this process, on a thread that has nothing open but the standard streams
 /// and what is `needed`. What it opens is gone when it returns.
@@ -36,22 +35,7 @@ pub(crate) fn visit<T: Send>(needed: &[BorrowedFd<'_>], work: impl FnOnce() -> T
 fn keep_only(needed: &[BorrowedFd<'_>]) -> io::Result<()> {
     // SAFETY: this thread has just begun, and what others own stays open in their table.
     unsafe { unshare_unsafe(UnshareFlags::FILES) }?;
-    let mut kept: Vec<u32> = needed.iter().map(|fd| fd.as_raw_fd().unsigned_abs()).collect();
-    kept.sort_unstable();
-    let mut first = FIRST;
-    for fd in kept {
-        if first < fd {
-            close_range(first, fd - 1)?;
-        }
-        first = first.max(fd.saturating_add(1));
-    }
-    close_range(first, u32::MAX)
-}
-
-fn close_range(first: u32, last: u32) -> io::Result<()> {
-    // SAFETY: no memory is touched, and the table is this thread's alone, which uses none of them.
-    let closed = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
-    if closed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    close_all_but(needed)
 }
 
 #[cfg(test)]

@@ -105,33 +105,40 @@ fn create(source: &CStr, backing: Backing) -> io::Result<OwnedFd> {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::CString;
     use std::io::{BufRead, BufReader};
     use std::process::{Command, Stdio};
     use std::sync::Arc;
     use std::time::{Duration, Instant};
 
+    use tokio::runtime::Runtime;
+
     use super::super::{file::BlockFile, source_name};
     use super::*;
     use crate::mount::unmount;
-    use crate::session::{FuseMount, attach, serve};
-    use crate::support::sample::everything;
+    use crate::session::{FuseMount, Serving, attach, serve};
+    use crate::support::sample::{Built, everything};
     use crate::support::tier::{Fault, TestTier};
     use crate::{Image, ImageOptions};
 
-    #[test]
-    fn a_kernel_without_file_backed_mounts_is_served_through_a_loop_device_that_frees_itself() {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
+    /// A sample image of this tier, served as a file: its mount, its session and its name.
+    fn served(runtime: &Runtime, built: &Built, tier: Arc<TestTier>) -> (OwnedFd, Serving, CString) {
         let handle = runtime.handle().clone();
-        let built = everything().build();
-        let tier: Arc<TestTier> = TestTier::of(&built);
-        let options = ImageOptions::default();
-        let image = Image::new(built.manifest.clone(), tier, handle.clone(), options).unwrap();
+        let image =
+            Image::new(built.manifest.clone(), tier, handle.clone(), ImageOptions::default()).unwrap();
         let name = source_name("tests/sample");
         let fuse = FuseMount::new(&name).unwrap();
-        let mut serving = serve(BlockFile::new(image, name.clone(), handle), fuse.device).unwrap();
-        let name = std::ffi::CString::new(name).unwrap();
-        let mount = mount_on_loop(fuse.mount.as_fd(), &name).unwrap();
-        drop(fuse.mount);
+        let serving = serve(BlockFile::new(image, name.clone(), handle), fuse.device).unwrap();
+        (fuse.mount, serving, CString::new(name).unwrap())
+    }
+
+    #[test]
+    fn a_kernel_without_file_backed_mounts_is_served_through_a_loop_device_that_frees_itself() {
+        let runtime = Runtime::new().unwrap();
+        let built = everything().build();
+        let (file, mut serving, name) = served(&runtime, &built, TestTier::of(&built));
+        let mount = mount_on_loop(file.as_fd(), &name).unwrap();
+        drop(file);
         let dir = tempfile::tempdir().unwrap();
         attach(mount.as_fd(), dir.path()).unwrap();
         drop(mount);
@@ -145,28 +152,18 @@ mod tests {
 
     /// Mounts EROFS on a file whose bytes never come.
     fn mount_what_never_answers() {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        let handle = runtime.handle().clone();
+        let runtime = Runtime::new().unwrap();
         let built = everything().build();
-        let tier: Arc<TestTier> = TestTier::of(&built);
+        let tier = TestTier::of(&built);
         tier.break_all_others(Fault::Stuck);
-        let image = Image::new(
-            built.manifest.clone(),
-            Arc::clone(&tier) as _,
-            handle.clone(),
-            ImageOptions::default(),
-        );
-        let name = source_name("tests/stuck");
-        let fuse = FuseMount::new(&name).unwrap();
-        let _serving = serve(BlockFile::new(image.unwrap(), name.clone(), handle), fuse.device).unwrap();
+        let (file, _serving, name) = served(&runtime, &built, Arc::clone(&tier));
         std::thread::spawn(move || {
             while tier.asked().is_empty() {
                 std::thread::sleep(Duration::from_millis(1));
             }
             println!("{ASKED}");
         });
-        let name = std::ffi::CString::new(name).unwrap();
-        let _ = mount_detached(fuse.mount.as_fd(), &name);
+        let _ = mount_detached(file.as_fd(), &name);
         panic!("it has been read");
     }
 

@@ -15,6 +15,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
+use frazil_mount::descriptors;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FsWord, Mode, fchown, fstatfs};
 use rustix::io::Errno;
@@ -28,7 +29,7 @@ use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use super::signals::{self, Arrival, Signals};
 use super::spec::{self, SetupError, Spec, Step};
 use super::user::User;
-use super::{capabilities, console, descriptors, filter, namespaces, rootfs};
+use super::{capabilities, console, filter, namespaces, rootfs};
 use crate::exit::Exit;
 use crate::fork::fork;
 
@@ -43,7 +44,8 @@ const PIPEFS_MAGIC: FsWord = 0x5049_5045;
 ///
 /// Nothing but the calling thread may run in this process: it forks.
 pub(crate) fn outer(socket: OwnedFd, terminal: OwnedFd) -> Exit {
-    let closed = descriptors::close_all_but([socket.as_fd(), terminal.as_fd()])
+    // A directory of the host's that the caller left open would be a way out of the container.
+    let closed = descriptors::close_all_but(&[socket.as_fd(), terminal.as_fd()])
         .step("close what the caller left open");
     let (socket, terminal) = (UnixStream::from(socket), UnixStream::from(terminal));
     if let Err(error) = closed {

@@ -10,7 +10,6 @@ mod capabilities;
 pub(crate) mod config;
 pub(crate) mod console;
 pub(crate) mod container;
-mod descriptors;
 mod devices;
 mod filter;
 pub(crate) mod first_output;

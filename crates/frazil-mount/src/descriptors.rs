@@ -1,16 +1,18 @@
-//! Descriptors that a process was started with although nobody meant it to be.
-//!
-//! Invariant: what the caller of `frazil run` left open reaches no process of the container: a directory of the
-//! host's would be a way out of it.
+//! Descriptors that somebody has open and should not have: what a process was started with although nobody meant it to
+//! be, and what a thread with a table of its own has no use for.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Closes all but the standard three and a few more.
 ///
-/// Nothing in this process may own a descriptor yet, but for those.
-pub(crate) fn close_all_but<const N: usize>(kept: [BorrowedFd<'_>; N]) -> io::Result<()> {
-    let mut kept = kept.map(|fd| fd.as_raw_fd().unsigned_abs());
+/// Nobody who shares this thread's table may own a descriptor in it, but for those.
+///
+/// # Errors
+///
+/// From close_range(2).
+pub fn close_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut kept: Vec<u32> = kept.iter().map(|fd| fd.as_raw_fd().unsigned_abs()).collect();
     kept.sort_unstable();
     let mut first = FIRST;
     for fd in kept {
@@ -23,7 +25,11 @@ pub(crate) fn close_all_but<const N: usize>(kept: [BorrowedFd<'_>; N]) -> io::Re
 }
 
 /// Keeps all but the standard three from the next program that this process executes.
-pub(crate) fn close_on_execution() -> io::Result<()> {
+///
+/// # Errors
+///
+/// From close_range(2).
+pub fn close_on_execution() -> io::Result<()> {
     close_range(FIRST, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
 }
 
