@@ -70,12 +70,20 @@ impl Slots {
 
     /// A slot, in turn. When the queue is full of demand, and for a prefetch when it is full, [`Refusal::Busy`].
     pub async fn take(self: &Arc<Self>, urgency: Urgency) -> Result<Slot, Refusal> {
-        let (granted, _waiting) = match self.enter(urgency)? {
+        let (mut granted, _waiting) = match self.enter(urgency.clone())? {
             Entered::Slot(slot) => return Ok(slot),
             Entered::Queue { number, granted } => (granted, Waiting { slots: self, number }),
         };
         // A waiter that somebody more urgent pushed out of the queue finds its grant dropped.
-        granted.await.map_err(|_| self.busy())
+        let pushed_out = |_| self.busy();
+        tokio::select! {
+            biased;
+            slot = &mut granted => return slot.map_err(pushed_out),
+            () = urgency.raised() => {}
+        }
+        // A reader waits for it now, who may have one of the slots that prefetches leave free.
+        self.grant();
+        granted.await.map_err(pushed_out)
     }
 
     /// A slot that nobody would miss: one is free, and nobody waits.
@@ -150,6 +158,11 @@ impl Slots {
 
     fn give_back(self: &Arc<Self>) {
         self.lock().free += 1;
+        self.grant();
+    }
+
+    /// Gives free slots to those who may have one. Each of them leaves the queue, so the loop ends.
+    fn grant(self: &Arc<Self>) {
         while let Some((grant, slot)) = self.next_grant() {
             if let Err(slot) = grant.send(slot) {
                 // The waiter left in this very moment. Without the lock held, and without coming back here:
@@ -159,8 +172,7 @@ impl Slots {
         }
     }
 
-    /// The next waiter who may have a slot, and the slot. Each one that is granted leaves the queue, which bounds
-    /// the loop of who asks.
+    /// The next waiter who may have a slot, and the slot; he leaves the queue.
     fn next_grant(self: &Arc<Self>) -> Option<(oneshot::Sender<Slot>, Slot)> {
         let mut state = self.lock();
         let at = match state.first_demand() {
@@ -252,6 +264,20 @@ mod tests {
         drop(third.now_or_never().expect("demand").unwrap());
         drop(first.now_or_never().expect("nobody else").unwrap());
         assert_eq!(slots.counts().held, 0);
+    }
+
+    #[tokio::test]
+    async fn a_prefetch_that_is_raised_while_it_waits_has_a_slot_that_is_free_for_readers() {
+        let slots = Slots::new(4, 8);
+        let _prefetches: Vec<_> = [(); 3].map(|()| slots.take(prefetch()).now_or_never().unwrap()).into();
+        let urgency = prefetch();
+        let mut waiting = Box::pin(slots.take(urgency.clone()));
+        assert!(waiting.as_mut().now_or_never().is_none(), "the last one is for readers");
+        urgency.join(Priority::Demand);
+        let slot = waiting.now_or_never().expect("it is a reader's now").unwrap();
+        assert_eq!(slots.counts().held, 4);
+        drop(slot);
+        assert!(slots.take(demand()).now_or_never().is_some(), "and nothing is in the way of the next");
     }
 
     #[tokio::test]
