@@ -27,7 +27,7 @@ mod socket_buffers;
 mod stats;
 
 pub use catalog::{Catalog, Freshness, ManifestBytes, Named};
-pub use client::{HostCache, HostCacheCounts, HostCacheOptions, is_served, is_served_within};
+pub use client::{Dial, HostCache, HostCacheCounts, HostCacheOptions, is_served, is_served_within};
 pub use error::HostError;
 pub use guarded::{AdmissionSource, Guarded};
 pub use heads::BundleHead;

@@ -1,52 +1,51 @@
-//! What an agent gives up once it reads through a host cache: everything but the sockets and files that it has open,
-//! and a way back to the host cache.
+//! What an agent gives up once it reads through a host cache: everything but the sockets and files that it has open.
 //!
 //! Invariants: after [`Sandbox::close`] no thread of the process, present or future, can open a file, run a program,
-//! or make a socket that reaches further than a path of this host; whoever takes the process over finds the keys
-//! of one image and nothing to send them with. Each measure alone would not do: a seccomp filter knows no paths,
-//! Landlock does not know every kind of socket, and a network namespace does not keep files away.
+//! make a socket, connect one, send a signal to another process, or use a capability; whoever takes the process over
+//! finds the keys of one image and nobody to send them to but the host cache. Each measure alone would not do: a seccomp
+//! filter knows no paths, Landlock does not know every kind of socket, and a network namespace does not keep files away.
 //!
 //! Two things come before, while the process has one thread: [`Sandbox::prepare`] leaves the network, and starts
-//! the process that unmounts when this one no longer can.
+//! the process that connects and unmounts when this one no longer can.
 
+mod attendant;
 mod landlock;
 mod probe;
 mod seccomp;
 mod threads;
-mod unmounter;
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use rustix::process::{DumpableBehavior, geteuid, set_dumpable_behavior};
 
+pub(crate) use attendant::{Attendant, Duties};
 pub(crate) use probe::Probe;
-pub(crate) use unmounter::Unmounter;
 
 /// A process that is about to close itself in.
 #[derive(Debug)]
 pub(crate) struct Sandbox {
-    unmounter: Option<Unmounter>,
+    attendant: Attendant,
 }
 
 impl Sandbox {
     /// Does what can only be done while the process has one thread, and holds no key yet.
-    pub(crate) fn prepare() -> Result<Self> {
-        let unmounter = Unmounter::start().context("cannot start the process that unmounts")?;
-        Self::prepare_to_stay().map(|_| Self { unmounter: Some(unmounter) })
-    }
-
-    /// The same for a process whose mounts another one takes away.
-    pub(crate) fn prepare_to_stay() -> Result<Self> {
+    pub(crate) fn prepare(duties: &Duties) -> Result<Self> {
+        let attendant = Attendant::start(duties).context("cannot start the process that stays outside")?;
         if geteuid().is_root() {
             leave_network()?;
         }
-        Ok(Self { unmounter: None })
+        Ok(Self { attendant })
+    }
+
+    /// Who does what this process will not be able to do.
+    pub(crate) fn attendant(&self) -> &Attendant {
+        &self.attendant
     }
 
     /// Closes the process in, for good. Files can still be removed from `records`, which is where the mount's own
     /// record is, if it has one.
-    pub(crate) fn close(self, records: Option<&Path>) -> Result<Option<Unmounter>> {
+    pub(crate) fn close(self, records: Option<&Path>) -> Result<Attendant> {
         set_dumpable_behavior(DumpableBehavior::NotDumpable).context("cannot forbid memory dumps")?;
         let rules = landlock::Rules::new(records).context("cannot make Landlock rules")?;
         threads::restrict_all(rules.as_ref()).context("cannot restrict every thread")?;
@@ -54,7 +53,7 @@ impl Sandbox {
             tracing::warn!("this kernel has no Landlock: the agent could still open files of its user");
         }
         seccomp::apply().context("cannot filter system calls")?;
-        Ok(self.unmounter)
+        Ok(self.attendant)
     }
 }
 

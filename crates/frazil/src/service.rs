@@ -30,18 +30,32 @@ pub(crate) fn listener() -> Result<Option<UnixListener>> {
     Ok(Some(listener))
 }
 
-/// Tells the service manager, if there is one: `READY=1`, `STOPPING=1`.
-pub(crate) fn notify(state: &str) {
-    let Some(place) = env::var_os("NOTIFY_SOCKET") else { return };
-    let told = || -> io::Result<()> {
-        let address = match place.as_bytes() {
-            [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
-            path => SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(path))?,
+/// The service manager, if there is one, found while this process can still make sockets.
+pub(crate) struct Manager(Option<UnixDatagram>);
+
+impl Manager {
+    pub(crate) fn find() -> Self {
+        let Some(place) = env::var_os("NOTIFY_SOCKET") else { return Self(None) };
+        let found = || -> io::Result<UnixDatagram> {
+            let address = match place.as_bytes() {
+                [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+                path => SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(path))?,
+            };
+            let socket = UnixDatagram::unbound()?;
+            socket.connect_addr(&address)?;
+            Ok(socket)
         };
-        UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address)?;
-        Ok(())
-    };
-    if let Err(error) = told() {
-        tracing::warn!(%error, state, "cannot tell the service manager");
+        Self(found().map_err(|error| failed(&error)).ok())
     }
+
+    /// Tells it: `READY=1`, `STOPPING=1`.
+    pub(crate) fn tell(&self, state: &str) {
+        if let Some(Err(error)) = self.0.as_ref().map(|socket| socket.send(state.as_bytes())) {
+            failed(&error);
+        }
+    }
+}
+
+fn failed(error: &io::Error) {
+    tracing::warn!(%error, "cannot tell the service manager");
 }

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
 use frazil_cache::host::{
-    BundleHead, Catalog, Freshness, HostCache, HostCacheOptions, ManifestBytes, ProfileShelf, head_of_store,
+    BundleHead, Catalog, Dial, Freshness, HostCache, HostCacheOptions, ManifestBytes, ProfileShelf,
+    head_of_store,
 };
 use frazil_cache::resilience::stack::OriginOptions;
 use frazil_cache::{Disk, Tier};
@@ -95,17 +96,18 @@ fn taken<T>(once: &Mutex<Option<T>>) -> Option<T> {
 }
 
 impl Supply {
-    /// The host cache at this socket, or the store if there is none, of which this image will be wanted, and perhaps
-    /// what earlier starts of it read.
+    /// The host cache at this socket, perhaps reached through somebody else, or the store if there is none, of which
+    /// this image will be wanted, and perhaps what earlier starts of it read.
     pub(crate) async fn open(
         global: &Global,
         host_cache: Option<&Path>,
+        dial: Option<Dial>,
         name: &str,
         is_profiled: bool,
     ) -> Result<Self> {
         let Some(socket) = host_cache else { return Self::open_store(global, name, is_profiled).await };
         let options = HostCacheOptions { patience: global.config()?.value(&keys::PATIENCE)?.0 };
-        Ok(Self::HostCache(Arc::new(HostCache::new(socket, options))))
+        Ok(Self::HostCache(Arc::new(HostCache::reached_by(dial, socket, options))))
     }
 
     /// The store, opened while the image's manifest is on its way.

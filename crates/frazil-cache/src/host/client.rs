@@ -12,6 +12,7 @@ mod shelf;
 
 use std::fmt;
 use std::future::Future;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +49,9 @@ const MAX_TENANT_LEN: usize = 64;
 /// The most pieces that a manifest is asked for in.
 const MAX_PIECES: u64 = MAX_MANIFEST_BYTES / MANIFEST_PIECE_LEN as u64 + 1;
 
+/// Connects to the host cache's socket for a process that may make no socket itself.
+pub type Dial = Arc<dyn Fn() -> std::io::Result<OwnedFd> + Send + Sync>;
+
 /// How a host cache is asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HostCacheOptions {
@@ -83,9 +87,14 @@ enum Failure {
 impl HostCache {
     /// The host cache that serves the socket at `path`. Nothing is connected yet.
     pub fn new(path: impl Into<PathBuf>, options: HostCacheOptions) -> Self {
+        Self::reached_by(None, path, options)
+    }
+
+    /// The same, to which somebody else connects when this process may not.
+    pub fn reached_by(dial: Option<Dial>, path: impl Into<PathBuf>, options: HostCacheOptions) -> Self {
         let path = path.into();
         let counters = Arc::<Counters>::default();
-        let door = Arc::new(Door::new(path.clone(), Arc::clone(&counters)));
+        let door = Arc::new(Door::new(path.clone(), dial, Arc::clone(&counters)));
         Self { path, options, door, counters }
     }
 

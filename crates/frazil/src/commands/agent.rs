@@ -25,8 +25,8 @@ use crate::inherited::inherit;
 use crate::mount_record::{Mount, MountRecord};
 use crate::places;
 use crate::run::spec;
-use crate::sandbox::{Sandbox, Unmounter};
-use crate::service;
+use crate::sandbox::{Attendant, Duties, Sandbox};
+use crate::service::Manager;
 use crate::supply::Supply;
 use crate::tiers::TierArgs;
 use crate::via::Via;
@@ -107,11 +107,11 @@ impl Readiness {
     }
 
     /// Tells of the mount.
-    fn tell(self, announcement: Announcement) -> Result<()> {
+    fn tell(self, announcement: Announcement, manager: &Manager) -> Result<()> {
         match self {
             Self::Terminal => {
                 mount::say(&announcement);
-                service::notify("READY=1");
+                manager.tell("READY=1");
                 Ok(())
             }
             Self::Parent(socket) => {
@@ -177,7 +177,9 @@ pub(crate) fn serve(
     let config = global.config()?;
     let (host_cache, via) = (Choice::find(config)?, config.value(&keys::VIA)?);
     // Before there are threads: with a host cache this process will need nothing else.
-    let sandbox = host_cache.as_ref().map(|_| Sandbox::prepare()).transpose()?;
+    let duties = |socket: &PathBuf| Duties { socket: socket.clone(), directory: Some(directory.to_owned()) };
+    let sandbox = host_cache.as_ref().map(|socket| Sandbox::prepare(&duties(socket))).transpose()?;
+    let manager = Manager::find();
     // One that leaves its network could send spans nowhere.
     #[cfg(feature = "otlp")]
     if sandbox.is_none() {
@@ -188,7 +190,8 @@ pub(crate) fn serve(
         let labelled = |_: &[u8]| Ok(Label::mount(&recording.label));
         let label = (!recording.no_profile).then_some(&labelled as _);
         let opening = async {
-            let supply = Supply::open(global, host_cache.as_deref(), name, label.is_some()).await?;
+            let dial = sandbox.as_ref().map(|sandbox| sandbox.attendant().dial());
+            let supply = Supply::open(global, host_cache.as_deref(), dial, name, label.is_some()).await?;
             let keys = wiring::keys(global, Absent::Refuse)?;
             wiring::image(global, &supply, &keys, name, label).await
         };
@@ -216,19 +219,19 @@ pub(crate) fn serve(
             profiling: open.profiling.clone(),
         };
         let records = places::runtime()?.join("mounts");
-        let unmounter = sandbox.map(|sandbox| sandbox.close(Some(&records))).transpose()?.flatten();
+        let attendant = sandbox.map(|sandbox| sandbox.close(Some(&records))).transpose()?;
         let announcement =
             Announcement { image: name.to_owned(), directory: directory.to_owned(), face, reason };
         // A parent that is gone will not say that there is a mount; so there must be none.
-        if let Err(error) = ready.tell(announcement) {
-            let _ = take_down(mounted, unmounter).await;
+        if let Err(error) = ready.tell(announcement, &manager) {
+            let _ = take_down(mounted, attendant).await;
             return Err(error);
         }
         if extent == Extent::Whole {
             wiring::complete(&open.image);
         }
         let ended = tokio::select! {
-            ended = until_the_end(mounted, unmounter, &mut end) => ended,
+            ended = until_the_end(mounted, attendant, &mut end, &manager) => ended,
             Err(error) = control.serve(subject) => Err(error),
         };
         if let Some(profiling) = &open.profiling {
@@ -240,21 +243,25 @@ pub(crate) fn serve(
     })
 }
 
-async fn until_the_end(mut mounted: Mounted, unmounter: Option<Unmounter>, end: &mut End) -> Result<Exit> {
+async fn until_the_end(
+    mut mounted: Mounted,
+    attendant: Option<Attendant>,
+    end: &mut End,
+    manager: &Manager,
+) -> Result<Exit> {
     tokio::select! {
         ended = mounted.wait() => return Ok(ended.map(|()| Exit::SUCCESS)?),
-        () = end.asked() => service::notify("STOPPING=1"),
+        () = end.asked() => manager.tell("STOPPING=1"),
     }
-    take_down(mounted, unmounter).await.map(|()| Exit::SUCCESS)
+    take_down(mounted, attendant).await.map(|()| Exit::SUCCESS)
 }
 
 /// Unmounts, whoever still has a file open: who asks wants this process gone.
-async fn take_down(mut mounted: Mounted, unmounter: Option<Unmounter>) -> Result<()> {
-    let unmounted = match unmounter {
+async fn take_down(mut mounted: Mounted, attendant: Option<Attendant>) -> Result<()> {
+    let unmounted = match attendant {
         None => mounted.try_unmount().await,
-        Some(unmounter) => {
-            let directory = mounted.dir().to_owned();
-            tokio::task::spawn_blocking(move || unmounter.unmount(&directory))
+        Some(attendant) => {
+            tokio::task::spawn_blocking(move || attendant.unmount())
                 .await
                 .context("cannot wait for the unmounting process")?
                 .context("cannot unmount")?;

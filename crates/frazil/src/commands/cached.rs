@@ -88,10 +88,11 @@ pub(crate) fn execute(global: &Global) -> Result<Exit> {
         if global.quiet == 0 {
             note(format!("serving {place}"));
         }
-        service::notify("READY=1");
+        let manager = service::Manager::find();
+        manager.tell("READY=1");
         let stop = async {
             end.asked().await;
-            service::notify("STOPPING=1");
+            manager.tell("STOPPING=1");
         };
         server.serve(&socket, stop).await.context("cannot serve the socket")?;
         Ok(Exit::SUCCESS)

@@ -84,7 +84,7 @@ fn ask(directory: &Path, served: &Served, args: &Args, global: &Global) -> Resul
 
 fn fetch(name: &str, host_cache: Option<&Path>, args: &Args, global: &Global) -> Result<Exit> {
     wiring::runtime()?.block_on(async {
-        let supply = Supply::open(global, host_cache, name, false).await?;
+        let supply = Supply::open(global, host_cache, None, name, false).await?;
         let keys = wiring::keys(global, Absent::Refuse)?;
         let open = wiring::image(global, &supply, &keys, name, None).await?;
         if host_cache.is_none() && !open.has_disk() {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use frazil_cache::host::Dial;
 use frazil_convert::source::SourceSpec;
 use frazil_format::Label;
 use frazil_mount::{MountOptions, Shown, passing};
@@ -32,7 +33,7 @@ use crate::run::summary::{Summary, Times};
 use crate::run::terminal::Terminal;
 use crate::run::user::UserSpec;
 use crate::run::volume::Volume;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Duties, Sandbox};
 use crate::size::Size;
 use crate::supply::Supply;
 use crate::tiers::TierArgs;
@@ -263,11 +264,13 @@ impl Served<'_> {
         let _ = rustix::thread::set_name(c"frazil-agent");
         namespaces::part()?;
         // With a host cache nothing else is needed: no network, no file, no program.
-        let sandbox = self.host_cache.map(|_| Sandbox::prepare_to_stay()).transpose()?;
+        let duties = |socket: &Path| Duties { socket: socket.to_owned(), directory: None };
+        let sandbox = self.host_cache.map(|socket| Sandbox::prepare(&duties(socket))).transpose()?;
+        let dial = sandbox.as_ref().map(|sandbox| sandbox.attendant().dial());
         let Some(name) = line.hear_begin::<String>()? else { return Ok(()) };
         let runtime = wiring::serving_runtime()?;
         let via = config.value(&keys::VIA)?;
-        let open = runtime.block_on(self.image(&name))?;
+        let open = runtime.block_on(self.image(&name, dial))?;
         let options = MountOptions { face: via.face(), name: open.name.to_string() };
         let mounted = runtime.block_on(async {
             let mounted = frazil_mount::mount_detached(&open.image, &options).await?;
@@ -314,9 +317,9 @@ impl Served<'_> {
         Ok(())
     }
 
-    async fn image(&self, name: &str) -> Result<OpenImage> {
+    async fn image(&self, name: &str, dial: Option<Dial>) -> Result<OpenImage> {
         let is_profiled = !self.args.no_profile;
-        let supply = Supply::open(self.global, self.host_cache, name, is_profiled).await?;
+        let supply = Supply::open(self.global, self.host_cache, dial, name, is_profiled).await?;
         let keys = wiring::keys(self.global, Absent::Refuse)?;
         let labelled = |config: &[u8]| {
             let process = container_config::process(config, self.args.overrides())?;

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::exit::Exit;
 use crate::output;
-use crate::sandbox::{Probe, Sandbox};
+use crate::sandbox::{Duties, Probe, Sandbox};
 use crate::wiring;
 
 /// Threads that are asleep while the process closes itself in.
@@ -31,10 +31,11 @@ pub(crate) struct Args {
 /// Tries, and prints the findings.
 pub(crate) fn execute(args: &Args) -> Result<Exit> {
     if args.open_sandbox {
-        output::json(&args.probe.try_all())?;
+        output::json(&args.probe.try_all(None))?;
         return Ok(Exit::SUCCESS);
     }
-    let sandbox = Sandbox::prepare()?;
+    let duties = Duties { socket: args.probe.socket.clone(), directory: None };
+    let sandbox = Sandbox::prepare(&duties)?;
     // Threads as an agent has them, some of them asleep.
     let runtime = wiring::runtime()?;
     let closed = Arc::new(Barrier::new(ASLEEP + 1));
@@ -48,10 +49,12 @@ pub(crate) fn execute(args: &Args) -> Result<Exit> {
         })
         .collect();
     let mut findings = runtime.block_on(async {
-        let _unmounter = sandbox.close(Some(&args.records))?;
+        let attendant = sandbox.close(Some(&args.records))?;
         // One that was there before, and its children.
         let probe = args.probe.clone();
-        tokio::task::spawn_blocking(move || probe.try_all()).await.map_err(anyhow::Error::from)
+        tokio::task::spawn_blocking(move || probe.try_all(Some(attendant.dial())))
+            .await
+            .map_err(anyhow::Error::from)
     })?;
     closed.wait();
     findings.asleep_open = asleep.into_iter().filter_map(|thread| thread.join().ok()).collect();

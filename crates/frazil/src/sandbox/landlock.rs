@@ -1,6 +1,6 @@
 //! Landlock: no files, no TCP, no abstract sockets (landlock(7), linux/landlock.h).
 //!
-//! Reaching a socket by its path is no right that Landlock handles, so the way to the host cache needs no rule.
+//! Reaching a socket by its path is no right that Landlock handles: the seccomp filter refuses all sockets.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};

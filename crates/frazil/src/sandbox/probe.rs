@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use frazil_cache::host::Dial;
+use rustix::thread::capabilities;
 use serde::Serialize;
 
 /// How long a connection is tried.
@@ -26,7 +28,7 @@ pub(crate) struct Probe {
 
     /// The host cache's socket
     #[arg(long)]
-    socket: PathBuf,
+    pub(crate) socket: PathBuf,
 }
 
 /// What became of each attempt: none if it worked.
@@ -35,7 +37,11 @@ pub(crate) struct Findings {
     tcp: Option<String>,
     udp: Option<String>,
     netlink: Option<String>,
+    /// Any socket that has a path, connected to without help, and by who stays outside.
     socket: Option<String>,
+    dialled: Option<String>,
+    signal: Option<String>,
+    capabilities: Option<String>,
     open: Vec<Option<String>>,
     list: Vec<Option<String>>,
     run: Option<String>,
@@ -46,7 +52,7 @@ pub(crate) struct Findings {
 
 impl Probe {
     /// Tries everything.
-    pub(crate) fn try_all(&self) -> Findings {
+    pub(crate) fn try_all(&self, dial: Option<Dial>) -> Findings {
         let own = self.clone();
         let in_thread = std::thread::spawn(move || own.open_first());
         Findings {
@@ -54,6 +60,9 @@ impl Probe {
             udp: refusal(std::net::UdpSocket::bind("127.0.0.1:0")),
             netlink: refusal(socket(libc::AF_NETLINK)),
             socket: refusal(UnixStream::connect(&self.socket)),
+            dialled: refusal(dial.map_or(Ok(()), |dial| dial().map(drop))),
+            signal: refusal(queue_no_signal_to_parent()),
+            capabilities: refusal(some_capability()),
             open: self.open.iter().map(|path| refusal(File::open(path))).collect(),
             list: self.open.iter().map(|path| refusal(std::fs::read_dir(path))).collect(),
             run: refusal(Command::new("/proc/self/exe").arg("--version").output()),
@@ -81,4 +90,21 @@ fn socket(family: i32) -> io::Result<()> {
     // SAFETY: the descriptor was made just now and is nobody else's.
     drop(unsafe { <std::os::fd::OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(fd) });
     Ok(())
+}
+
+/// Signal 0 reaches nobody, and is refused where a signal would be.
+fn queue_no_signal_to_parent() -> io::Result<()> {
+    // SAFETY: the information about a signal is plain numbers, which the kernel reads.
+    let sent = unsafe {
+        let mut information: libc::siginfo_t = std::mem::zeroed();
+        information.si_code = libc::SI_QUEUE;
+        libc::syscall(libc::SYS_rt_sigqueueinfo, libc::getppid(), 0, &raw const information)
+    };
+    if sent == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn some_capability() -> io::Result<()> {
+    let held = capabilities(None)?;
+    let is_any = !(held.effective | held.permitted | held.inheritable).is_empty();
+    if is_any { Ok(()) } else { Err(io::Error::other("no capability is left")) }
 }

@@ -8,9 +8,9 @@ use seccompiler::{
     apply_filter_all_threads,
 };
 
-/// Programs, other processes, mounts, namespaces, the kernel itself, and rings, which make sockets without a system
-/// call of that name. What an agent does need (files that are open, memory, threads, Unix sockets) is not here.
-const REFUSED: [libc::c_long; 33] = [
+/// Programs, other processes, sockets, mounts, namespaces, the kernel itself, and rings, which make sockets without a
+/// system call of that name. What an agent does need (files and sockets that are open, memory, threads) is not here.
+const REFUSED: [libc::c_long; 40] = [
     libc::SYS_execve,
     libc::SYS_execveat,
     libc::SYS_ptrace,
@@ -20,9 +20,16 @@ const REFUSED: [libc::c_long; 33] = [
     libc::SYS_kcmp,
     libc::SYS_kill,
     libc::SYS_tkill,
+    libc::SYS_rt_sigqueueinfo,
+    libc::SYS_rt_tgsigqueueinfo,
     libc::SYS_pidfd_open,
     libc::SYS_pidfd_getfd,
     libc::SYS_pidfd_send_signal,
+    libc::SYS_socket,
+    libc::SYS_socketpair,
+    libc::SYS_bind,
+    libc::SYS_listen,
+    libc::SYS_connect,
     libc::SYS_mount,
     libc::SYS_umount2,
     libc::SYS_move_mount,
@@ -46,18 +53,19 @@ const REFUSED: [libc::c_long; 33] = [
     libc::SYS_personality,
 ];
 
-/// Refuses them from now on, and sockets of every family but Unix's.
+/// Those that name a process first, which may be this one.
+const OF_ITSELF_ALONE: [(libc::c_long, fn() -> u32); 2] =
+    [(libc::SYS_tgkill, std::process::id), (libc::SYS_prlimit64, || 0)];
+
+/// Refuses them from now on.
 pub(super) fn apply() -> io::Result<()> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         REFUSED.into_iter().map(|call| (call, Vec::new())).collect();
-    let not_unix = SeccompCondition::new(
-        0,
-        SeccompCmpArgLen::Dword,
-        SeccompCmpOp::Ne,
-        libc::AF_UNIX.unsigned_abs().into(),
-    );
-    let not_unix = SeccompRule::new(vec![not_unix.map_err(io::Error::other)?]).map_err(io::Error::other)?;
-    rules.insert(libc::SYS_socket, vec![not_unix]);
+    for (call, itself) in OF_ITSELF_ALONE {
+        let (whom, another) = (SeccompCmpArgLen::Dword, SeccompCmpOp::Ne);
+        let another = SeccompCondition::new(0, whom, another, itself().into()).map_err(io::Error::other)?;
+        rules.insert(call, vec![SeccompRule::new(vec![another]).map_err(io::Error::other)?]);
+    }
     let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let arch: TargetArch = std::env::consts::ARCH.try_into().map_err(io::Error::other)?;
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch).map_err(io::Error::other)?;

@@ -1,6 +1,6 @@
 //! Restrictions that the kernel puts on one thread at a time, put on all of them.
 //!
-//! "No new privileges" and Landlock are properties of a thread, which new threads inherit. A runtime and a FUSE
+//! "No new privileges", Landlock and capabilities are properties of a thread, which new threads inherit. A runtime and a FUSE
 //! session have threads already; so each is interrupted by a signal whose handler restricts it, and then says so.
 //!
 //! Invariant: when all are restricted nobody is between the two any more. A flag that the handler has set says less.
@@ -112,6 +112,14 @@ fn handle(signal: i32) -> io::Result<()> {
     if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Gives every capability of this thread up (capget(2)). Safe in a signal handler.
+fn give_capabilities_up() -> bool {
+    const VERSION_3: u32 = 0x2008_0522;
+    let (header, none) = ([VERSION_3, 0], [0_u32; 6]);
+    // SAFETY: the call reads the header and the two records of three words that its version has.
+    unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()) == 0 }
+}
+
 /// The handler. Landlock demands the flag of who has no privileges, so that comes first; what a thread was about to
 /// do, it does when the handler has returned, with both.
 extern "C" fn restrict(_: i32) {
@@ -120,7 +128,8 @@ extern "C" fn restrict(_: i32) {
     unsafe {
         let errno = *libc::__errno_location();
         let restricted = libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-            && (rules_fd < 0 || restrict_this_thread(rules_fd));
+            && (rules_fd < 0 || restrict_this_thread(rules_fd))
+            && give_capabilities_up();
         let this = libc::gettid();
         let len = size_of::<i32>();
         let said = libc::write(DONE_FD.load(SeqCst), (&raw const this).cast(), len) == len as isize;

@@ -228,13 +228,13 @@ fn the_sandbox_leaves_the_way_to_the_host_cache_and_no_other() {
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     // The attempts are honest: outside they work.
     let outside = probe(&home, &cached, &tcp, &["--open-sandbox"]);
-    for what in ["tcp", "udp", "netlink", "socket", "run", "thread_open"] {
+    for what in ["tcp", "udp", "netlink", "socket", "signal", "capabilities", "run", "thread_open"] {
         assert_eq!(outside[what], Value::Null, "{what}: {outside:#}");
     }
     assert_eq!(outside["open"], serde_json::json!([null, null, null]));
     let inside = probe(&home, &cached, &tcp, &[]);
-    assert_eq!(inside["socket"], Value::Null, "{inside:#}");
-    for what in ["tcp", "udp", "netlink", "run", "thread_open"] {
+    assert_eq!(inside["dialled"], Value::Null, "{inside:#}");
+    for what in ["tcp", "udp", "netlink", "socket", "signal", "capabilities", "run", "thread_open"] {
         assert!(inside[what].is_string(), "{what}: {inside:#}");
     }
     for opened in inside["open"].as_array().unwrap() {
@@ -249,7 +249,7 @@ fn the_sandbox_leaves_the_way_to_the_host_cache_and_no_other() {
 fn a_host_cache_that_is_asked_to_end_takes_its_socket_along() {
     let home = home();
     let mut cached = Cached::start(&home, &[]);
-    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+    for signal in [Signal::TERM, Signal::INT, Signal::QUIT, Signal::HUP] {
         assert!(cached.socket().exists());
         cached.ends_by(signal);
         assert!(!cached.socket().exists(), "{signal:?}: {}", cached.log());
@@ -285,6 +285,10 @@ fn a_closed_in_agent_that_is_asked_to_end_leaves_no_mount() {
         let mounted = mount(&home, "python", face, &cached);
         let held = in_use.then(|| fs::File::open(mounted.path("etc/os-release")).unwrap());
         let [agent] = agents(&home)[..] else { panic!("one agent") };
+        for meaningless in [Signal::USR1, Signal::USR2, Signal::ALARM, Signal::IO] {
+            kill_process(agent, meaningless).unwrap();
+            assert!(!fs::read(mounted.path("etc/passwd")).unwrap().is_empty(), "{meaningless:?}");
+        }
         kill_process(agent, Signal::TERM).unwrap();
         assert!(soon(|| !is_mounted(mounted.root())), "{face}, in use: {in_use}: {}", mounted.log());
         drop(held);

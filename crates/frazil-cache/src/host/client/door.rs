@@ -9,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
+use super::Dial;
 use super::counts::Counters;
 use super::link::Link;
 use crate::host::protocol::{HELLO_LEN, Hello, ProtocolError, Verdict};
@@ -19,9 +20,10 @@ use crate::host::{HostError, socket_buffers};
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where the connection is made, by whoever needs one first.
-#[derive(Debug)]
 pub(super) struct Door {
     path: PathBuf,
+    /// Who connects where this process may not.
+    dial: Option<Dial>,
     link: Mutex<Option<Arc<Link>>>,
     /// Held by who connects; the others wait for it.
     connecting: tokio::sync::Mutex<()>,
@@ -29,8 +31,8 @@ pub(super) struct Door {
 }
 
 impl Door {
-    pub(super) fn new(path: PathBuf, counters: Arc<Counters>) -> Self {
-        Self { path, link: Mutex::default(), connecting: tokio::sync::Mutex::default(), counters }
+    pub(super) fn new(path: PathBuf, dial: Option<Dial>, counters: Arc<Counters>) -> Self {
+        Self { path, dial, link: Mutex::default(), connecting: tokio::sync::Mutex::default(), counters }
     }
 
     /// The connection; a new one if there is none that works.
@@ -61,7 +63,7 @@ impl Door {
 
     async fn greet(&self) -> Result<Link, HostError> {
         let failed = |error| self.failed(error);
-        let mut stream = UnixStream::connect(&self.path).await.map_err(failed)?;
+        let mut stream = self.stream().await.map_err(failed)?;
         let mut hello = [0; HELLO_LEN];
         stream.read_exact(&mut hello).await.map_err(failed)?;
         let Hello(verdict) = Hello::decode(&hello).map_err(|source| self.garbled(source))?;
@@ -79,11 +81,30 @@ impl Door {
         }
     }
 
+    async fn stream(&self) -> io::Result<UnixStream> {
+        match (UnixStream::connect(&self.path).await, &self.dial) {
+            (Err(error), Some(dial)) if error.kind() == io::ErrorKind::PermissionDenied => {
+                let dial = Arc::clone(dial);
+                let dialled = tokio::task::spawn_blocking(move || dial()).await;
+                let stream = std::os::unix::net::UnixStream::from(dialled.map_err(io::Error::other)??);
+                stream.set_nonblocking(true)?;
+                UnixStream::from_std(stream)
+            }
+            (connected, _) => connected,
+        }
+    }
+
     fn failed(&self, source: io::Error) -> HostError {
         HostError::Socket { action: "connect to", path: self.path.clone(), source: Arc::new(source) }
     }
 
     fn garbled(&self, source: ProtocolError) -> HostError {
         HostError::Protocol { path: self.path.clone(), source }
+    }
+}
+
+impl std::fmt::Debug for Door {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Door").field("path", &self.path).finish_non_exhaustive()
     }
 }

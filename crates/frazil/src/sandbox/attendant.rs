@@ -1,0 +1,150 @@
+//! The process that stays outside for an agent that has closed itself in, and does two things for it: it connects to
+//! the host cache, when the connection breaks, and unmounts.
+//!
+//! It is forked before the agent holds any key, and knows from then on which socket and which directory: whoever takes
+//! the agent over can ask for these two things and no others. It ends with the agent.
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use frazil_cache::host::Dial;
+use frazil_mount::{MountError, passing};
+use rustix::mount::UnmountFlags;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use rustix::process::{Signal, set_parent_process_death_signal};
+
+use crate::fork::{fork, leave};
+
+/// The longest error that is told, in bytes.
+const MAX_ERROR_LEN: usize = 1 << 12;
+
+/// What an agent asks for, each one byte.
+const CONNECT: u8 = b'c';
+const UNMOUNT: u8 = b'u';
+
+/// What comes in place of a descriptor: an error's number follows.
+const REFUSED: u8 = b'n';
+
+/// What an attendant does when it is asked to.
+#[derive(Clone, Debug)]
+pub(crate) struct Duties {
+    /// The host cache's socket.
+    pub(crate) socket: PathBuf,
+    /// Where the agent's image is mounted, unless another process takes the mount away.
+    pub(crate) directory: Option<PathBuf>,
+}
+
+/// The process, as its agent sees it. Clones are the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Attendant(Arc<Mutex<UnixStream>>);
+
+impl Attendant {
+    /// Starts it. The process must have one thread.
+    pub(super) fn start(duties: &Duties) -> io::Result<Self> {
+        let (ours, theirs) = UnixStream::pair()?;
+        if fork()?.is_some() {
+            return Ok(Self(Arc::new(Mutex::new(ours))));
+        }
+        drop(ours);
+        // An agent that is gone wants nothing any more.
+        let _ = serve(theirs, duties);
+        leave()
+    }
+
+    /// A way to the host cache that needs nothing but this.
+    pub(crate) fn dial(&self) -> Dial {
+        let attendant = self.clone();
+        Arc::new(move || attendant.connect())
+    }
+
+    fn connect(&self) -> io::Result<OwnedFd> {
+        let mut line = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        line.write_all(&[CONNECT])?;
+        match passing::receive(&line) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                let mut number = [0; size_of::<i32>()];
+                line.read_exact(&mut number)?;
+                Err(io::Error::from_raw_os_error(i32::from_ne_bytes(number)))
+            }
+            passed => passed,
+        }
+    }
+
+    /// Unmounts the directory, even if it is in use. Returns when it is done.
+    pub(crate) fn unmount(&self) -> io::Result<()> {
+        let mut line = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        line.write_all(&[UNMOUNT])?;
+        let mut len = [0; size_of::<u32>()];
+        line.read_exact(&mut len)?;
+        let mut error = vec![0; (u32::from_ne_bytes(len) as usize).min(MAX_ERROR_LEN)];
+        line.read_exact(&mut error)?;
+        if error.is_empty() {
+            Ok(())
+        } else {
+            Err(io::Error::other(String::from_utf8_lossy(&error).into_owned()))
+        }
+    }
+}
+
+/// Does what it is asked to, until the agent ends.
+fn serve(mut line: UnixStream, duties: &Duties) -> io::Result<()> {
+    // A terminal's signals are the agent's to handle. If it dies, so does this.
+    let _ = rustix::process::setsid();
+    let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    let _ = rustix::thread::set_name(c"frazil-outside");
+    loop {
+        let mut asked = [0];
+        line.read_exact(&mut asked)?;
+        match asked {
+            [CONNECT] => match connected(&duties.socket) {
+                Ok(connection) => passing::send(&line, connection.as_fd())?,
+                Err(error) => {
+                    line.write_all(&[REFUSED])?;
+                    line.write_all(&error.raw_os_error().unwrap_or(libc::EIO).to_ne_bytes())?;
+                }
+            },
+            [UNMOUNT] => {
+                let unmounted = match &duties.directory {
+                    Some(directory) => unmount(directory),
+                    None => Err("another process takes the mount away".to_owned()),
+                };
+                let error = unmounted.err().unwrap_or_default();
+                let error = error.as_bytes().get(..MAX_ERROR_LEN).unwrap_or(error.as_bytes());
+                line.write_all(&(error.len() as u32).to_ne_bytes())?;
+                line.write_all(error)?;
+            }
+            [other] => return Err(io::Error::other(format!("there is no duty {other}"))),
+        }
+    }
+}
+
+/// A connection that waits for nothing: who asks is the one who tries again.
+fn connected(path: &Path) -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    connect(&socket, &SocketAddrUnix::new(path)?)?;
+    Ok(socket)
+}
+
+fn unmount(directory: &Path) -> Result<(), String> {
+    match frazil_mount::unmount(directory) {
+        Ok(()) | Err(MountError::NotMounted { .. }) => Ok(()),
+        // Who asks wants the agent gone: the mount goes at once, whoever still has a file open.
+        Err(MountError::Busy { .. }) => detach(directory).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn detach(directory: &Path) -> io::Result<()> {
+    match rustix::mount::unmount(directory, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+        Err(rustix::io::Errno::PERM) => {
+            let ended = Command::new("fusermount3").arg("-uz").arg("--").arg(directory).status()?;
+            if ended.success() { Ok(()) } else { Err(io::Error::other("fusermount3 cannot unmount it")) }
+        }
+        outcome => Ok(outcome?),
+    }
+}
