@@ -80,6 +80,8 @@ struct Way {
     of: Reference,
     coming: Option<ManifestBytes>,
     deadline: Duration,
+    /// Whether something came damaged before the tree could be shown.
+    is_asked_again: bool,
 }
 
 impl SealedArrival {
@@ -94,15 +96,18 @@ impl SealedArrival {
         coming: ManifestBytes,
         deadline: Duration,
     ) -> Result<Self, ArrivalError> {
-        let mut way = Way { catalog, of, coming: Some(coming), deadline };
+        let mut way = Way { catalog, of, coming: Some(coming), deadline, is_asked_again: false };
         let mut here = BytesMut::new();
         loop {
             here.extend_from_slice(&way.next(here.len() as u64).await?);
             let bytes = here.freeze();
-            let front = SealedFront::read(&of.manifest, &bytes)?;
-            here = bytes.into();
-            if let Some(front) = front {
-                return Ok(Self { front, here, way });
+            match SealedFront::read(&of.manifest, &bytes) {
+                Ok(Some(front)) => return Ok(Self { front, here: bytes.into(), way }),
+                Ok(None) => here = bytes.into(),
+                Err(damage) => {
+                    way.ask_again(damage.into())?;
+                    here = BytesMut::new();
+                }
             }
         }
     }
@@ -124,8 +129,13 @@ impl SealedArrival {
         reader.push(here.get(reader.wanted_from() as usize..).unwrap_or_default());
         let is_begun = |reader: &ManifestReader| reader.next_page() > 0 || reader.has_all_chunks();
         let config = loop {
-            while let Some(page) = reader.read()? {
-                table.add(page)?;
+            match reader.read() {
+                Ok(Some(page)) => {
+                    table.add(page)?;
+                    continue;
+                }
+                Ok(None) => {}
+                Err(damage) => way.ask_again(damage.into())?,
             }
             match reader.config() {
                 Some(config) if is_begun(&reader) => break config.to_vec(),
@@ -141,9 +151,20 @@ impl SealedArrival {
 }
 
 impl Way {
+    /// Lets what is damaged come once more, from the catalog and from where it is wanted: what came first may have been
+    /// another copy, or damaged on its way.
+    fn ask_again(&mut self, damage: ArrivalError) -> Result<(), ArrivalError> {
+        if std::mem::replace(&mut self.is_asked_again, true) {
+            return Err(damage);
+        }
+        tracing::warn!(error = &damage as &dyn std::error::Error, manifest = %self.of.manifest, "a manifest came damaged; asking for it again");
+        self.coming = None;
+        Ok(())
+    }
+
     /// The bytes that come next, of which so many came.
     async fn next(&mut self, came: u64) -> Result<bytes::Bytes, ArrivalError> {
-        let Self { catalog, of, coming, deadline } = self;
+        let Self { catalog, of, coming, deadline, .. } = self;
         let stalled = |_| ArrivalError::Stalled(*deadline);
         let next = async {
             let coming = match coming {

@@ -174,7 +174,11 @@ async fn begin(held: &Arc<Held>, deadline: Duration) -> Result<SealedArrival, Ar
 
 /// An image over what has come.
 async fn image(held: &Arc<Held>, built: &Built, deadline: Duration) -> Arc<Image> {
-    let Arrival { table, config } = begin(held, deadline).await.unwrap().open(data_key()).await.unwrap();
+    opened(begin(held, deadline).await.unwrap(), built, deadline).await
+}
+
+async fn opened(sealed: SealedArrival, built: &Built, deadline: Duration) -> Arc<Image> {
+    let Arrival { table, config } = sealed.open(data_key()).await.unwrap();
     assert_eq!(config, b"{}");
     Image::over(
         table,
@@ -296,6 +300,24 @@ async fn a_page_that_stays_damaged_fails_its_readers_in_time_with_its_name() {
         "{source}"
     );
     read(&image, &built, 2000).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_front_that_came_damaged_comes_once_more() {
+    let built = built();
+    for (at, is_of) in [(100, "header"), (60_000, "first page")] {
+        let held = Held::new(&built, usize::MAX);
+        let from_end = held.bytes.lock().unwrap().len() - at;
+        held.flip(from_end);
+        let coming = held.manifest_from(RootId::FIRST, &held.id, 0).await.unwrap();
+        held.flip(from_end);
+        let catalog = Arc::clone(&held) as Arc<dyn Catalog>;
+        let sealed = SealedArrival::begin(catalog, held.reference(), coming, PATIENCE).await.unwrap();
+        let image = opened(sealed, &built, PATIENCE).await;
+        read(&image, &built, 0).await.unwrap();
+        read(&image, &built, CHUNKS).await.unwrap();
+        assert_eq!(held.asked_from().len(), 2, "{is_of}: {:?}", held.asked_from());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -91,7 +91,8 @@ fn reads_ahead_of_the_manifest(held: &Held, home: &Home, options: &[&str]) {
     let (told, heard) = mpsc::channel();
     let last = mount.path("last");
     let reader = thread::spawn(move || told.send(fs::read(last)).unwrap());
-    assert!(heard.recv_timeout(A_WHILE).is_err(), "what is not known to be there is waited for");
+    let early = heard.recv_timeout(A_WHILE);
+    assert!(early.is_err(), "what is not known to be there is waited for: {early:?}: {}", mount.log());
     held.release();
     assert_eq!(heard.recv().unwrap().unwrap(), b"last");
     reader.join().unwrap();
