@@ -55,19 +55,26 @@ impl Store {
         id: &ManifestId,
         from: u64,
     ) -> Result<ComingManifest, StoreError> {
+        self.noticed(root, Access::Manifest, self.unnoticed_manifest_from(root, id, from)).await
+    }
+
+    /// The same for who looks at the root by himself.
+    pub(crate) async fn unnoticed_manifest_from(
+        &self,
+        root: RootId,
+        id: &ManifestId,
+        from: u64,
+    ) -> Result<ComingManifest, StoreError> {
         let path = layout::manifest(root, id);
-        self.noticed(root, Access::Manifest, async {
-            match self.objects().stream_from(&path, from, MAX_MANIFEST_BYTES).await {
-                // A server that knows no ranges says so in its own words: then the beginning comes again.
-                Err(error) if from > 0 && error.class() == ErrorClass::Transient => {
-                    let ComingManifest { len, bytes } =
-                        self.objects().stream_from(&path, 0, MAX_MANIFEST_BYTES).await?;
-                    Ok(ComingManifest { len, bytes: without_first(bytes, from) })
-                }
-                answer => answer,
+        match self.objects().stream_from(&path, from, MAX_MANIFEST_BYTES).await {
+            // A server that knows no ranges says so in its own words: then the beginning comes again.
+            Err(error) if from > 0 && error.class() != ErrorClass::NotFound => {
+                let ComingManifest { len, bytes } =
+                    self.objects().stream_from(&path, 0, MAX_MANIFEST_BYTES).await?;
+                Ok(ComingManifest { len, bytes: without_first(bytes, from) })
             }
-        })
-        .await
+            answer => answer,
+        }
     }
 }
 

@@ -107,6 +107,12 @@ pub enum StoreError {
         /// The root.
         root: RootId,
     },
+    /// No root has this number.
+    #[error("there is no root {root}")]
+    NoSuchRoot {
+        /// The number.
+        root: RootId,
+    },
     /// Names refer to a root, or are about to.
     #[error("{count} names refer to root {root}, {example} among them")]
     RootInUse {
@@ -351,6 +357,7 @@ impl StoreError {
             Self::NoBucket { .. } => {
                 Some("make the bucket with the tools of its service, or see whether its name is right")
             }
+            Self::NoSuchRoot { .. } => Some("see which there are: frazil root list"),
             Self::LastActiveRoot { .. } => Some("make another one first: frazil root new"),
             Self::RootInUse { .. } => Some("frazil gc run copies what they need to the active root"),
             Self::AlarmStands { .. } => Some(

@@ -19,6 +19,7 @@ pub(crate) mod journal;
 pub(crate) mod migrate;
 mod policy;
 mod report;
+mod starters;
 
 pub use collect::{Intent, collect, delete_root, expire_root};
 pub use policy::Policy;

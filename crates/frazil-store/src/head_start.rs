@@ -19,6 +19,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use frazil_format::bounds::{MAX_BUNDLE_LEN, MAX_PROFILES_LEN};
 use frazil_format::{BundleId, ManifestId, RootId};
 use futures::stream::{StreamExt, TryStreamExt};
+use object_store::path::Path;
 
 use crate::images::optional;
 use crate::objects::Durability;
@@ -34,7 +35,8 @@ const PROFILES_LEN: usize = size_of::<u64>();
 /// In front of the bundle's bytes: its id, its length and the hash.
 const BUNDLE_LEN: usize = size_of::<BundleId>() + size_of::<u64>() + blake3::OUT_LEN;
 
-const MAX_LEN: u64 = (PROFILES_LEN + BUNDLE_LEN) as u64 + MAX_PROFILES_LEN + BUNDLE_HEAD_LEN;
+/// The longest head start, in bytes.
+pub(crate) const MAX_LEN: u64 = (PROFILES_LEN + BUNDLE_LEN) as u64 + MAX_PROFILES_LEN + BUNDLE_HEAD_LEN;
 
 /// The profiles of a manifest, and the beginning of a bundle as it comes.
 #[derive(Debug)]
@@ -53,6 +55,44 @@ pub struct BundleHead<S = Pieces> {
     pub bundle_len: u64,
     /// Its first [`BUNDLE_HEAD_LEN`] bytes, as they come; it ends with [`StoreError::Damaged`] if they are others.
     pub bytes: S,
+}
+
+impl HeadStart {
+    /// What comes, of which the profiles are waited for; `None` if nothing does.
+    pub(crate) async fn of(mut coming: Gathering, path: &Path) -> Result<Option<Self>, StoreError> {
+        if !coming.reach(1).await? {
+            return Ok(None);
+        }
+        let len = coming
+            .take(PROFILES_LEN)
+            .await?
+            .ok_or_else(|| StoreError::damaged(path, "it has no profiles"))?
+            .get_u64_le();
+        if len > MAX_PROFILES_LEN {
+            return Err(StoreError::damaged(path, "its profiles are too long"));
+        }
+        let profiles = coming
+            .take(len as usize)
+            .await?
+            .ok_or_else(|| StoreError::damaged(path, "its profiles are cut off"))?;
+        let head = match coming.take(BUNDLE_LEN).await? {
+            None => None,
+            Some(mut about) => {
+                let mut id = [0; size_of::<BundleId>()];
+                about.copy_to_slice(&mut id);
+                let bundle_len = about.get_u64_le();
+                if !(BUNDLE_HEAD_LEN..=MAX_BUNDLE_LEN).contains(&bundle_len) {
+                    return Err(StoreError::damaged(path, "its bundle has no such length"));
+                }
+                let mut hash = [0; blake3::OUT_LEN];
+                about.copy_to_slice(&mut hash);
+                let id = BundleId::from_bytes(id);
+                let bytes = held_against(hash, hasher(&id, bundle_len), coming.all(), path.to_string());
+                Some(BundleHead { id, bundle_len, bytes })
+            }
+        };
+        Ok(Some(HeadStart { profiles, head }))
+    }
 }
 
 impl<S> fmt::Debug for BundleHead<S> {
@@ -129,34 +169,13 @@ impl Store {
         manifest: &ManifestId,
     ) -> Result<Option<HeadStart>, StoreError> {
         let path = layout::head_start(root, manifest);
-        let Some(coming) = optional(self.objects().stream_once(&path, MAX_LEN).await)? else {
-            return Ok(None);
-        };
-        let mut coming = Gathering::of(coming.bytes);
-        let damaged =
-            |reason: &str| StoreError::Damaged { path: path.to_string(), reason: reason.to_owned() };
-        let len = coming.take(PROFILES_LEN).await?.ok_or_else(|| damaged("it has no profiles"))?.get_u64_le();
-        if len > MAX_PROFILES_LEN {
-            return Err(damaged("its profiles are too long"));
+        match optional(self.objects().stream_once(&path, MAX_LEN).await)? {
+            None => Ok(None),
+            Some(coming) => match HeadStart::of(Gathering::of(coming.bytes), &path).await? {
+                None => Err(StoreError::damaged(&path, "it is empty")),
+                begun => Ok(begun),
+            },
         }
-        let profiles = coming.take(len as usize).await?.ok_or_else(|| damaged("its profiles are cut off"))?;
-        let head = match coming.take(BUNDLE_LEN).await? {
-            None => None,
-            Some(mut about) => {
-                let mut id = [0; size_of::<BundleId>()];
-                about.copy_to_slice(&mut id);
-                let bundle_len = about.get_u64_le();
-                if !(BUNDLE_HEAD_LEN..=MAX_BUNDLE_LEN).contains(&bundle_len) {
-                    return Err(damaged("its bundle has no such length"));
-                }
-                let mut hash = [0; blake3::OUT_LEN];
-                about.copy_to_slice(&mut hash);
-                let id = BundleId::from_bytes(id);
-                let bytes = held_against(hash, hasher(&id, bundle_len), coming.all(), path.to_string());
-                Some(BundleHead { id, bundle_len, bytes })
-            }
-        };
-        Ok(Some(HeadStart { profiles, head }))
     }
 
     /// Replaces the head start of a manifest. Before its profiles are: where there is none, there are none.

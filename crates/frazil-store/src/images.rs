@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use frazil_format::{LayerIndexId, ManifestId, RootId};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::{Either, select};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -16,6 +16,7 @@ use crate::name::Label;
 use crate::objects::Durability;
 use crate::record::NameRecord;
 use crate::roots::alarm::Access;
+use crate::starter::Starter;
 use crate::{
     ComingManifest, ErrorClass, ImageName, MANIFEST_FRONT_LEN, Reference, Store, StoreError, layout, record,
 };
@@ -26,8 +27,12 @@ pub const MAX_LAYER_INDEX_BYTES: u64 = 1 << 30;
 /// The longest manifest that is read, in bytes: two million chunks of a hundred and thirty bytes.
 pub const MAX_MANIFEST_BYTES: u64 = 256 << 20;
 
+/// How much later than its name a starter may begin to come, at least: both are asked for at once. As long as the name
+/// took it may take in any case, for so long takes whatever would be asked for in its place.
+const STARTER_BEHIND: Duration = Duration::from_millis(50);
+
 /// How much later than their manifest profiles may come: both are asked for at once.
-const PROFILES_BEHIND: Duration = Duration::from_millis(10);
+pub(crate) const PROFILES_BEHIND: Duration = Duration::from_millis(10);
 
 /// How long after its last byte a connection serves the next request.
 const CONNECTION_FREED: Duration = Duration::from_millis(1);
@@ -129,13 +134,14 @@ impl Store {
         let path = layout::name(&Label::tenant(tenant)?, name)?;
         let reference = self.read_name(&path).await?;
         if let Some(reference) = reference {
+            self.lately_named().add(reference, &path);
             self.noticed(reference.root, Access::Name, std::future::ready(())).await;
         }
         Ok(reference)
     }
 
-    /// What a name stands for, its manifest as it was put and comes, not verified, and what is wanted beside it; `None`
-    /// if it is nobody's name. The root is not looked at: whoever reads on says so with [`Store::in_use`], which does.
+    /// What a name stands for, its manifest as it was put and comes, not verified, and what is wanted beside it: all at
+    /// once if the name has a starter, otherwise one after the other. `None` if it is nobody's name. The root is not looked at: whoever reads on says so with [`Store::in_use`], which does.
     pub async fn published(
         &self,
         tenant: &str,
@@ -143,7 +149,37 @@ impl Store {
         beside: Beside,
     ) -> Result<Option<Published>, StoreError> {
         let path = layout::name(&Label::tenant(tenant)?, name)?;
-        let Some(reference) = self.read_name(&path).await? else { return Ok(None) };
+        let (reference, starter) = self.named(&path, beside).await?;
+        let Some(reference) = reference else { return Ok(None) };
+        self.lately_named().add(reference, &path);
+        if let Some(starter) = starter.filter(|starter| starter.reference == reference) {
+            match starter.published(self, beside).await {
+                Ok(published) => return Ok(Some(published)),
+                Err(error) => tracing::debug!(%name, %error, "its starter is of no use"),
+            }
+        }
+        self.published_by_id(reference, beside).await.map(Some)
+    }
+
+    /// What a name stands for, and its starter if that is there and comes in time.
+    async fn named(
+        &self,
+        path: &Path,
+        beside: Beside,
+    ) -> Result<(Option<Reference>, Option<Starter>), StoreError> {
+        let asked = Instant::now();
+        let starter = std::pin::pin!(self.starter(path, beside));
+        let (reference, starter) = match select(std::pin::pin!(self.read_name(path)), starter).await {
+            Either::Left((reference, starter)) => {
+                (reference?, tokio::time::timeout(STARTER_BEHIND.max(asked.elapsed()), starter).await.ok())
+            }
+            Either::Right((starter, reference)) => (reference.await?, Some(starter)),
+        };
+        Ok((reference, starter.and_then(Result::ok).flatten()))
+    }
+
+    /// The same as [`Store::published`] of what a name stands for.
+    async fn published_by_id(&self, reference: Reference, beside: Beside) -> Result<Published, StoreError> {
         let Reference { root, manifest: id } = &reference;
         let path = layout::manifest(*root, id);
         let manifest = std::pin::pin!(async {
@@ -168,10 +204,10 @@ impl Store {
             Either::Right((profiles, manifest)) => (manifest.await?, Some(profiles)),
         };
         let (profiles, head) = profiles.and_then(Result::ok).unzip();
-        Ok(Some(Published { reference, manifest, profiles, head: head.flatten() }))
+        Ok(Published { reference, manifest, profiles, head: head.flatten() })
     }
 
-    async fn read_name(&self, path: &Path) -> Result<Option<Reference>, StoreError> {
+    pub(crate) async fn read_name(&self, path: &Path) -> Result<Option<Reference>, StoreError> {
         match optional(record::read::<NameRecord>(self.objects(), path).await)? {
             Some(record) => record.reference(path),
             None => Ok(None),
@@ -196,7 +232,9 @@ impl Store {
 
     /// Takes a name away, and nothing else; says whether it was there.
     pub async fn unpublish(&self, tenant: &str, name: &ImageName) -> Result<bool, StoreError> {
-        self.objects().delete_record(&layout::name(&Label::tenant(tenant)?, name)?).await
+        let path = layout::name(&Label::tenant(tenant)?, name)?;
+        self.drop_starter(&path).await;
+        self.objects().delete_record(&path).await
     }
 }
 

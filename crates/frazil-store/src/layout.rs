@@ -10,6 +10,7 @@
 //! roots/00000001/profiles/<64 hex>/head     its head start: they and how a bundle begins; replaced with them
 //! roots/00000001/bundles/<64 hex>/<64 hex>  a bundle, by the id of its manifest and its own
 //! names/<tenant>/<image name>               a reference: the root and manifest of a name, percent-encoded
+//! starters/<tenant>/<image name>            its starter: what a start reads along with the name
 //! gc/alarm.json, gc/clock, gc/<kind>/…      what garbage collection and scrubbing keep
 //! frazil.lock                               a directory store's lock
 //! scopes/<name>.json                        a sharing domain: its public id, how it compresses, perhaps its secret, wrapped
@@ -127,6 +128,21 @@ pub(crate) fn name(tenant: &Label<'_>, name: &ImageName) -> Result<Path, StoreEr
         .map_err(|_| StoreError::BadName { text: name.to_string(), reason: "it makes no path" })
 }
 
+/// The starter of the image whose reference this is.
+pub(crate) fn starter(reference: &Path) -> Path {
+    starters().parts().chain(reference.parts().skip(1)).collect()
+}
+
+/// The reference of the image whose starter this is.
+pub(crate) fn name_of_starter(starter: &Path) -> Path {
+    all_names().parts().chain(starter.parts().skip(1)).collect()
+}
+
+/// Where all starters lie.
+pub(crate) fn starters() -> Path {
+    Path::from("starters")
+}
+
 /// The image whose reference this is.
 pub(crate) fn name_of(reference: &Path) -> Option<ImageName> {
     ImageName::from_file_name(reference.filename()?)
@@ -226,6 +242,8 @@ mod tests {
     fn a_path_says_whose_it_is() {
         let reference = name(&Label::tenant("default").unwrap(), &"../x %".parse().unwrap()).unwrap();
         assert_eq!(name_of(&reference).unwrap().as_str(), "../x %");
+        assert_eq!(starter(&reference).as_ref(), reference.as_ref().replacen("names", "starters", 1));
+        assert_eq!(name_of_starter(&starter(&reference)), reference);
         assert_eq!(root_of(&roots().join("00000007")), Some(RootId::from_number(7)));
         assert_eq!(root_of(&roots().join("7")), None);
     }

@@ -47,11 +47,13 @@ mod random;
 mod record;
 mod requests;
 mod rewrapping;
+mod room;
 mod roots;
 mod scopes;
 pub mod scrub;
 #[cfg(test)]
 mod simulation;
+mod starter;
 mod store;
 #[cfg(feature = "cloud")]
 mod throttled;
@@ -79,6 +81,6 @@ pub use record::{Alarm, AlarmState, Reference, RootState, StoreId};
 pub use requests::RequestCounts;
 pub use rewrapping::{KeyRotation, Rewrapping};
 pub use roots::watch::WINDOW as ROOT_WATCH_WINDOW;
-pub use roots::{RootStatus, StoreTime};
+pub use roots::{Clock, RootStatus, StoreTime};
 pub use scopes::{SHARED_SCOPE, Scope, ScopeRecord};
 pub use store::{PlainHttp, Store, StoreOptions};

@@ -201,26 +201,35 @@ impl Objects {
         from: u64,
         limit: u64,
     ) -> Result<ComingManifest, StoreError> {
-        self.coming(&self.plain, path, from, limit).await
+        self.coming(&self.plain, path, (from > 0).then_some(GetRange::Offset(from)), limit).await
     }
 
     /// All of the object as it comes, for a caller that does without it if need be; the same limit.
     pub(crate) async fn stream_once(&self, path: &Path, limit: u64) -> Result<ComingManifest, StoreError> {
-        self.coming(&self.once, path, 0, limit).await
+        self.coming(&self.once, path, None, limit).await
+    }
+
+    /// The first so many bytes of it, or all that there are, for the same caller; the same limit for the whole.
+    pub(crate) async fn stream_begin_once(
+        &self,
+        path: &Path,
+        len: u64,
+        limit: u64,
+    ) -> Result<ComingManifest, StoreError> {
+        self.coming(&self.once, path, Some(GetRange::Bounded(0..len)), limit).await
     }
 
     async fn coming(
         &self,
         objects: &Arc<dyn ObjectStore>,
         path: &Path,
-        from: u64,
+        range: Option<GetRange>,
         limit: u64,
     ) -> Result<ComingManifest, StoreError> {
         let failed = {
             let path = path.clone();
             move |error| StoreError::backend("read", &path, error)
         };
-        let range = (from > 0).then_some(GetRange::Offset(from));
         let options = GetOptions { range, ..GetOptions::default() };
         let answer = self.within_stall("read", path, objects.get_opts(path, options)).await?;
         let answer = answer.map_err(failed.clone())?;
@@ -287,11 +296,28 @@ impl Objects {
         }
     }
 
+    /// Writes a record where nobody else does meanwhile, if it is still the version that was expected.
+    async fn swap_alone(&self, path: &Path, expected: &Version, content: Bytes) -> Result<Swap, StoreError> {
+        let _held = match &self.exclusion {
+            Some(exclusion) => Some(exclusion.hold().await?),
+            None => None,
+        };
+        match self.snapshot(path, expected.content.len() as u64).await {
+            Ok(found) if found.content == expected.content => {
+                let put = self.write(path, content.clone(), PutMode::Overwrite, Durability::AtOnce);
+                let put = put.await.map_err(|error| StoreError::backend("write", path, error))?;
+                Ok(Swap::Done(Version::of(content, put)))
+            }
+            Ok(_) | Err(StoreError::NotFound { .. } | StoreError::Oversized { .. }) => Ok(Swap::Conflict),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Writes a record, durably, if it is still the version that was expected; `None` expects it to be absent.
     ///
     /// An earlier attempt of the same write whose answer was lost counts as this one.
     pub(crate) async fn swap(
-        &self,
+        self: &Arc<Self>,
         path: &Path,
         expected: Option<&Version>,
         content: Bytes,
@@ -303,19 +329,13 @@ impl Objects {
                 let Version { e_tag, number, .. } = version.clone();
                 PutMode::Update(UpdateVersion { e_tag, version: number })
             }
-            (Some(version), Some(exclusion)) => {
-                let _held = exclusion.hold().await?;
-                return match self.snapshot(path, version.content.len() as u64).await {
-                    Ok(found) if found.content == version.content => {
-                        let put = self.write(path, content.clone(), PutMode::Overwrite, Durability::AtOnce);
-                        let put = put.await.map_err(|error| StoreError::backend("write", path, error))?;
-                        Ok(Swap::Done(Version::of(content, put)))
-                    }
-                    Ok(_) | Err(StoreError::NotFound { .. } | StoreError::Oversized { .. }) => {
-                        Ok(Swap::Conflict)
-                    }
-                    Err(error) => Err(error),
-                };
+            (Some(version), Some(_)) => {
+                // A task of its own: the lock is held until the write is over, also if nobody waits for it any more.
+                let (objects, path, version) = (Arc::clone(self), path.clone(), version.clone());
+                let swapped = tokio::spawn(async move { objects.swap_alone(&path, &version, content).await });
+                return swapped
+                    .await
+                    .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()));
             }
         };
         match self.write(path, content.clone(), mode, Durability::AtOnce).await {

@@ -40,7 +40,9 @@ impl Store {
             return Err(StoreError::ReadOnly { action: "write", path: path.to_string() });
         }
         self.put_head_start(root, manifest, &bytes).await?;
-        self.objects().put(&path, bytes, Durability::AtBarrier).await
+        self.objects().put(&path, bytes, Durability::AtBarrier).await?;
+        self.renew_starter(root, manifest).await;
+        Ok(())
     }
 
     /// Deletes the profiles of a manifest and all its bundles; says whether there were profiles.
@@ -53,6 +55,7 @@ impl Store {
         for id in self.bundles(root, manifest).await? {
             self.delete_bundle(root, manifest, &id).await?;
         }
+        self.renew_starter(root, manifest).await;
         Ok(had)
     }
 

@@ -55,6 +55,7 @@ impl Store {
             if let Some(claimed) = self.claim(path, current, version.as_ref(), to.root).await?
                 && self.commit(path, current, claimed, to).await?
             {
+                self.lay_starter(path, &to).await;
                 return Ok(Moved::Done);
             }
             pause(attempt).await?;

@@ -83,7 +83,7 @@ impl NameRecord {
             (Some(root), Some(manifest)) => {
                 Ok(Some(Reference { root: id(path, root)?, manifest: id(path, manifest)? }))
             }
-            _ => Err(damaged(path, "it has a root or a manifest, and not both")),
+            _ => Err(StoreError::damaged(path, "it has a root or a manifest, and not both")),
         }
     }
 
@@ -95,11 +95,7 @@ impl NameRecord {
 
 /// An id in the record at a path.
 fn id<T: FromStr<Err: fmt::Display>>(path: &Path, text: &str) -> Result<T, StoreError> {
-    text.parse().map_err(|error| damaged(path, error))
-}
-
-fn damaged(path: &Path, reason: impl fmt::Display) -> StoreError {
-    StoreError::Damaged { path: path.to_string(), reason: reason.to_string() }
+    text.parse().map_err(|error| StoreError::damaged(path, error))
 }
 
 /// `gc/alarm.json`: somebody read a root that nobody should read any more.
@@ -198,7 +194,7 @@ struct VersionOnly {
 /// The record as it is stored.
 pub(crate) fn encode<T: Serialize>(path: &Path, record: T) -> Result<Bytes, StoreError> {
     let mut text = serde_json::to_vec_pretty(&Versioned { format: FORMAT, record })
-        .map_err(|error| damaged(path, error))?;
+        .map_err(|error| StoreError::damaged(path, error))?;
     text.push(b'\n');
     Ok(text.into())
 }
@@ -244,7 +240,8 @@ pub(crate) async fn read<T: DeserializeOwned>(objects: &Objects, path: &Path) ->
 }
 
 fn decode<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, StoreError> {
-    let version: VersionOnly = serde_json::from_slice(bytes).map_err(|error| damaged(path, error))?;
+    let version: VersionOnly =
+        serde_json::from_slice(bytes).map_err(|error| StoreError::damaged(path, error))?;
     if version.format != FORMAT {
         return Err(StoreError::UnknownFormat {
             path: path.to_string(),
@@ -254,7 +251,7 @@ fn decode<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, StoreErro
     }
     serde_json::from_slice::<Versioned<T>>(bytes)
         .map(|versioned| versioned.record)
-        .map_err(|error| damaged(path, error))
+        .map_err(|error| StoreError::damaged(path, error))
 }
 
 /// Ids in records are written as they are printed, whatever their own serialisation is.

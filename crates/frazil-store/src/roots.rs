@@ -13,7 +13,7 @@
 pub(crate) mod alarm;
 pub(crate) mod watch;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use frazil_format::RootId;
 
@@ -43,11 +43,25 @@ impl RootStatus {
     }
 }
 
+/// Whose clock tells how old something in a store is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Clock {
+    /// The store's own, for whoever acts on an age. An object is written to learn its time.
+    Store,
+    /// This machine's, for whoever only looks. Nothing is written.
+    Machine,
+}
+
 /// A time by the store's clock.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct StoreTime(i64);
 
 impl StoreTime {
+    fn of_this_machine() -> Self {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(i64::try_from(since_1970.as_millis()).unwrap_or(i64::MAX))
+    }
+
     pub(crate) const fn from_ms(ms: i64) -> Self {
         Self(ms)
     }
@@ -81,8 +95,15 @@ impl Store {
         Ok(roots)
     }
 
-    /// What time it is by the store's clock. Writes an object to learn it.
-    pub async fn time(&self) -> Result<StoreTime, StoreError> {
+    /// What time it is by a clock.
+    pub async fn time(&self, clock: Clock) -> Result<StoreTime, StoreError> {
+        match clock {
+            Clock::Store => self.learn_time().await,
+            Clock::Machine => Ok(StoreTime::of_this_machine()),
+        }
+    }
+
+    async fn learn_time(&self) -> Result<StoreTime, StoreError> {
         let path = layout::clock();
         self.objects().put(&path, random::stamp()?.into(), Durability::AtOnce).await?;
         self.objects().written_ms(&path).await.map(StoreTime::from_ms)
@@ -131,7 +152,7 @@ impl Store {
         let path = layout::root_state(root);
         let found = self.find_root(root).await?;
         let Some(Found { record: RootRecord { state, revision }, version, .. }) = found else {
-            return Err(StoreError::NotFound { path: path.to_string() });
+            return Err(StoreError::NoSuchRoot { root });
         };
         if !from.contains(&state) {
             return Err(StoreError::BadTransition { root, state, wanted: to });

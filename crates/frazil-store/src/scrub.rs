@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use frazil_format::{ChunkId, LayerIndex, MAX_SEALED_LEN, RootId, SealedChunk, SealedManifest};
 use futures::{StreamExt, TryStreamExt, stream};
-use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
@@ -18,6 +17,7 @@ use crate::gc::{journal, migrate};
 use crate::images::{MAX_LAYER_INDEX_BYTES, MAX_MANIFEST_BYTES};
 use crate::objects::Listed;
 use crate::record::as_text;
+use crate::room::Room;
 use crate::{ErrorClass, RootState, Store, StoreError, layout};
 
 /// Chunks that are read at once.
@@ -225,12 +225,14 @@ async fn check(store: &Store, root: RootId, id: &ChunkId) -> Result<Result<(), S
 /// The manifests and layer indexes of a root that are damaged.
 async fn records(store: &Store, root: RootId) -> Result<Vec<Fault>, StoreError> {
     let objects = store.objects();
-    let mut all: Vec<(Path, bool)> =
-        objects.all_below(&layout::manifests(root), |listed| Some((listed.path, true))).await?;
+    let mut all: Vec<(Listed, bool)> =
+        objects.all_below(&layout::manifests(root), |listed| Some((listed, true))).await?;
     let indexes: Vec<_> =
-        objects.all_below(&layout::layer_indexes(root), |listed| Some((listed.path, false))).await?;
+        objects.all_below(&layout::layer_indexes(root), |listed| Some((listed, false))).await?;
     all.extend(indexes);
-    let checks = all.into_iter().map(|(path, is_manifest)| async move {
+    let room = &Room::new();
+    let checks = all.into_iter().map(|(Listed { path, len }, is_manifest)| async move {
+        let _room = room.of(len).await;
         let limit = if is_manifest { MAX_MANIFEST_BYTES } else { MAX_LAYER_INDEX_BYTES };
         let sound = match store.objects().read(&path, limit).await {
             Ok(bytes) if is_manifest => match layout::id_of(&path) {

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use frazil_format::RootId;
 
 use crate::head_start::LatelyMade;
+use crate::name::Label;
 use crate::objects::{Objects, Put};
 use crate::observed::Record;
 use crate::record::{self, Marker, RootRecord};
 use crate::requests::Requests;
 use crate::roots::watch::RootWatch;
+use crate::starter::LatelyNamed;
 use crate::unchecked::Unchecked;
 use crate::{
     Beside, ImageName, Published, RequestCounts, RootState, StoreError, StoreId, StoreLocation, backend,
@@ -57,6 +59,7 @@ struct Inner {
     requests: Arc<Requests>,
     watch: Arc<RootWatch>,
     lately_made: LatelyMade,
+    lately_named: LatelyNamed,
 }
 
 impl Store {
@@ -67,7 +70,8 @@ impl Store {
         requests: Arc<Requests>,
         watch: Arc<RootWatch>,
     ) -> Self {
-        Self(Arc::new(Inner { location, id, objects, requests, watch, lately_made: LatelyMade::default() }))
+        let (lately_made, lately_named) = Default::default();
+        Self(Arc::new(Inner { location, id, objects, requests, watch, lately_made, lately_named }))
     }
 
     /// Opens the store at the location.
@@ -78,7 +82,8 @@ impl Store {
     }
 
     /// Opens the store at the location and, at the same time, reads what a name there stands for, its manifest, and what
-    /// is wanted beside that: two round trips, where one after the other takes four. `None` if the name is nobody's.
+    /// is wanted beside that: one round trip, or two where the name has no starter; one after the other takes four.
+    /// `None` if the name is nobody's.
     ///
     /// # Errors
     /// Those of [`Store::open`]; what goes wrong with the name or the manifest is the outcome beside the store.
@@ -93,7 +98,11 @@ impl Store {
         // Until it is known that this is a store, nothing that comes from it is looked at.
         let early = unchecked.clone().checked(StoreId::not_yet_known());
         let (id, published) = futures::join!(unchecked.id(), early.published(tenant, name, beside));
-        Ok((unchecked.checked(id?), published))
+        let store = unchecked.checked(id?);
+        if let Ok(Some(Published { reference, .. })) = &published {
+            store.lately_named().add(*reference, &layout::name(&Label::tenant(tenant)?, name)?);
+        }
+        Ok((store, published))
     }
 
     /// Makes a store at the location, with one active root, and opens it. When there is one already, or when
@@ -115,6 +124,11 @@ impl Store {
     /// The bundles that this process has written.
     pub(crate) fn lately_made(&self) -> &LatelyMade {
         &self.0.lately_made
+    }
+
+    /// The names that images were found by.
+    pub(crate) fn lately_named(&self) -> &LatelyNamed {
+        &self.0.lately_named
     }
 
     /// The store's own name.
@@ -173,7 +187,7 @@ impl Store {
         self.objects().barrier.pass().await
     }
 
-    pub(crate) fn objects(&self) -> &Objects {
+    pub(crate) fn objects(&self) -> &Arc<Objects> {
         &self.0.objects
     }
 

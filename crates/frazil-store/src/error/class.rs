@@ -39,6 +39,7 @@ impl StoreError {
             Self::NotAStore { .. }
             | Self::NoBucket { .. }
             | Self::NotFound { .. }
+            | Self::NoSuchRoot { .. }
             | Self::ChunkNotFound { .. }
             | Self::KeyNotFound { .. } => ErrorClass::NotFound,
             Self::CorruptChunk { .. }

@@ -5,9 +5,16 @@
 
 use std::{fmt, io};
 
+use object_store::path::Path;
+
 use super::{ErrorClass, StoreError};
 
 impl StoreError {
+    /// An object that is not what it has to be.
+    pub(crate) fn damaged(path: &Path, reason: impl fmt::Display) -> Self {
+        Self::Damaged { path: path.to_string(), reason: reason.to_string() }
+    }
+
     /// An error of the operating system.
     pub(crate) fn io(action: &'static str, path: impl fmt::Display, source: io::Error) -> Self {
         Self::Io { action, path: path.to_string(), source }

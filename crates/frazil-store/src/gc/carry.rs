@@ -11,6 +11,7 @@ use super::journal::{self, MigrationJournal};
 use super::migrate::Target;
 use crate::images::MAX_LAYER_INDEX_BYTES;
 use crate::objects::{Durability, Listed};
+use crate::room::Room;
 use crate::{ErrorClass, Store, StoreError, layout};
 
 /// The kinds of things that stand beside manifests, each in a directory of its own.
@@ -88,8 +89,15 @@ pub(super) async fn layer_indexes(
         return Ok(0);
     }
     let directory = layout::layer_indexes(from);
-    let indexes: Vec<Path> = store.objects().all_below(&directory, |listed| Some(listed.path)).await?;
-    let copies = indexes.into_iter().map(|path| layer_index(store, path, target, intent));
+    let indexes: Vec<Listed> = store.objects().all_below(&directory, Some).await?;
+    let room = Room::new();
+    let copies = indexes.into_iter().map(|Listed { path, len }| {
+        let room = &room;
+        async move {
+            let _room = room.of(len).await;
+            layer_index(store, path, target, intent).await
+        }
+    });
     let copied: Vec<bool> = stream::iter(copies).buffer_unordered(CONCURRENT_INDEXES).try_collect().await?;
     if intent == Intent::Run {
         journal.layers_copied_to.push(to);

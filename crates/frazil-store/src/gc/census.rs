@@ -10,7 +10,7 @@ use object_store::path::Path;
 use crate::mutation::{self, Mutation};
 use crate::objects::Version;
 use crate::record::{self, Found, NameRecord};
-use crate::roots::StoreTime;
+use crate::roots::{Clock, StoreTime};
 use crate::{ImageName, Reference, Store, StoreError, layout};
 
 /// References that are read at once.
@@ -57,8 +57,8 @@ pub(crate) struct Census {
 }
 
 impl Census {
-    pub(super) async fn take(store: &Store) -> Result<Self, StoreError> {
-        Self::read(store, store.time().await?).await
+    pub(super) async fn take(store: &Store, clock: Clock) -> Result<Self, StoreError> {
+        Self::read(store, store.time(clock).await?).await
     }
 
     /// A census of whatever time: it proves nothing of roots, and writes nothing.

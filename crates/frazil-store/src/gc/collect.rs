@@ -8,18 +8,27 @@ use super::census::Census;
 use super::migrate::{self, Target};
 use super::policy::Policy;
 use super::report::{Deletion, Report, Step};
-use super::{carry, delete};
+use super::{carry, delete, starters};
 use crate::mutation::{self, Mutation};
-use crate::roots::{RootStatus, StoreTime};
+use crate::roots::{Clock, RootStatus, StoreTime};
 use crate::{RootState, Store, StoreError};
 
 /// Whether a collection does anything.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Intent {
-    /// It only says what it would do. (To learn the store's time it writes the object `gc/clock`.)
+    /// It only says what it would do, by this machine's clock, and writes nothing.
     Plan,
     /// It does it.
     Run,
+}
+
+impl Intent {
+    fn clock(self) -> Clock {
+        match self {
+            Self::Plan => Clock::Machine,
+            Self::Run => Clock::Store,
+        }
+    }
 }
 
 /// Drives every root as far as the policy lets it get.
@@ -31,7 +40,7 @@ pub async fn collect(store: &Store, policy: &Policy, intent: Intent) -> Result<R
         store,
         policy,
         intent,
-        now: store.time().await?,
+        now: store.time(intent.clock()).await?,
         roots: store.root_statuses().await?,
         report: Report::default(),
     };
@@ -41,7 +50,7 @@ pub async fn collect(store: &Store, policy: &Policy, intent: Intent) -> Result<R
     collection.retire().await?;
 
     // What every name refers to, begun after all that was retired is.
-    let mut census = Census::take(store).await?;
+    let mut census = Census::take(store, intent.clock()).await?;
     collection.report.problems.extend(census.damaged.iter().cloned());
 
     // No claim on a root that is not active ever becomes a reference.
@@ -62,6 +71,11 @@ pub async fn collect(store: &Store, policy: &Policy, intent: Intent) -> Result<R
 
     // What is expired: deleted when it is time, unless somebody still reads it. What was deleted: swept again.
     collection.delete(&census).await?;
+
+    // What starts would have read of names that are gone.
+    if intent == Intent::Run {
+        starters::sweep(store, &census).await?;
+    }
     Ok(collection.report)
 }
 
@@ -205,7 +219,7 @@ impl Collection<'_> {
         let root = status.root;
         let permitted = match unused(census, root) {
             Ok(()) if mutation::is(Mutation::NoAlarm) => Ok(()),
-            Ok(()) => self.store.require_quiet(self.policy.quiet).await,
+            Ok(()) => self.store.require_quiet(self.policy.quiet, self.intent.clock()).await,
             Err(error) => Err(error),
         };
         match permitted {
@@ -285,7 +299,7 @@ async fn delete(store: &Store, status: RootStatus, policy: &Policy) -> Result<De
 /// [`StoreError::TooSoon`] if it was retired less than `after` ago; [`StoreError::RootInUse`] if names refer to it.
 pub async fn expire_root(store: &Store, root: RootId, after: Duration) -> Result<(), StoreError> {
     let status = status_of(store, root, &[RootState::Retired], RootState::Expired).await?;
-    let mut census = Census::take(store).await?;
+    let mut census = Census::take(store, Clock::Store).await?;
     old_enough(status, census.taken, after)?;
     census.break_claims(store, &[root]).await?;
     unused(&census, root)?;
@@ -305,10 +319,10 @@ pub async fn delete_root(
 ) -> Result<Deletion, StoreError> {
     let from = [RootState::Expired, RootState::Deleted];
     let status = status_of(store, root, &from, RootState::Deleted).await?;
-    let census = Census::take(store).await?;
+    let census = Census::take(store, intent.clock()).await?;
     old_enough(status, census.taken, after)?;
     unused(&census, root)?;
-    store.require_quiet(policy.quiet).await?;
+    store.require_quiet(policy.quiet, intent.clock()).await?;
     match intent {
         Intent::Plan => delete::plan(store, root).await,
         Intent::Run => delete(store, status, policy).await,
@@ -321,8 +335,7 @@ async fn status_of(
     expected: &[RootState],
     wanted: RootState,
 ) -> Result<RootStatus, StoreError> {
-    let path = crate::layout::root_state(root).to_string();
-    let found = store.find_root(root).await?.ok_or(StoreError::NotFound { path })?;
+    let found = store.find_root(root).await?.ok_or(StoreError::NoSuchRoot { root })?;
     let state = found.record.state;
     if !expected.contains(&state) {
         return Err(StoreError::BadTransition { root, state, wanted });

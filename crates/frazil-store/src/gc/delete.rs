@@ -17,6 +17,7 @@ use super::report::{Deletion, ImageBytes};
 use crate::images::MAX_MANIFEST_BYTES;
 use crate::mutation::{self, Mutation};
 use crate::objects::Listed;
+use crate::roots::Clock;
 use crate::{RootState, Store, StoreError, layout};
 
 /// Objects that are deleted between two looks at the alarm.
@@ -128,7 +129,7 @@ async fn delete_batch(
     journal: &mut DeletionJournal,
 ) -> Result<(), StoreError> {
     if !mutation::is(Mutation::NoAlarm) {
-        store.require_quiet(policy.quiet).await?;
+        store.require_quiet(policy.quiet, Clock::Store).await?;
     }
     match store.root_state(root).await? {
         RootState::Deleted => {}

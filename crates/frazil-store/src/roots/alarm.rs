@@ -13,7 +13,7 @@ use crate::random::stamp;
 use crate::record::{self, Alarm, AlarmState, Found};
 use crate::{Store, StoreError, layout};
 
-use super::StoreTime;
+use super::{Clock, StoreTime};
 
 /// The most attempts to raise or clear it while others do.
 const MAX_ATTEMPTS: u32 = 8;
@@ -91,11 +91,11 @@ impl Store {
     }
 
     /// An error while the alarm stands, and for so long after it was cleared.
-    pub(crate) async fn require_quiet(&self, quiet: Duration) -> Result<(), StoreError> {
+    pub(crate) async fn require_quiet(&self, quiet: Duration, clock: Clock) -> Result<(), StoreError> {
         let Some((alarm, written)) = self.alarm().await? else { return Ok(()) };
         let is_quiet = match alarm.state {
             AlarmState::Raised => false,
-            AlarmState::Cleared => self.time().await?.since(written.0) >= quiet,
+            AlarmState::Cleared => self.time(clock).await?.since(written.0) >= quiet,
         };
         if is_quiet {
             return Ok(());

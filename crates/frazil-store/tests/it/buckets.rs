@@ -70,8 +70,8 @@ impl S3Server {
             .envs(environment.iter().copied())
             .output()
             .unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&said));
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(output.status.success() && said.contains("test result: ok. 1 passed"), "{said}");
     }
 }
 
@@ -100,6 +100,7 @@ fn a_bucket_keeps_what_a_directory_keeps() {
         assert_eq!(store.to_string(), "s3://images/some/prefix");
 
         crate::profiles::are_kept_and_dropped(&store).await;
+        crate::starters::bring_an_image_along_with_its_name(&store).await;
         let chunk = sealed(300_000, 1);
         let puts =
             futures::future::join_all((0..8).map(|_| store.put_chunk(ROOT, &chunk.id, &chunk.chunk))).await;

@@ -20,3 +20,4 @@ mod published;
 mod read_only;
 mod rewrapping;
 mod scene;
+mod starters;

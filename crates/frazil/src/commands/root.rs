@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Subcommand;
 use frazil_format::RootId;
 use frazil_store::gc::{self, Intent, Policy};
-use frazil_store::{AlarmState, RootStatus, Store};
+use frazil_store::{AlarmState, Clock, RootStatus, Store};
 use serde::Serialize;
 
 use super::gc::deletion_in_words;
@@ -140,7 +140,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
 }
 
 async fn list(store: &Store, json: bool) -> Result<()> {
-    let (now, roots) = (store.time().await?, store.root_statuses().await?);
+    let (now, roots) = (store.time(Clock::Machine).await?, store.root_statuses().await?);
     let alarm = store.alarm().await?.filter(|(alarm, _)| alarm.state == AlarmState::Raised);
     if json {
         let roots = roots.into_iter().map(|status| RootLine { status, age_s: status.age(now).as_secs() });

@@ -46,14 +46,17 @@ fn a_bundle_that_fails_or_never_comes_leaves_a_start_what_it_is_without_one() {
     let words = ["run", "--cache", "none", "image", "--"].iter().chain(&HELLO);
     assert_eq!(home.says(words), "hello\n");
     assert!(home.store().join("roots/00000001/bundles").exists(), "no bundle was made");
-    // The bundle itself; and, at last, with its first MiB along with the profiles.
-    let head = head_of(&home);
-    let sound_head = fs::read(&head).unwrap();
+    // The bundle itself; and, at last, with its first MiB along with the name.
+    let (head, starter) = (head_of(&home), home.store().join("starters/default/image"));
+    let (sound_head, sound_starter) = (fs::read(&head).unwrap(), fs::read(&starter).unwrap());
     let profiles_len = u64::from_le_bytes(sound_head[..8].try_into().unwrap()) as usize;
     let troubles = [Trouble::Refuses, Trouble::Swallows, Trouble::Halts].map(|trouble| (trouble, false));
     for (trouble, has_head) in troubles.into_iter().chain([(Trouble::Refuses, true), (Trouble::Halts, true)])
     {
-        fs::write(&head, if has_head { &sound_head } else { &sound_head[..8 + profiles_len] }).unwrap();
+        let without = |whole: &[u8]| whole.len() - (sound_head.len() - 8 - profiles_len);
+        for (path, whole) in [(&head, &sound_head), (&starter, &sound_starter)] {
+            fs::write(path, if has_head { whole } else { &whole[..without(whole)] }).unwrap();
+        }
         let web = Web::publish(home.store(), "/bundles/", trouble);
         let (unhelped, needed) = run(&home, &web, &["--no-profile"]);
         let (troubled, asked) = run(&home, &web, &[]);

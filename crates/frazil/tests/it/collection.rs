@@ -32,6 +32,8 @@ fn an_image_outlives_its_root() {
     let plan = home.tells([run.as_slice(), &["--dry-run", "--json"]].concat());
     assert_eq!(plan["steps"][0]["step"], "retire", "{plan:#}");
     assert_eq!(plan["steps"][1]["images"][0]["name"], "hello", "{plan:#}");
+    home.says(["root", "list"]);
+    assert!(!home.store().join("gc").exists(), "whoever only looked wrote something");
     home.verify("hello");
     let done = home.says(&run);
     assert!(done.contains("delete root 00000001: "), "{done}");
@@ -43,6 +45,7 @@ fn an_image_outlives_its_root() {
     let roots = home.tells(["root", "list", "--json"]);
     assert_eq!(roots["roots"][0]["state"], "deleted", "{roots:#}");
     assert_eq!(roots["roots"][1]["state"], "active", "{roots:#}");
+    home.refuses(["root", "retire", "99"]).is(1, "there is no root 00000099", "frazil root list");
     home.refuses(["root", "retire", "2"]).is(1, "root 00000002 is the only active one", "frazil root new");
 }
 

@@ -25,7 +25,7 @@ fn a_rotated_key_wraps_every_image_anew_and_touches_no_chunk() {
         home.verify(name);
     }
     let added = Objects::of(home.store()).since(&before);
-    assert_eq!((added.len(), added.of_kind("manifests").len(), added.of_kind("names").len()), (4, 2, 2));
+    assert_eq!((added.len(), added.of_kind("manifests").len(), added.of_kind("names").len()), (6, 2, 2));
 
     // The old key is kept, and no image of this store needs it.
     let keys = home.tells(["key", "list", "--json"]);

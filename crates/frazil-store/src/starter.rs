@@ -1,0 +1,194 @@
+//! A starter: what a start reads of an image before it knows what the image's name stands for.
+//!
+//! ```text
+//! root (u32) ‖ manifest id (32) ‖ length of the manifest (u64) ‖ hash (32) ‖ the manifest's first 256 KiB ‖ head start
+//! ```
+//!
+//! The hash is BLAKE3(root ‖ manifest id ‖ length ‖ the manifest's first 256 KiB); the head start ([`HeadStart`]) is
+//! missing if there was none.
+//!
+//! Both are asked for at once, the name and its starter, and the starter is used if it is for what the name stands for:
+//! so the name alone says which image it is, and a start has the manifest, and its first chunks, a round trip sooner.
+//! One that is missing, damaged or of an earlier version costs a start that round trip, and nothing else. It is written
+//! whenever the name or the profiles of its manifest have changed, and failing to do so is no failure.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use frazil_format::{ManifestId, RootId};
+use futures::stream::{self, StreamExt, TryStreamExt};
+use object_store::path::Path;
+use tokio::time::timeout;
+
+use crate::head_start::{self, HeadStart};
+use crate::images::{MAX_MANIFEST_BYTES, PROFILES_BEHIND, optional};
+use crate::objects::Durability;
+use crate::pieces::Gathering;
+use crate::{Beside, ComingManifest, MANIFEST_FRONT_LEN, Published, Reference, Store, StoreError, layout};
+
+/// In front of the manifest: whose it is, its length, and the hash.
+const HEADER_LEN: usize = ABOUT_LEN + blake3::OUT_LEN;
+
+const ABOUT_LEN: usize = size_of::<u32>() + size_of::<ManifestId>() + size_of::<u64>();
+
+const MAX_LEN: u64 = HEADER_LEN as u64 + MANIFEST_FRONT_LEN + head_start::MAX_LEN;
+
+/// What is read by who has chunks already, in bytes: the manifest, and profiles of a usual length.
+const WITHOUT_BUNDLE_LEN: u64 = HEADER_LEN as u64 + MANIFEST_FRONT_LEN + (64 << 10);
+
+/// A starter of which the header has come.
+pub(crate) struct Starter {
+    /// What the name stood for when it was written.
+    pub(crate) reference: Reference,
+    manifest_len: u64,
+    hash: [u8; blake3::OUT_LEN],
+    coming: Gathering,
+    path: Path,
+}
+
+/// The names that images were found by through a store, for who learns something of an image later.
+#[derive(Default, Debug)]
+pub(crate) struct LatelyNamed(Mutex<HashMap<Reference, Path>>);
+
+/// So many names are remembered at the most, before all of them are forgotten.
+const NAMES_MAX: usize = 4096;
+
+impl LatelyNamed {
+    pub(crate) fn add(&self, reference: Reference, name: &Path) {
+        let mut named = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if named.len() >= NAMES_MAX {
+            named.clear();
+        }
+        named.insert(reference, name.clone());
+    }
+
+    fn of(&self, reference: &Reference) -> Option<Path> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(reference).cloned()
+    }
+}
+
+fn front_len(manifest_len: u64) -> u64 {
+    manifest_len.min(MANIFEST_FRONT_LEN)
+}
+
+/// What the hash covers in front of the manifest.
+fn about(reference: &Reference, manifest_len: u64) -> [u8; ABOUT_LEN] {
+    let mut about = [0; ABOUT_LEN];
+    let mut rest = about.as_mut_slice();
+    rest.put_u32_le(reference.root.number());
+    rest.put_slice(reference.manifest.as_bytes());
+    rest.put_u64_le(manifest_len);
+    about
+}
+
+fn hash(about: &[u8; ABOUT_LEN], front: &[u8]) -> [u8; blake3::OUT_LEN] {
+    *blake3::Hasher::new().update(about).update(front).finalize().as_bytes()
+}
+
+impl Starter {
+    /// What it has of the image, whose manifest goes on in the store.
+    pub(crate) async fn published(self, store: &Store, beside: Beside) -> Result<Published, StoreError> {
+        let Self { reference, manifest_len, hash: expected, mut coming, path } = self;
+        let front = coming.take(front_len(manifest_len) as usize).await?;
+        let front = front.ok_or_else(|| StoreError::damaged(&path, "its manifest is cut off"))?;
+        if hash(&about(&reference, manifest_len), &front) != expected {
+            return Err(StoreError::damaged(&path, "it does not match its hash"));
+        }
+        let manifest = continued(store.clone(), reference, manifest_len, front);
+        // What is damaged or late behind the manifest is as good as nothing.
+        let (profiles, head) = match timeout(PROFILES_BEHIND, HeadStart::of(coming, &path)).await {
+            Ok(Ok(Some(HeadStart { profiles, head }))) => (Some(Some(profiles)), head),
+            Ok(Ok(None)) => (Some(None), None),
+            Ok(Err(_)) | Err(_) => (None, None),
+        };
+        let head = head.filter(|_| beside == Beside::HeadStart);
+        Ok(Published { reference, manifest, profiles, head })
+    }
+}
+
+/// A manifest whose front is here; what follows is asked for when that was taken.
+fn continued(store: Store, of: Reference, len: u64, front: Bytes) -> ComingManifest {
+    let begin = stream::once(std::future::ready(Ok(front)));
+    if len <= MANIFEST_FRONT_LEN {
+        return ComingManifest { len, bytes: begin.boxed() };
+    }
+    let rest = async move {
+        let rest = store.unnoticed_manifest_from(of.root, &of.manifest, MANIFEST_FRONT_LEN).await;
+        rest.map(|rest| rest.bytes)
+    };
+    ComingManifest { len, bytes: begin.chain(stream::once(rest).try_flatten()).boxed() }
+}
+
+impl Store {
+    /// The starter of a name, of which the header has come; `None` if there is none.
+    pub(crate) async fn starter(&self, name: &Path, beside: Beside) -> Result<Option<Starter>, StoreError> {
+        let path = layout::starter(name);
+        let coming = match beside {
+            Beside::HeadStart => self.objects().stream_once(&path, MAX_LEN).await,
+            Beside::Profiles => self.objects().stream_begin_once(&path, WITHOUT_BUNDLE_LEN, MAX_LEN).await,
+        };
+        let Some(coming) = optional(coming)? else { return Ok(None) };
+        let mut coming = Gathering::of(coming.bytes);
+        let header = coming.take(HEADER_LEN).await?;
+        let mut header = header.ok_or_else(|| StoreError::damaged(&path, "its header is cut off"))?;
+        let root = RootId::from_number(header.get_u32_le());
+        let mut manifest = [0; size_of::<ManifestId>()];
+        header.copy_to_slice(&mut manifest);
+        let manifest_len = header.get_u64_le();
+        if manifest_len > MAX_MANIFEST_BYTES {
+            return Err(StoreError::damaged(&path, "no manifest is so long"));
+        }
+        let mut hash = [0; blake3::OUT_LEN];
+        header.copy_to_slice(&mut hash);
+        let reference = Reference { root, manifest: ManifestId::from_bytes(manifest) };
+        Ok(Some(Starter { reference, manifest_len, hash, coming, path }))
+    }
+
+    /// Writes the starter of a name that stands for this now, if it can.
+    pub(crate) async fn lay_starter(&self, name: &Path, of: &Reference) {
+        if let Err(error) = self.put_starter(name, of).await {
+            tracing::debug!(%name, %error, "no starter: starts of it take a round trip more");
+        }
+    }
+
+    /// Writes the starter of the name that a manifest was found by, whose profiles are others now.
+    pub(crate) async fn renew_starter(&self, root: RootId, manifest: &ManifestId) {
+        let reference = Reference { root, manifest: *manifest };
+        let Some(name) = self.lately_named().of(&reference) else { return };
+        // It may stand for a newer version by now, whose starter this would replace.
+        if matches!(self.read_name(&name).await, Ok(Some(current)) if current == reference) {
+            self.lay_starter(&name, &reference).await;
+        }
+    }
+
+    async fn put_starter(&self, name: &Path, of: &Reference) -> Result<(), StoreError> {
+        let Reference { root, manifest: id } = of;
+        let (manifest, head_start) = (layout::manifest(*root, id), layout::head_start(*root, id));
+        let front = async {
+            let begin =
+                self.objects().stream_begin_once(&manifest, MANIFEST_FRONT_LEN, MAX_MANIFEST_BYTES).await?;
+            let mut coming = Gathering::of(begin.bytes);
+            let front = coming.take(front_len(begin.len) as usize).await?;
+            let front = front.ok_or_else(|| StoreError::damaged(&manifest, "it is shorter than it says"))?;
+            Ok::<_, StoreError>((begin.len, front))
+        };
+        let head_start = self.objects().read_once(&head_start, head_start::MAX_LEN);
+        let (front, head_start) = futures::join!(front, head_start);
+        let ((manifest_len, front), head_start) = (front?, optional(head_start)?.unwrap_or_default());
+        let about = about(of, manifest_len);
+        let mut bytes = BytesMut::with_capacity(HEADER_LEN + front.len() + head_start.len());
+        bytes.put_slice(&about);
+        bytes.put_slice(&hash(&about, &front));
+        bytes.put_slice(&front);
+        bytes.put_slice(&head_start);
+        self.objects().put(&layout::starter(name), bytes.freeze(), Durability::AtBarrier).await
+    }
+
+    /// Takes the starter of a name away, if it can: one that stays is of no use to anybody, and is swept.
+    pub(crate) async fn drop_starter(&self, name: &Path) {
+        if let Err(error) = self.objects().delete(&layout::starter(name)).await {
+            tracing::debug!(%name, %error, "its starter stays until it is swept");
+        }
+    }
+}
