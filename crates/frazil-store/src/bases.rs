@@ -36,6 +36,16 @@ struct BaseRecord {
     image: String,
     #[serde(with = "hex_tag")]
     tag: [u8; 32],
+    /// While the shared scope's secret is rotated: what the next one says of it.
+    #[serde(with = "hex_tag::optional", skip_serializing_if = "Option::is_none", default)]
+    next: Option<[u8; 32]>,
+}
+
+impl BaseRecord {
+    fn is_vouched_for(&self, shared: &ScopeSecret, diff_id: &DiffId) -> bool {
+        let mut tags = [Some(self.tag), self.next].into_iter().flatten();
+        tags.any(|tag| shared.vouches_for(&says(diff_id), &tag))
+    }
 }
 
 fn says(diff_id: &DiffId) -> String {
@@ -50,8 +60,29 @@ impl Store {
         diff_id: &DiffId,
         image: &str,
     ) -> Result<(), StoreError> {
+        self.put_base(diff_id, image, shared.record_tag(&says(diff_id)), None).await
+    }
+
+    /// Lets a layer that is on the list stay on it when the shared scope's secret becomes the next one.
+    pub(crate) async fn prepare_base(
+        &self,
+        shared: &ScopeSecret,
+        next: &ScopeSecret,
+        base: &Base,
+    ) -> Result<(), StoreError> {
+        let [tag, next] = [shared, next].map(|secret| secret.record_tag(&says(&base.diff_id)));
+        self.put_base(&base.diff_id, &base.image, tag, Some(next)).await
+    }
+
+    async fn put_base(
+        &self,
+        diff_id: &DiffId,
+        image: &str,
+        tag: [u8; 32],
+        next: Option<[u8; 32]>,
+    ) -> Result<(), StoreError> {
         let path = layout::base(diff_id);
-        let record = BaseRecord { image: image.to_owned(), tag: shared.record_tag(&says(diff_id)) };
+        let record = BaseRecord { image: image.to_owned(), tag, next };
         self.objects().put(&path, record::encode(&path, record)?, Durability::AtOnce).await
     }
 
@@ -81,7 +112,7 @@ impl Store {
         let Some(Found { record, .. }) = record::find::<BaseRecord>(self.objects(), &path).await? else {
             return Ok(None);
         };
-        if !shared.vouches_for(&says(diff_id), &record.tag) {
+        if !record.is_vouched_for(shared, diff_id) {
             tracing::warn!(%path, "nobody of the shared scope vouches for this base layer: it counts as private");
             return Ok(None);
         }
@@ -98,10 +129,28 @@ mod tests {
         let secret = ScopeSecret::from_bytes(std::array::from_fn(|at| at as u8));
         let diff_id = DiffId::from_bytes(std::array::from_fn(|at| 0x20 + at as u8));
         let image = "docker://docker.io/library/debian:13".to_owned();
-        let record = BaseRecord { image, tag: secret.record_tag(&says(&diff_id)) };
+        let record = BaseRecord { image, tag: secret.record_tag(&says(&diff_id)), next: None };
         let text = record::encode(&layout::base(&diff_id), record).unwrap();
         let text = std::str::from_utf8(&text).unwrap();
         let document = include_str!("../../../docs/FORMAT.md");
         assert!(document.contains(&format!("```json\n{text}```\n")), "docs/FORMAT.md lacks {text}");
+    }
+
+    #[tokio::test]
+    async fn a_base_stays_on_the_list_wherever_a_rotation_of_the_secret_ends() {
+        let directory = tempfile::tempdir().unwrap();
+        let location = crate::StoreLocation::directory(directory.path()).unwrap();
+        let store = Store::open_or_create(&location, &Default::default()).await.unwrap();
+        let [old, new, other] = [1, 2, 3].map(|byte| ScopeSecret::from_bytes([byte; 32]));
+        let base = Base { diff_id: DiffId::from_bytes([7; 32]), image: "debian".to_owned() };
+        store.add_base(&old, &base.diff_id, &base.image).await.unwrap();
+        assert_eq!(store.bases(&new).await.unwrap(), []);
+        store.prepare_base(&old, &new, &base).await.unwrap();
+        for secret in [&old, &new] {
+            assert_eq!(store.bases(secret).await.unwrap(), std::slice::from_ref(&base));
+        }
+        assert_eq!(store.bases(&other).await.unwrap(), []);
+        store.add_base(&new, &base.diff_id, &base.image).await.unwrap();
+        assert_eq!(store.bases(&old).await.unwrap(), []);
     }
 }

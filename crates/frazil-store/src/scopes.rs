@@ -173,13 +173,16 @@ impl Store {
         let old = open(name, &record, keys).await?;
         let bases = if name == SHARED_SCOPE { self.bases(&old.secret).await? } else { Vec::new() };
         let (secret, wrapped) = keys.next_scope_secret(name, &record.scope).await?;
+        // Before the secret changes and after: wherever this ends, the list stays what it was.
+        for base in &bases {
+            self.prepare_base(&old.secret, &secret, base).await?;
+        }
         let mut earlier = vec![record.scope];
         earlier.extend(record.earlier.iter().take(MAX_EARLIER - 1));
         let new = ScopeRecord::new(name, &secret, record.compression, wrapped, earlier);
         if self.swap_scope(name, &version, new).await? == Swap::Conflict {
             return Err(contended(name));
         }
-        // A base that the new secret does not vouch for yet is no base: its layers are sealed for their tenants.
         for base in bases {
             self.add_base(&secret, &base.diff_id, &base.image).await?;
         }
@@ -267,6 +270,27 @@ pub(crate) mod hex_tag {
         let mut tag = [0; 32];
         hex::decode_to_slice(String::deserialize(deserializer)?, &mut tag).map_err(D::Error::custom)?;
         Ok(tag)
+    }
+
+    /// One that may be missing.
+    pub(crate) mod optional {
+        use serde::{Deserializer, Serializer};
+
+        pub(crate) fn serialize<S: Serializer>(
+            tag: &Option<[u8; 32]>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            match tag {
+                Some(tag) => super::serialize(tag, serializer),
+                None => serializer.serialize_none(),
+            }
+        }
+
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<Option<[u8; 32]>, D::Error> {
+            super::deserialize(deserializer).map(Some)
+        }
     }
 }
 
