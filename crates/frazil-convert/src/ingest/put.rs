@@ -1,12 +1,13 @@
 //! Sealed chunks into the store, many at once, each only once per conversion.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use frazil_format::{ChunkId, RootId, StreamChunk};
+use frazil_format::{ChunkId, RootId, SealedChunk, StreamChunk};
 use frazil_store::{Put, Store};
 use futures::{StreamExt, TryStreamExt, stream};
+use tokio::sync::OnceCell;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::seal_pool::Sealed;
@@ -22,7 +23,8 @@ pub(crate) struct ChunkPutter {
     root: RootId,
     /// What is there and not sound, and so is replaced.
     distrusted: Arc<HashSet<ChunkId>>,
-    seen: Mutex<HashSet<ChunkId>>,
+    /// Each chunk of this conversion, done when it is in the store.
+    seen: Mutex<HashMap<ChunkId, Arc<OnceCell<()>>>>,
     counts: Counts,
 }
 
@@ -67,16 +69,17 @@ impl ChunkPutter {
 
     async fn put(&self, sealed: Sealed) -> Result<StreamChunk, ConvertError> {
         let Sealed { chunk, bytes, _permit } = sealed;
-        let first = self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(chunk.id);
-        // If the first put of the same chunk fails, so does the conversion.
-        let put = match first {
-            true if self.distrusted.contains(&chunk.id) => {
-                self.store.replace_chunk(self.root, &chunk.id, &bytes).await?;
-                Put::New
-            }
-            true => self.store.put_chunk(self.root, &chunk.id, &bytes).await?,
-            false => Put::Present,
+        let is_there = {
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(seen.entry(chunk.id).or_default())
         };
+        // Whoever has the same chunk waits until it is there: its layer's index refers to it next.
+        let mut put = Put::Present;
+        let there = is_there.get_or_try_init(|| async {
+            put = self.put_first(&chunk.id, &bytes).await?;
+            Ok::<_, ConvertError>(())
+        });
+        there.await?;
         match put {
             Put::New => {
                 self.counts.new.fetch_add(1, Ordering::Relaxed);
@@ -87,5 +90,13 @@ impl ChunkPutter {
             }
         }
         Ok(chunk)
+    }
+
+    async fn put_first(&self, id: &ChunkId, bytes: &SealedChunk) -> Result<Put, ConvertError> {
+        if self.distrusted.contains(id) {
+            self.store.replace_chunk(self.root, id, bytes).await?;
+            return Ok(Put::New);
+        }
+        Ok(self.store.put_chunk(self.root, id, bytes).await?)
     }
 }

@@ -77,11 +77,12 @@ async fn read_source(
 ) -> Result<Expected, ConvertError> {
     let image = source.resolve(platform).await?;
     let allowance = Arc::new(Allowance::new("the uncompressed layers", max_image_bytes));
+    let files = Arc::new(Allowance::new("the files of the layers", max_image_bytes));
     let (mut flattener, mut hashes, mut blocks) = (Flattener::new(), HashMap::new(), 0);
     for layer in &image.layers {
-        let allowance = Arc::clone(&allowance);
+        let (allowance, files) = (Arc::clone(&allowance), Arc::clone(&files));
         let read = move |pieces: &mut ReceivePiece<'_>| {
-            let mut hasher = ContentHasher::default();
+            let mut hasher = ContentHasher::new(files);
             read_archive(pieces, &allowance, &mut hasher).map(|read| (read, hasher))
         };
         let blob = source.layer(layer).await?;

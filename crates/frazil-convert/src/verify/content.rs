@@ -1,13 +1,14 @@
 //! The content of a layer's files as their hashes, read without cutting or storing anything.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use frazil_format::BLOCK_SIZE;
 use sha2::{Digest as _, Sha256};
 
 use crate::ConvertError;
 use crate::archive::Sink;
-use crate::ingest::FileSink;
+use crate::ingest::{Allowance, FileSink};
 
 static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
@@ -15,8 +16,9 @@ static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 pub(super) type ContentHash = [u8; 32];
 
 /// Hashes the files of one layer, and knows where each would start in the layer stream.
-#[derive(Default)]
 pub(super) struct ContentHasher {
+    /// What the files of all layers may come to, holes included.
+    allowance: Arc<Allowance>,
     /// The length of the layer stream so far, in bytes.
     pub(super) stream_len: u64,
     /// By the file's offset in the layer stream; empty files have none.
@@ -25,10 +27,18 @@ pub(super) struct ContentHasher {
     hasher: Sha256,
 }
 
+impl ContentHasher {
+    pub(super) fn new(allowance: Arc<Allowance>) -> Self {
+        let (hashes, hasher) = (HashMap::new(), Sha256::default());
+        Self { allowance, stream_len: 0, hashes, start: 0, hasher }
+    }
+}
+
 impl Sink for ContentHasher {
     type Error = ConvertError;
 
     fn data(&mut self, bytes: &[u8]) -> Result<(), ConvertError> {
+        self.allowance.take(bytes.len() as u64)?;
         self.hasher.update(bytes);
         self.stream_len += bytes.len() as u64;
         Ok(())

@@ -15,8 +15,11 @@ use tokio_util::io::StreamReader;
 
 use super::{BlobStream, Digest, Repository, SourceError, Wanted};
 
-/// Most broken connections of one blob's download.
+/// Most broken connections of one blob's download in a row: between two of them hardly anything came.
 const MAX_BREAKS: u32 = 16;
+
+/// So many bytes between two breaks are progress.
+const PROGRESS: u64 = 1 << 20;
 
 struct Download {
     repository: Arc<Repository>,
@@ -28,6 +31,8 @@ struct Download {
     skip: u64,
     body: Option<Response>,
     breaks: u32,
+    /// Where the last body broke.
+    broke_at: u64,
 }
 
 /// Starts a download: a blob that is not there is an error here, not in the stream.
@@ -36,7 +41,8 @@ pub(super) async fn start(
     digest: Digest,
     size: u64,
 ) -> Result<BlobStream, SourceError> {
-    let mut download = Download { repository, digest, size, offset: 0, skip: 0, body: None, breaks: 0 };
+    let mut download =
+        Download { repository, digest, size, offset: 0, skip: 0, body: None, breaks: 0, broke_at: 0 };
     download.request().await?;
     let stream = try_unfold(download, |mut download| async {
         let next = download.next().await.map_err(io::Error::from)?;
@@ -75,6 +81,10 @@ impl Download {
 
     /// Asks for the rest, after a pause that grows with the breaks.
     async fn resume(&mut self) -> Result<(), SourceError> {
+        if self.offset.saturating_sub(self.broke_at) >= PROGRESS {
+            self.breaks = 0;
+        }
+        self.broke_at = self.offset;
         self.breaks += 1;
         if self.breaks > MAX_BREAKS {
             let (digest, breaks, offset) = (self.digest, self.breaks, self.offset);
