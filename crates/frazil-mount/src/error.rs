@@ -93,12 +93,12 @@ pub enum MountError {
         /// The source in /proc/mounts.
         source_name: String,
     },
-    /// A process uses the mount.
+    /// A process uses the mount, or something is mounted inside it.
     #[error("{} is in use{}", dir.display(), in_use_by(.holders))]
     Busy {
         /// The directory.
         dir: PathBuf,
-        /// Processes that use it, as far as can be seen: `name (pid)`.
+        /// Who uses it, as far as can be seen: `name (pid)`, `the mount DIR`.
         holders: Vec<String>,
     },
     /// The export's file could not be written.

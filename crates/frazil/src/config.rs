@@ -13,6 +13,8 @@ mod units;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
@@ -25,6 +27,9 @@ pub(crate) use fit::misfits;
 pub(crate) use flags::Flags;
 pub(crate) use key::{Default, Entry, Key, Value};
 pub(crate) use units::{KeyPlace, Span, Switch};
+
+/// The longest configuration file, in bytes.
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// The variable that says which file is read.
 const FILE_VARIABLE: &str = "FRAZIL_CONFIG";
@@ -73,9 +78,7 @@ impl Config {
         let Some(path) = place(named)? else {
             return Ok(Self { flags, directory: here(), ..Self::default() });
         };
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("cannot read the configuration {}", path.display()))?;
-        match Self::read(path.clone(), &text, flags) {
+        match Self::read(path.clone(), &text(&path)?, flags) {
             Ok(config) => Ok(config),
             Err(problems) => {
                 let lines: Vec<String> = problems.iter().map(|problem| problem.at(&path)).collect();
@@ -157,4 +160,16 @@ pub(crate) fn place(named: Option<&Path>) -> Result<Option<PathBuf>> {
     }
     let places = [places::configuration(), Some(PathBuf::from(SYSTEM_FILE))];
     Ok(places.into_iter().flatten().find(|path| path.exists()))
+}
+
+/// The text of a configuration file.
+pub(crate) fn text(path: &Path) -> Result<String> {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text));
+    match read {
+        Ok(len) if len as u64 > MAX_FILE_BYTES => Err(anyhow!("it is longer than 1 MiB")),
+        Ok(_) => Ok(text),
+        Err(error) => Err(error.into()),
+    }
+    .with_context(|| format!("cannot read the configuration {}", path.display()))
 }

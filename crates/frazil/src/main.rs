@@ -42,13 +42,14 @@ use clap::{CommandFactory, FromArgMatches};
 
 use crate::cli::Cli;
 use crate::config::Flags;
+use crate::failure::Advise;
 
 fn main() -> ExitCode {
     let matches = Cli::command().try_get_matches().unwrap_or_else(|error| usage::refuse(&error));
     let Cli { mut global, command } = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     global.flags = Flags::of(&matches);
     logging::start(global.verbose, global.quiet);
-    let outcome = open_files::suffice().and_then(|()| command.execute(&global));
+    let outcome = open_files::suffice().exit(command.not_begun()).and_then(|()| command.execute(&global));
     let exit = outcome.unwrap_or_else(|error| failure::report(&error));
     #[cfg(feature = "otlp")]
     spans::end();

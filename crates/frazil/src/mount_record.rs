@@ -28,6 +28,9 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// A record is short: a path, a name and a number.
 const MAX_RECORD_BYTES: u64 = 64 << 10;
 
+/// How often a record is made anew that somebody removes before it is locked.
+const MAX_ATTEMPTS: usize = 16;
+
 /// A mounted directory's record.
 #[derive(Debug)]
 pub(crate) struct MountRecord {
@@ -78,12 +81,17 @@ impl MountRecord {
     /// Takes the directory's record for this process.
     pub(crate) fn take(directory: &Path) -> Result<Self> {
         let path = path(directory, "json")?;
-        let file = open(&path)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { path, file: ManuallyDrop::new(file) }),
-            Err(Errno::WOULDBLOCK) => Err(served(directory)),
-            Err(error) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
+        for _ in 0..MAX_ATTEMPTS {
+            let file = open(&path)?;
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                // Whoever waited for the agent before may have removed it since it was opened.
+                Ok(()) if is_at(&file, &path) => return Ok(Self { path, file: ManuallyDrop::new(file) }),
+                Ok(()) => {}
+                Err(Errno::WOULDBLOCK) => return Err(served(directory)),
+                Err(error) => return Err(error).with_context(|| format!("cannot lock {}", path.display())),
+            }
         }
+        Err(anyhow!("the record {} is removed again and again", path.display()))
     }
 
     /// Writes what the record says.
@@ -100,6 +108,12 @@ impl Drop for MountRecord {
     fn drop(&mut self) {
         discard(&self.path);
     }
+}
+
+/// Whether this file is still what lies at the path: another agent may have a record there by now.
+fn is_at(file: &File, path: &Path) -> bool {
+    let number = |found: std::io::Result<fs::Metadata>| found.ok().map(|found| (found.dev(), found.ino()));
+    number(fs::symlink_metadata(path)) == number(file.metadata())
 }
 
 /// Removes a record. One that stays says nothing: nobody holds its lock.
@@ -152,7 +166,7 @@ impl Agent {
         loop {
             match flock(&self.file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {
-                    if self.is_current() {
+                    if is_at(&self.file, &self.path) {
                         discard(&self.path);
                     }
                     return Ok(());
@@ -170,13 +184,6 @@ impl Agent {
                 }
             }
         }
-    }
-
-    /// Whether the record is still the directory's: another agent may have one there by now.
-    fn is_current(&self) -> bool {
-        let number =
-            |found: std::io::Result<fs::Metadata>| found.ok().map(|found| (found.dev(), found.ino()));
-        number(fs::symlink_metadata(&self.path)) == number(self.file.metadata())
     }
 }
 

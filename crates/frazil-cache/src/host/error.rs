@@ -20,6 +20,14 @@ pub enum HostError {
         /// The socket.
         path: PathBuf,
     },
+    /// Another process has this socket's lock, and nobody can reach it.
+    #[error(
+        "{path} is missing, and another process that holds {path}.lock is to serve it: fuser names that one"
+    )]
+    SocketGone {
+        /// The socket.
+        path: PathBuf,
+    },
     /// What lies at the socket's path is something else.
     #[error("{path} exists and is not a socket")]
     NotASocket {
@@ -82,6 +90,7 @@ impl HostError {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::AlreadyServed { .. }
+            | Self::SocketGone { .. }
             | Self::NotASocket { .. }
             | Self::PeerRefused { .. }
             | Self::Protocol { .. } => ErrorClass::Denied,

@@ -82,7 +82,7 @@ impl KeptBundles {
                 None => below.bundle(&of, &id, start..start + BUNDLE_BLOCK_LEN).await,
             }
         };
-        self.streams.join(format!("{id}/{block}"), part, fetch)
+        self.streams.join(format!("{}-{id}/{block}", of.manifest), part, fetch)
     }
 }
 

@@ -41,6 +41,9 @@ use tally::Tally;
 /// How long a listener that cannot accept waits before it tries again: it has run out of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Mounts of which the catalog is told at once: more than start in the time that a store takes to say how a root is.
+const MOUNTS_TOLD_MAX: usize = 256;
+
 /// When who found too many connections should come back.
 const RETRY_CONNECTION: Duration = Duration::from_millis(500);
 
@@ -88,6 +91,8 @@ struct Inner {
     in_flight: Arc<Semaphore>,
     /// Bytes of answers that may still wait to be written, in all.
     answer_bytes: Arc<Semaphore>,
+    /// Mounts of which the catalog may still be told at once.
+    mounts_being_told: Arc<Semaphore>,
     started: Instant,
 }
 
@@ -99,6 +104,7 @@ impl HostServer {
         Self(Arc::new(Inner {
             in_flight: Arc::new(Semaphore::new(limits.in_flight)),
             answer_bytes: Arc::new(Semaphore::new(limits.answer_bytes)),
+            mounts_being_told: Arc::new(Semaphore::new(MOUNTS_TOLD_MAX)),
             tier,
             catalog,
             options,
@@ -250,8 +256,13 @@ impl Inner {
     /// Tells the catalog that an image is mounted; beside the answer, for a store that is slow to say how its root is
     /// must not hold up a mount.
     fn mounted(&self, root: RootId, id: ManifestId) {
+        // Whoever says so again and again while the store is slow says nothing new.
+        let Ok(saying) = Arc::clone(&self.mounts_being_told).try_acquire_owned() else { return };
         let catalog = Arc::clone(&self.catalog);
-        tokio::spawn(async move { catalog.in_use(root, &id).await });
+        tokio::spawn(async move {
+            catalog.in_use(root, &id).await;
+            drop(saying);
+        });
     }
 
     /// A piece of a manifest, which is asked for to mount it.

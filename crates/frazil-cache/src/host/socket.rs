@@ -33,8 +33,8 @@ impl HostSocket {
     /// Binds the socket at `path` with these permissions, replacing one that nobody serves any more.
     ///
     /// # Errors
-    /// [`HostError::AlreadyServed`] while another process serves it; [`HostError::NotASocket`];
-    /// [`HostError::Socket`] with what the operating system says.
+    /// [`HostError::AlreadyServed`] while another process serves it, [`HostError::SocketGone`] if it does so in vain;
+    /// [`HostError::NotASocket`]; [`HostError::Socket`] with what the operating system says.
     pub fn bind(path: &Path, mode: u32) -> Result<Self, HostError> {
         if path.as_os_str().len() > MAX_PATH_LEN {
             let long = io::Error::new(io::ErrorKind::InvalidInput, "the path is longer than 107 bytes");
@@ -79,7 +79,10 @@ fn lock(socket: &Path) -> Result<File, HostError> {
     let file = options.open(&path).map_err(refused("open", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(HostError::AlreadyServed { path: socket.to_owned() }),
+        Err(TryLockError::WouldBlock) if socket.symlink_metadata().is_ok() => {
+            Err(HostError::AlreadyServed { path: socket.to_owned() })
+        }
+        Err(TryLockError::WouldBlock) => Err(HostError::SocketGone { path: socket.to_owned() }),
         Err(TryLockError::Error(error)) => Err(refused("lock", &path)(error)),
     }
 }

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-/// Processes that are named; the rest of a long list helps nobody.
-const NAMED_MAX: usize = 5;
+/// Users of a mount that are named; the rest of a long list helps nobody.
+pub(super) const NAMED_MAX: usize = 5;
 
 /// Open files of one process that are looked at.
 const FILES_MAX: usize = 4096;

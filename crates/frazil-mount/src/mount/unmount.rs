@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use rustix::mount::UnmountFlags;
 
-use super::holders::holders;
-use super::mountinfo::mount_at;
+use super::holders::{NAMED_MAX, holders};
+use super::mountinfo::{mount_at, mounts};
 use super::resolve;
 use crate::MountError;
 
@@ -42,9 +42,20 @@ pub fn unmount(dir: &Path) -> Result<(), MountError> {
         return Err(MountError::NotOurs { dir: resolved, fs_type, source_name });
     }
     detach_unless_busy(&resolved).map_err(|source| match source.raw_os_error() {
-        Some(libc::EBUSY) => MountError::Busy { holders: holders(&resolved), dir: resolved.clone() },
+        Some(libc::EBUSY) => MountError::Busy { holders: users(&resolved), dir: resolved.clone() },
         _ => MountError::Kernel { step: "unmount", source },
     })
+}
+
+/// Who uses a mount: processes, and mounts inside it.
+fn users(dir: &Path) -> Vec<String> {
+    let inside = mounts()
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|mount| mount.dir != dir && mount.dir.starts_with(dir));
+    let mut users = holders(dir);
+    users.extend(inside.take(NAMED_MAX).map(|mount| format!("the mount {}", mount.dir.display())));
+    users
 }
 
 /// Somebody who only lists open files (as [`holders`] does) holds each for a moment; so busy is believed when it

@@ -12,6 +12,7 @@ use frazil_cache::{Level, Tier};
 use frazil_format::{ChunkId, Geometry, Manifest, RootId, SealedChunk};
 use futures::future::BoxFuture;
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use super::account::Account;
 use super::blocks::Blocks;
@@ -27,6 +28,9 @@ use super::streams::Streams;
 use super::touches::Touches;
 use super::{AddressSpace, ChunkIndex, Counters, ImageError, ReadError, TouchListener, Wait};
 use crate::whereabouts;
+
+/// Failed reads whose files are looked for at once.
+const FILE_LOOKS_MAX: usize = 4;
 
 /// How an image is read.
 #[derive(Clone)]
@@ -105,6 +109,8 @@ pub struct Image {
     /// For work that the image starts by itself.
     pub(super) me: Weak<Image>,
     complaints: Complaints,
+    /// A permit for each that looks what file a failed read was of.
+    looking_for_files: Arc<Semaphore>,
 }
 
 impl Image {
@@ -156,6 +162,7 @@ impl Image {
             cores: Slots::new(cores, usize::MAX),
             me: me.clone(),
             complaints: Complaints::default(),
+            looking_for_files: Arc::new(Semaphore::new(FILE_LOOKS_MAX)),
         })
     }
 
@@ -267,8 +274,13 @@ impl Image {
         let chunk = error.chunk().map(|(chunk, _)| chunk);
         let Some(left_out) = self.complaints.admit(chunk) else { return };
         let runtime = self.runtime.clone();
+        // Looking for the file walks the tree: a few at a time, or an origin that is away would be asked for much.
+        let looking = Arc::clone(&self.looking_for_files).try_acquire_owned().ok();
         runtime.spawn(async move {
-            let file = whereabouts::file_at(&self, offset).await;
+            let file = match looking {
+                Some(_looking) => whereabouts::file_at(&self, offset).await,
+                None => None,
+            };
             let file = file.as_deref().unwrap_or("(unknown)");
             let causes = causes(&error);
             let image = &self.geometry().name;

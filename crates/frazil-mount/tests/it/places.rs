@@ -82,6 +82,19 @@ fn a_mount_in_use_is_not_unmounted_and_the_error_names_who_uses_it() {
 }
 
 #[test]
+fn a_mount_with_another_one_inside_is_not_unmounted_and_the_error_names_that() {
+    let mut mount = TestMount::new(&everything(), Face::Tree);
+    let inside = mount.path("etc");
+    rustix::mount::mount("none", &inside, "tmpfs", rustix::mount::MountFlags::empty(), None).unwrap();
+    let refused = unmount(mount.dir.path());
+    rustix::mount::unmount(&inside, rustix::mount::UnmountFlags::empty()).unwrap();
+    let MountError::Busy { holders, .. } = refused.unwrap_err() else { panic!("unmounted in use") };
+    assert!(holders.contains(&format!("the mount {}", inside.display())), "{holders:?}");
+    unmount(mount.dir.path()).unwrap();
+    mount.wait_for_end();
+}
+
+#[test]
 fn a_mount_is_found_through_a_symlink_and_a_relative_path() {
     let mut mount = TestMount::new(&everything(), Face::Tree);
     let other = tempfile::tempdir().unwrap();

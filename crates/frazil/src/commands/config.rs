@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
@@ -75,19 +75,15 @@ impl Check {
         let named = self.file.as_deref().or(global.config.as_deref());
         let config = match config::place(named)? {
             None => Config::load(None, global.flags.clone())?,
-            Some(path) => {
-                let text = std::fs::read_to_string(&path)
-                    .with_context(|| format!("cannot read the configuration {}", path.display()))?;
-                match Config::read(path.clone(), &text, global.flags.clone()) {
-                    Ok(config) => config,
-                    Err(problems) => {
-                        for problem in &problems {
-                            note(format!("error: {}", problem.at(&path)));
-                        }
-                        return Ok(Exit::FAILURE);
+            Some(path) => match Config::read(path.clone(), &config::text(&path)?, global.flags.clone()) {
+                Ok(config) => config,
+                Err(problems) => {
+                    for problem in &problems {
+                        note(format!("error: {}", problem.at(&path)));
                     }
+                    return Ok(Exit::FAILURE);
                 }
-            }
+            },
         };
         let wrong: Vec<String> = keys::ALL.iter().filter_map(|key| wrong(&config, *key)).collect();
         if !wrong.is_empty() {

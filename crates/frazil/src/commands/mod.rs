@@ -70,6 +70,14 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// What the process ends with if it cannot begin.
+    pub(crate) fn not_begun(&self) -> Exit {
+        match self {
+            Self::Run(_) => Exit::NOT_STARTED,
+            _ => Exit::FAILURE,
+        }
+    }
+
     /// Does it.
     pub(crate) fn execute(self, global: &Global) -> Result<Exit> {
         match self {

@@ -88,9 +88,16 @@ impl OpenVolume {
     pub(crate) fn attach(&self) -> Result<(), SetupError> {
         let inside = &self.volume.inside;
         let step = || format!("mount the volume {}", inside.display());
-        match self.kind {
-            Kind::Directory => fs::create_dir_all(inside).step(step())?,
-            Kind::File => make_file(inside).step(step())?,
+        let there = fs::metadata(inside).ok().map(|there| there.is_dir());
+        match (&self.kind, there) {
+            (Kind::Directory, Some(false)) => {
+                return Err("it is a directory, and the image has a file there").step(step());
+            }
+            (Kind::File, Some(true)) => {
+                return Err("it is a file, and the image has a directory there").step(step());
+            }
+            (Kind::Directory, _) => fs::create_dir_all(inside).step(step())?,
+            (Kind::File, _) => make_file(inside).step(step())?,
         }
         let place = open(inside, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).step(step())?;
         if same(&fstat(&place).step(step())?, &stat("/").step(step())?) {

@@ -225,13 +225,23 @@ fn a_store_that_is_none_is_told_apart() {
 fn few_open_files_are_made_more_or_are_told() {
     let home = Home::new();
     home.says(["init"]);
-    let limited = |limit: &str| {
+    let limited = |limit: &str, command: &[&str]| {
         let mut prlimit = tool("prlimit");
         prlimit.arg(format!("--nofile={limit}"));
-        output(&mut home.frazil_under(prlimit, ["images"]))
+        output(&mut home.frazil_under(prlimit, command))
     };
-    assert!(limited("8:1024").status.success());
-    Refusal::of(&limited("8:16")).is(1, "may have 16 files open", "ulimit -n");
+    assert!(limited("8:1024", &["images"]).status.success());
+    Refusal::of(&limited("8:16", &["images"])).is(1, "may have 16 files open", "ulimit -n");
+    Refusal::of(&limited("8:16", &["run", "hello"])).is(125, "may have 16 files open", "ulimit -n");
+}
+
+#[test]
+fn a_configuration_without_an_end_is_refused() {
+    let home = Home::new();
+    for command in [["images"].as_slice(), &["config", "check"]] {
+        let told = home.refuses([["--config", "/dev/zero"].as_slice(), command].concat());
+        told.is(1, "cannot read the configuration /dev/zero: it is longer than 1 MiB", "");
+    }
 }
 
 #[test]

@@ -231,6 +231,21 @@ fn a_volume_does_not_hide_the_image_by_way_of_a_link_either() {
 }
 
 #[test]
+fn a_volume_of_the_other_kind_than_what_the_image_has_is_refused() {
+    let busybox = Busybox::of(Caller::Root);
+    let (directory, file) = (busybox.home.path("host"), busybox.home.path("file"));
+    fs::create_dir(&directory).unwrap();
+    fs::write(&file, "").unwrap();
+    for (host, inside, reason) in [
+        (&directory, "/bin/busybox", "it is a directory, and the image has a file there"),
+        (&file, "/bin", "it is a file, and the image has a directory there"),
+    ] {
+        let run = busybox.run(&["--volume", &format!("{}:{inside}", host.display())], &["true"]);
+        Refusal::of(&run).is(125, &format!("cannot mount the volume {inside}: {reason}"), "");
+    }
+}
+
+#[test]
 fn signals_reach_the_command() {
     for caller in BOTH {
         let busybox = Busybox::of(caller);

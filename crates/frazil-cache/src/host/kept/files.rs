@@ -144,7 +144,11 @@ impl Directory {
             if total <= self.budget_bytes && too_many == 0 {
                 break;
             }
-            fs::remove_file(&file.path)?;
+            match fs::remove_file(&file.path) {
+                // Somebody else makes room too.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed?,
+            }
             total = total.saturating_sub(file.len);
             too_many = too_many.saturating_sub(1);
         }

@@ -101,6 +101,10 @@ async fn a_second_server_is_refused_and_a_dead_ones_socket_is_replaced() {
     let error = HostSocket::bind(&path, 0o600).unwrap_err();
     assert!(matches!(error, HostError::AlreadyServed { .. }), "{error}");
     assert_eq!(error.to_string(), format!("{} is served by another process", path.display()));
+    // Somebody removed it under the first one: a third who bound it would hide that.
+    std::fs::remove_file(&path).unwrap();
+    let error = HostSocket::bind(&path, 0o600).unwrap_err();
+    assert!(matches!(error, HostError::SocketGone { .. }), "{error}");
     drop(first);
     assert!(!path.exists());
     // What a killed process leaves: a socket that nobody listens on, and a lock that nobody holds.
