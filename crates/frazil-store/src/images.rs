@@ -141,7 +141,8 @@ impl Store {
     }
 
     /// What a name stands for, its manifest as it was put and comes, not verified, and what is wanted beside it: all at
-    /// once if the name has a starter, otherwise one after the other. `None` if it is nobody's name. The root is not looked at: whoever reads on says so with [`Store::in_use`], which does.
+    /// once if the name has a starter, otherwise one after the other. `None` if it is nobody's name. The root is not
+    /// looked at: whoever reads on says so with [`Store::in_use`], which does.
     pub async fn published(
         &self,
         tenant: &str,
@@ -149,8 +150,7 @@ impl Store {
         beside: Beside,
     ) -> Result<Option<Published>, StoreError> {
         let path = layout::name(&Label::tenant(tenant)?, name)?;
-        let (reference, starter) = self.named(&path, beside).await?;
-        let Some(reference) = reference else { return Ok(None) };
+        let Some((reference, starter)) = self.named(&path, beside).await? else { return Ok(None) };
         self.lately_named().add(reference, &path);
         if let Some(starter) = starter.filter(|starter| starter.reference == reference) {
             match starter.published(self, beside).await {
@@ -166,16 +166,18 @@ impl Store {
         &self,
         path: &Path,
         beside: Beside,
-    ) -> Result<(Option<Reference>, Option<Starter>), StoreError> {
+    ) -> Result<Option<(Reference, Option<Starter>)>, StoreError> {
         let asked = Instant::now();
         let starter = std::pin::pin!(self.starter(path, beside));
         let (reference, starter) = match select(std::pin::pin!(self.read_name(path)), starter).await {
             Either::Left((reference, starter)) => {
-                (reference?, tokio::time::timeout(STARTER_BEHIND.max(asked.elapsed()), starter).await.ok())
+                let Some(reference) = reference? else { return Ok(None) };
+                let patience = STARTER_BEHIND.max(asked.elapsed());
+                (Some(reference), tokio::time::timeout(patience, starter).await.ok())
             }
             Either::Right((starter, reference)) => (reference.await?, Some(starter)),
         };
-        Ok((reference, starter.and_then(Result::ok).flatten()))
+        Ok(reference.map(|reference| (reference, starter.and_then(Result::ok).flatten())))
     }
 
     /// The same as [`Store::published`] of what a name stands for.

@@ -284,7 +284,7 @@ impl Served<'_> {
             wiring::complete(&open.image);
         }
         let spec = self.describe(parent, &open)?;
-        sandbox.map(|sandbox| sandbox.close(None)).transpose()?;
+        let _attendant = sandbox.map(|sandbox| sandbox.close(None)).transpose()?;
         // Before the command can write: its first output ends the recording of its start.
         let output =
             open.profiling.clone().and_then(|profiling| FirstOutput::watch(move || profiling.alive()));

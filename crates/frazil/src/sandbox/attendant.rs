@@ -5,17 +5,18 @@
 //! the agent over can ask for these two things and no others. It ends with the agent.
 
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use frazil_cache::host::Dial;
 use frazil_mount::{MountError, passing};
 use rustix::mount::UnmountFlags;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
-use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, WaitOptions, set_parent_process_death_signal, waitpid};
 
 use crate::fork::{fork, leave};
 
@@ -38,16 +39,22 @@ pub(crate) struct Duties {
     pub(crate) directory: Option<PathBuf>,
 }
 
-/// The process, as its agent sees it. Clones are the same.
+/// The process, as its agent sees it. Dropping it ends the process.
+#[derive(Debug)]
+pub(crate) struct Attendant {
+    line: Line,
+    process: Pid,
+}
+
 #[derive(Clone, Debug)]
-pub(crate) struct Attendant(Arc<Mutex<UnixStream>>);
+struct Line(Arc<Mutex<UnixStream>>);
 
 impl Attendant {
     /// Starts it. The process must have one thread.
     pub(super) fn start(duties: &Duties) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
-        if fork()?.is_some() {
-            return Ok(Self(Arc::new(Mutex::new(ours))));
+        if let Some(process) = fork()? {
+            return Ok(Self { line: Line(Arc::new(Mutex::new(ours))), process });
         }
         drop(ours);
         // An agent that is gone wants nothing any more.
@@ -57,12 +64,40 @@ impl Attendant {
 
     /// A way to the host cache that needs nothing but this.
     pub(crate) fn dial(&self) -> Dial {
-        let attendant = self.clone();
-        Arc::new(move || attendant.connect())
+        let line = self.line.clone();
+        Arc::new(move || line.connect())
+    }
+
+    /// Unmounts the directory, even if it is in use. Returns when it is done.
+    pub(crate) fn unmount(&self) -> io::Result<()> {
+        let mut line = self.line.hold();
+        line.write_all(&[UNMOUNT])?;
+        let mut len = [0; size_of::<u32>()];
+        line.read_exact(&mut len)?;
+        let mut error = vec![0; (u32::from_ne_bytes(len) as usize).min(MAX_ERROR_LEN)];
+        line.read_exact(&mut error)?;
+        match error.is_empty() {
+            true => Ok(()),
+            false => Err(io::Error::other(String::from_utf8_lossy(&error).into_owned())),
+        }
+    }
+}
+
+impl Drop for Attendant {
+    fn drop(&mut self) {
+        let _ = self.line.hold().shutdown(Shutdown::Both);
+        // Or it would be left to whoever adopts orphans, and not everybody does.
+        let _ = waitpid(Some(self.process), WaitOptions::empty());
+    }
+}
+
+impl Line {
+    fn hold(&self) -> MutexGuard<'_, UnixStream> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn connect(&self) -> io::Result<OwnedFd> {
-        let mut line = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut line = self.hold();
         line.write_all(&[CONNECT])?;
         match passing::receive(&line) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -71,21 +106,6 @@ impl Attendant {
                 Err(io::Error::from_raw_os_error(i32::from_ne_bytes(number)))
             }
             passed => passed,
-        }
-    }
-
-    /// Unmounts the directory, even if it is in use. Returns when it is done.
-    pub(crate) fn unmount(&self) -> io::Result<()> {
-        let mut line = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        line.write_all(&[UNMOUNT])?;
-        let mut len = [0; size_of::<u32>()];
-        line.read_exact(&mut len)?;
-        let mut error = vec![0; (u32::from_ne_bytes(len) as usize).min(MAX_ERROR_LEN)];
-        line.read_exact(&mut error)?;
-        if error.is_empty() {
-            Ok(())
-        } else {
-            Err(io::Error::other(String::from_utf8_lossy(&error).into_owned()))
         }
     }
 }
