@@ -100,3 +100,36 @@ impl ChunkPutter {
         Ok(self.store.put_chunk(self.root, id, bytes).await?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use frazil_format::{Compression, Payload, ScopeSecret, Sealer};
+    use futures::poll;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    async fn sealed(offset: u64) -> Sealed {
+        let sealer = Sealer::new(&ScopeSecret::from_bytes([1; 32]), RootId::FIRST);
+        let sealed = sealer.seal(&Payload::compress(&[7; 5000], Compression::None)).unwrap();
+        let (id, key, sealed_len) = (sealed.id, sealed.key, sealed.chunk.len() as u32);
+        let chunk = StreamChunk { offset, len: 5000, sealed_len, id, key };
+        let permit = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        Sealed { chunk, bytes: sealed.chunk, _permit: permit }
+    }
+
+    #[tokio::test]
+    async fn whoever_has_a_chunk_that_is_being_put_waits_until_it_is_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let location = frazil_store::StoreLocation::directory(directory.path()).unwrap();
+        let store = Store::open_or_create(&location, &Default::default()).await.unwrap();
+        let putter = ChunkPutter::new(store, RootId::FIRST, Arc::default());
+        let (one, other) = (sealed(0).await, sealed(8192).await);
+        let (mut first, mut second) = (Box::pin(putter.put(one)), Box::pin(putter.put(other)));
+        assert!(poll!(&mut first).is_pending(), "the file is being written");
+        assert!(poll!(&mut second).is_pending(), "and is not there before it has been");
+        let (first, second) = futures::join!(first, second);
+        assert_eq!((first.unwrap().offset, second.unwrap().offset), (0, 8192));
+        assert_eq!((putter.new_chunks(), putter.shared_chunks()), (1, 1));
+    }
+}

@@ -230,9 +230,19 @@ pub(crate) fn serve(
         if extent == Extent::Whole {
             wiring::complete(&open.image);
         }
+        // A mount that nobody can be asked about any more is a mount still.
+        let answering = async {
+            if let Err(error) = control.serve(subject).await {
+                tracing::warn!(
+                    error = crate::failure::chain(&error),
+                    "questions about the mount have no answer any more"
+                );
+            }
+            std::future::pending().await
+        };
         let ended = tokio::select! {
             ended = until_the_end(mounted, attendant, &mut end, &manager) => ended,
-            Err(error) = control.serve(subject) => Err(error),
+            never = answering => never,
         };
         if let Some(profiling) = &open.profiling {
             profiling.ready();
