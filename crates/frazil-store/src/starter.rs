@@ -10,7 +10,8 @@
 //! Both are asked for at once, the name and its starter, and the starter is used if it is for what the name stands for:
 //! so the name alone says which image it is, and a start has the manifest, and its first chunks, a round trip sooner.
 //! One that is missing, damaged or of an earlier version costs a start that round trip, and nothing else. It is written
-//! whenever the name or the profiles of its manifest have changed, and failing to do so is no failure.
+//! when the name has changed, and when profiles have that were learnt through a store which found the image by its name;
+//! failing to do so is no failure.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -25,7 +26,9 @@ use crate::head_start::{self, HeadStart};
 use crate::images::{MAX_MANIFEST_BYTES, PROFILES_BEHIND, optional};
 use crate::objects::Durability;
 use crate::pieces::Gathering;
-use crate::{Beside, ComingManifest, MANIFEST_FRONT_LEN, Published, Reference, Store, StoreError, layout};
+use crate::{
+    Beside, ComingManifest, ErrorClass, MANIFEST_FRONT_LEN, Published, Reference, Store, StoreError, layout,
+};
 
 /// In front of the manifest: whose it is, its length, and the hash.
 const HEADER_LEN: usize = ABOUT_LEN + blake3::OUT_LEN;
@@ -147,8 +150,13 @@ impl Store {
 
     /// Writes the starter of a name that stands for this now, if it can.
     pub(crate) async fn lay_starter(&self, name: &Path, of: &Reference) {
-        if let Err(error) = self.put_starter(name, of).await {
-            tracing::debug!(%name, %error, "no starter: starts of it take a round trip more");
+        match self.put_starter(name, of).await {
+            Ok(()) => {}
+            // What it knows of profiles then stays as it was, also when others have learnt more.
+            Err(error) if error.class() == ErrorClass::Denied => {
+                tracing::warn!(%name, %error, "a starter cannot be written");
+            }
+            Err(error) => tracing::debug!(%name, %error, "no starter: starts of it take a round trip more"),
         }
     }
 

@@ -21,6 +21,7 @@ mod output;
 mod places;
 mod plan;
 mod progress;
+mod refusals;
 mod rest;
 mod run;
 mod sandbox;

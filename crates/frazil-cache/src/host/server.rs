@@ -256,7 +256,7 @@ impl Inner {
     /// Tells the catalog that an image is mounted; beside the answer, for a store that is slow to say how its root is
     /// must not hold up a mount.
     fn mounted(&self, root: RootId, id: ManifestId) {
-        // Whoever says so again and again while the store is slow says nothing new.
+        // One that is not told of now, because the store is slow, is told of within a minute: agents say it again.
         let Ok(saying) = Arc::clone(&self.mounts_being_told).try_acquire_owned() else { return };
         let catalog = Arc::clone(&self.catalog);
         tokio::spawn(async move {

@@ -20,6 +20,9 @@ use super::{ChunkTable, ImageError, ReadError};
 const FIRST_WAIT: Duration = Duration::from_millis(20);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
+/// How often what comes damaged is asked for again before the tree is shown.
+const MAX_ASKED_AGAIN: u32 = 2;
+
 /// Why a manifest, or a part of it, is not here.
 #[derive(Debug, thiserror::Error)]
 pub enum ArrivalError {
@@ -80,8 +83,8 @@ struct Way {
     of: Reference,
     coming: Option<ManifestBytes>,
     deadline: Duration,
-    /// Whether something came damaged before the tree could be shown.
-    is_asked_again: bool,
+    /// How often something came damaged or cut off before the tree could be shown.
+    asked_again: u32,
 }
 
 impl SealedArrival {
@@ -96,10 +99,18 @@ impl SealedArrival {
         coming: ManifestBytes,
         deadline: Duration,
     ) -> Result<Self, ArrivalError> {
-        let mut way = Way { catalog, of, coming: Some(coming), deadline, is_asked_again: false };
+        let mut way = Way { catalog, of, coming: Some(coming), deadline, asked_again: 0 };
         let mut here = BytesMut::new();
         loop {
-            here.extend_from_slice(&way.next(here.len() as u64).await?);
+            match way.next(here.len() as u64).await {
+                Ok(piece) => here.extend_from_slice(&piece),
+                Err(short @ ArrivalError::Short { .. }) => {
+                    way.ask_again(short)?;
+                    here = BytesMut::new();
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
             let bytes = here.freeze();
             match SealedFront::read(&of.manifest, &bytes) {
                 Ok(Some(front)) => return Ok(Self { front, here: bytes.into(), way }),
@@ -139,7 +150,11 @@ impl SealedArrival {
             }
             match reader.config() {
                 Some(config) if is_begun(&reader) => break config.to_vec(),
-                _ => reader.push(&way.next(reader.wanted_from()).await?),
+                _ => match way.next(reader.wanted_from()).await {
+                    Ok(piece) => reader.push(&piece),
+                    Err(short @ ArrivalError::Short { .. }) => way.ask_again(short)?,
+                    Err(error) => return Err(error),
+                },
             }
         };
         if !reader.has_all_chunks() {
@@ -154,10 +169,12 @@ impl Way {
     /// Lets what is damaged come once more, from the catalog and from where it is wanted: what came first may have been
     /// another copy, or damaged on its way.
     fn ask_again(&mut self, damage: ArrivalError) -> Result<(), ArrivalError> {
-        if std::mem::replace(&mut self.is_asked_again, true) {
+        if self.asked_again >= MAX_ASKED_AGAIN {
             return Err(damage);
         }
-        tracing::warn!(error = &damage as &dyn std::error::Error, manifest = %self.of.manifest, "a manifest came damaged; asking for it again");
+        self.asked_again += 1;
+        let error = &damage as &dyn std::error::Error;
+        tracing::warn!(error, manifest = %self.of.manifest, "a manifest came damaged; asking for it again");
         self.coming = None;
         Ok(())
     }

@@ -318,6 +318,16 @@ async fn a_front_that_came_damaged_comes_once_more() {
         read(&image, &built, CHUNKS).await.unwrap();
         assert_eq!(held.asked_from().len(), 2, "{is_of}: {:?}", held.asked_from());
     }
+    // Cut off where somebody says that there is no more.
+    for cut in [0, 1, 100, 60_000] {
+        let held = Held::new(&built, usize::MAX);
+        let begin = Bytes::copy_from_slice(&held.bytes.lock().unwrap()[..cut]);
+        let bytes = futures::stream::once(std::future::ready(Ok(begin))).boxed();
+        let coming = ManifestBytes { len: cut as u64, bytes };
+        let catalog = Arc::clone(&held) as Arc<dyn Catalog>;
+        let sealed = SealedArrival::begin(catalog, held.reference(), coming, PATIENCE).await.unwrap();
+        read(&opened(sealed, &built, PATIENCE).await, &built, CHUNKS).await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
 //! `frazil agent`: the process that serves one mounted image. Started by `frazil mount`; not for people.
 //!
-//! It ends when the image is unmounted, by whomever, or by SIGTERM or SIGINT, upon which it unmounts.
+//! It ends when the image is unmounted, by whomever, or by a signal that asks for it ([`End`]), upon which it unmounts.
 
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -224,7 +224,7 @@ pub(crate) fn serve(
             Announcement { image: name.to_owned(), directory: directory.to_owned(), face, reason };
         // A parent that is gone will not say that there is a mount; so there must be none.
         if let Err(error) = ready.tell(announcement, &manager) {
-            let _ = take_down(mounted, attendant).await;
+            let _ = take_down(mounted, attendant.as_ref()).await;
             return Err(error);
         }
         if extent == Extent::Whole {
@@ -241,7 +241,7 @@ pub(crate) fn serve(
             std::future::pending().await
         };
         let ended = tokio::select! {
-            ended = until_the_end(mounted, attendant, &mut end, &manager) => ended,
+            ended = until_the_end(mounted, attendant.as_ref(), &mut end, &manager) => ended,
             never = answering => never,
         };
         if let Some(profiling) = &open.profiling {
@@ -255,7 +255,7 @@ pub(crate) fn serve(
 
 async fn until_the_end(
     mut mounted: Mounted,
-    attendant: Option<Attendant>,
+    attendant: Option<&Attendant>,
     end: &mut End,
     manager: &Manager,
 ) -> Result<Exit> {
@@ -267,14 +267,11 @@ async fn until_the_end(
 }
 
 /// Unmounts, whoever still has a file open: who asks wants this process gone.
-async fn take_down(mut mounted: Mounted, attendant: Option<Attendant>) -> Result<()> {
+async fn take_down(mut mounted: Mounted, attendant: Option<&Attendant>) -> Result<()> {
     let unmounted = match attendant {
         None => mounted.try_unmount().await,
         Some(attendant) => {
-            tokio::task::spawn_blocking(move || attendant.unmount())
-                .await
-                .context("cannot wait for the unmounting process")?
-                .context("cannot unmount")?;
+            attendant.unmount().await.context("cannot unmount")?;
             mounted.wait().await
         }
     };

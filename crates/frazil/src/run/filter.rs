@@ -9,12 +9,10 @@ use std::collections::BTreeMap;
 use std::io;
 
 use rustix::io::Errno;
-use seccompiler::{
-    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, sock_filter,
-};
+use seccompiler::{BpfProgram, SeccompCmpOp};
 
 use super::spec::Privilege;
+use crate::refusals::{Rules, argument, refusing};
 
 /// The kernel itself, its clock, its keys, and files that no path leads to. None is one that a program needs.
 const REFUSED: [libc::c_long; 20] = [
@@ -49,9 +47,6 @@ const PORTS: [libc::c_long; 0] = [];
 /// Typing into the terminal that the container shares with the caller's shell.
 const TYPING: [libc::c_ulong; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
 
-/// From here on numbers mean calls of the x32 ABI, for which the rules have no names.
-const X32: u32 = 0x4000_0000;
-
 /// Gives this process no keys but new ones, and refuses those calls to it and to all that it starts.
 pub(crate) fn apply(privilege: Privilege) -> io::Result<()> {
     join_new_keyring()?;
@@ -62,8 +57,6 @@ pub(crate) fn apply(privilege: Privilege) -> io::Result<()> {
     }
     Ok(())
 }
-
-type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 fn rules(privilege: Privilege) -> io::Result<Rules> {
     let mut rules: Rules = REFUSED.into_iter().chain(PORTS).map(|call| (call, Vec::new())).collect();
@@ -77,32 +70,6 @@ fn rules(privilege: Privilege) -> io::Result<Rules> {
         }
     }
     Ok(rules)
-}
-
-/// A call whose argument, of which the kernel reads 32 bits, is this one.
-fn argument(number: u8, comparison: SeccompCmpOp, value: u64) -> io::Result<SeccompRule> {
-    SeccompCondition::new(number, SeccompCmpArgLen::Dword, comparison, value)
-        .and_then(|condition| SeccompRule::new(vec![condition]))
-        .map_err(io::Error::other)
-}
-
-fn refusing(rules: Rules, error: i32) -> io::Result<BpfProgram> {
-    let action = SeccompAction::Errno(error.unsigned_abs());
-    let arch = std::env::consts::ARCH.try_into().map_err(io::Error::other)?;
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, action, arch).map_err(io::Error::other)?;
-    let program: BpfProgram = filter.try_into().map_err(|error: BackendError| io::Error::other(error))?;
-    Ok(without_x32().into_iter().chain(program).collect())
-}
-
-/// Instructions that answer "no such call" to numbers of x32, and go on with all others.
-fn without_x32() -> [sock_filter; 3] {
-    let instruction = |code: u32, otherwise, k| sock_filter { code: code as u16, jt: 0, jf: otherwise, k };
-    [
-        // The number is the first word of seccomp_data.
-        instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
-        instruction(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 1, X32),
-        instruction(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ERRNO | libc::ENOSYS.unsigned_abs()),
-    ]
 }
 
 /// Loads a program for this thread, the only one; seccompiler's own way would set `no_new_privs`.

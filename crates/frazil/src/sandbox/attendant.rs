@@ -69,17 +69,9 @@ impl Attendant {
     }
 
     /// Unmounts the directory, even if it is in use. Returns when it is done.
-    pub(crate) fn unmount(&self) -> io::Result<()> {
-        let mut line = self.line.hold();
-        line.write_all(&[UNMOUNT])?;
-        let mut len = [0; size_of::<u32>()];
-        line.read_exact(&mut len)?;
-        let mut error = vec![0; (u32::from_ne_bytes(len) as usize).min(MAX_ERROR_LEN)];
-        line.read_exact(&mut error)?;
-        match error.is_empty() {
-            true => Ok(()),
-            false => Err(io::Error::other(String::from_utf8_lossy(&error).into_owned())),
-        }
+    pub(crate) async fn unmount(&self) -> io::Result<()> {
+        let line = self.line.clone();
+        tokio::task::spawn_blocking(move || line.unmount()).await.map_err(io::Error::other)?
     }
 }
 
@@ -94,6 +86,19 @@ impl Drop for Attendant {
 impl Line {
     fn hold(&self) -> MutexGuard<'_, UnixStream> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unmount(&self) -> io::Result<()> {
+        let mut line = self.hold();
+        line.write_all(&[UNMOUNT])?;
+        let mut len = [0; size_of::<u32>()];
+        line.read_exact(&mut len)?;
+        let mut error = vec![0; (u32::from_ne_bytes(len) as usize).min(MAX_ERROR_LEN)];
+        line.read_exact(&mut error)?;
+        match error.is_empty() {
+            true => Ok(()),
+            false => Err(io::Error::other(String::from_utf8_lossy(&error).into_owned())),
+        }
     }
 
     fn connect(&self) -> io::Result<OwnedFd> {

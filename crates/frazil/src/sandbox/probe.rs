@@ -41,6 +41,9 @@ pub(crate) struct Findings {
     socket: Option<String>,
     dialled: Option<String>,
     signal: Option<String>,
+    /// A signal that the kernel would send to another process, when something comes.
+    owner: Option<String>,
+    user_namespace: Option<String>,
     capabilities: Option<String>,
     open: Vec<Option<String>>,
     list: Vec<Option<String>>,
@@ -62,6 +65,8 @@ impl Probe {
             socket: refusal(UnixStream::connect(&self.socket)),
             dialled: refusal(dial.map_or(Ok(()), |dial| dial().map(drop))),
             signal: refusal(queue_no_signal_to_parent()),
+            owner: refusal(let_parent_own_output()),
+            user_namespace: refusal(child_in_a_user_namespace()),
             capabilities: refusal(some_capability()),
             open: self.open.iter().map(|path| refusal(File::open(path))).collect(),
             list: self.open.iter().map(|path| refusal(std::fs::read_dir(path))).collect(),
@@ -101,6 +106,27 @@ fn queue_no_signal_to_parent() -> io::Result<()> {
         libc::syscall(libc::SYS_rt_sigqueueinfo, libc::getppid(), 0, &raw const information)
     };
     if sent == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn let_parent_own_output() -> io::Result<()> {
+    // SAFETY: it takes numbers.
+    let set = unsafe { libc::fcntl(libc::STDOUT_FILENO, libc::F_SETOWN, libc::getppid()) };
+    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A child that ends at once, in a user namespace of its own.
+fn child_in_a_user_namespace() -> io::Result<()> {
+    let flags = libc::c_long::from(libc::CLONE_NEWUSER | libc::SIGCHLD);
+    // SAFETY: without memory in common this is fork(2), and the child does nothing but end.
+    match unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => crate::fork::leave(),
+        child => {
+            // SAFETY: it takes a number, and is told of nothing.
+            unsafe { libc::waitpid(child as libc::pid_t, std::ptr::null_mut(), 0) };
+            Ok(())
+        }
+    }
 }
 
 fn some_capability() -> io::Result<()> {

@@ -1,16 +1,14 @@
 //! The system calls that an agent has no use for any more, refused in every thread.
 
-use std::collections::BTreeMap;
 use std::io;
 
-use seccompiler::{
-    SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
-    apply_filter_all_threads,
-};
+use seccompiler::{BpfProgram, SeccompCmpOp, apply_filter_all_threads};
+
+use crate::refusals::{Rules, argument, pointer, refusing};
 
 /// Programs, other processes, sockets, mounts, namespaces, the kernel itself, and rings, which make sockets without a
 /// system call of that name. What an agent does need (files and sockets that are open, memory, threads) is not here.
-const REFUSED: [libc::c_long; 40] = [
+const REFUSED: [libc::c_long; 43] = [
     libc::SYS_execve,
     libc::SYS_execveat,
     libc::SYS_ptrace,
@@ -30,6 +28,8 @@ const REFUSED: [libc::c_long; 40] = [
     libc::SYS_bind,
     libc::SYS_listen,
     libc::SYS_connect,
+    libc::SYS_sendmsg,
+    libc::SYS_sendmmsg,
     libc::SYS_mount,
     libc::SYS_umount2,
     libc::SYS_move_mount,
@@ -48,6 +48,7 @@ const REFUSED: [libc::c_long; 40] = [
     libc::SYS_finit_module,
     libc::SYS_kexec_load,
     libc::SYS_add_key,
+    libc::SYS_request_key,
     libc::SYS_keyctl,
     libc::SYS_io_uring_setup,
     libc::SYS_personality,
@@ -57,19 +58,43 @@ const REFUSED: [libc::c_long; 40] = [
 const OF_ITSELF_ALONE: [(libc::c_long, fn() -> u32); 2] =
     [(libc::SYS_tgkill, std::process::id), (libc::SYS_prlimit64, || 0)];
 
+/// What a descriptor can be told: whom to signal, and with what, and what to type into a terminal.
+const TOLD: [(libc::c_long, &[libc::c_ulong]); 2] = [
+    (libc::SYS_fcntl, &[F_SETOWN, F_SETSIG, F_SETOWN_EX]),
+    (libc::SYS_ioctl, &[FIOSETOWN, SIOCSPGRP, libc::TIOCSTI, libc::TIOCLINUX]),
+];
+
+// fcntl(2) and asm-generic/sockios.h; the C library's crate has not all of them.
+const F_SETOWN: libc::c_ulong = 8;
+const F_SETSIG: libc::c_ulong = 10;
+const F_SETOWN_EX: libc::c_ulong = 15;
+const FIOSETOWN: libc::c_ulong = 0x8901;
+const SIOCSPGRP: libc::c_ulong = 0x8902;
+
 /// Refuses them from now on.
 pub(super) fn apply() -> io::Result<()> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-        REFUSED.into_iter().map(|call| (call, Vec::new())).collect();
+    apply_to_all_threads(&refusing(rules()?, libc::EPERM)?)?;
+    // Its flags are in memory, where no filter can look; a C library then takes clone(2), which has them here.
+    apply_to_all_threads(&refusing(Rules::from([(libc::SYS_clone3, Vec::new())]), libc::ENOSYS)?)
+}
+
+fn rules() -> io::Result<Rules> {
+    let mut rules: Rules = REFUSED.into_iter().map(|call| (call, Vec::new())).collect();
     for (call, itself) in OF_ITSELF_ALONE {
-        let (whom, another) = (SeccompCmpArgLen::Dword, SeccompCmpOp::Ne);
-        let another = SeccompCondition::new(0, whom, another, itself().into()).map_err(io::Error::other)?;
-        rules.insert(call, vec![SeccompRule::new(vec![another]).map_err(io::Error::other)?]);
+        rules.insert(call, vec![argument(0, SeccompCmpOp::Ne, itself().into())?]);
     }
-    let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-    let arch: TargetArch = std::env::consts::ARCH.try_into().map_err(io::Error::other)?;
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch).map_err(io::Error::other)?;
-    let program = filter.try_into().map_err(|error: seccompiler::BackendError| io::Error::other(error))?;
-    let program: seccompiler::BpfProgram = program;
-    apply_filter_all_threads(&program).map_err(io::Error::other)
+    for (call, requests) in TOLD {
+        let requests = requests.iter().map(|request| argument(1, SeccompCmpOp::Eq, *request));
+        rules.insert(call, requests.collect::<io::Result<_>>()?);
+    }
+    // What is sent goes to who is connected: a datagram with an address would go anywhere.
+    rules.insert(libc::SYS_sendto, vec![pointer(4)?]);
+    // In a user namespace of its own a process has every capability again.
+    let flag = u64::from(libc::CLONE_NEWUSER.unsigned_abs());
+    rules.insert(libc::SYS_clone, vec![argument(0, SeccompCmpOp::MaskedEq(flag), flag)?]);
+    Ok(rules)
+}
+
+fn apply_to_all_threads(program: &BpfProgram) -> io::Result<()> {
+    apply_filter_all_threads(program).map_err(io::Error::other)
 }

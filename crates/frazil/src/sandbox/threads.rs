@@ -124,7 +124,7 @@ fn give_capabilities_up() -> bool {
 /// do, it does when the handler has returned, with both.
 extern "C" fn restrict(_: i32) {
     let rules_fd = RULES_FD.load(SeqCst);
-    // SAFETY: the calls read nothing but a number of this frame; errno is put back as it was found.
+    // SAFETY: the calls read numbers of this frame and its callees; errno is put back as it was found.
     unsafe {
         let errno = *libc::__errno_location();
         let restricted = libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0

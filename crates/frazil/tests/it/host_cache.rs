@@ -228,13 +228,25 @@ fn the_sandbox_leaves_the_way_to_the_host_cache_and_no_other() {
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     // The attempts are honest: outside they work.
     let outside = probe(&home, &cached, &tcp, &["--open-sandbox"]);
-    for what in ["tcp", "udp", "netlink", "socket", "signal", "capabilities", "run", "thread_open"] {
+    let refused = [
+        "tcp",
+        "udp",
+        "netlink",
+        "socket",
+        "signal",
+        "owner",
+        "user_namespace",
+        "capabilities",
+        "run",
+        "thread_open",
+    ];
+    for what in refused {
         assert_eq!(outside[what], Value::Null, "{what}: {outside:#}");
     }
     assert_eq!(outside["open"], serde_json::json!([null, null, null]));
     let inside = probe(&home, &cached, &tcp, &[]);
     assert_eq!(inside["dialled"], Value::Null, "{inside:#}");
-    for what in ["tcp", "udp", "netlink", "socket", "signal", "capabilities", "run", "thread_open"] {
+    for what in refused {
         assert!(inside[what].is_string(), "{what}: {inside:#}");
     }
     for opened in inside["open"].as_array().unwrap() {
