@@ -3,8 +3,8 @@
 //! Invariants: after [`Sandbox::close`] no thread of the process, present or future, can open a file, run a program,
 //! make a socket, connect one, send a signal to another process, or use a capability; whoever takes the process over
 //! finds the keys of one image and nobody to send them to but who is connected already: the host cache, who asks about the
-//! mount, and the log. Each measure alone would not do: a seccomp
-//! filter knows no paths, Landlock does not know every kind of socket, and a network namespace does not keep files away.
+//! mount, and the log. Each measure alone would not do: a seccomp filter knows no paths, Landlock does not know every kind
+//! of socket, and a network namespace does not keep files away.
 //!
 //! Two things come before, while the process has one thread: [`Sandbox::prepare`] leaves the network, and starts
 //! the process that connects and unmounts when this one no longer can.
