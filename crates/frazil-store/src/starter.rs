@@ -183,7 +183,12 @@ impl Store {
         };
         let head_start = self.objects().read_once(&head_start, head_start::MAX_LEN);
         let (front, head_start) = futures::join!(front, head_start);
-        let ((manifest_len, front), head_start) = (front?, optional(head_start)?.unwrap_or_default());
+        let head_start = match head_start {
+            // A bucket that may not be listed says "forbidden" of what is not there.
+            Err(error) if matches!(error.class(), ErrorClass::NotFound | ErrorClass::Denied) => Bytes::new(),
+            read => read?,
+        };
+        let (manifest_len, front) = front?;
         let about = about(of, manifest_len);
         let mut bytes = BytesMut::with_capacity(HEADER_LEN + front.len() + head_start.len());
         bytes.put_slice(&about);
