@@ -11,6 +11,9 @@ use seccompiler::{
 /// Calls that are refused: each by any of its rules, or in any case if it has none.
 pub(crate) type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
+/// What a terminal is told to type, as if a person had: requests of ioctl(2).
+pub(crate) const TYPING: [libc::c_ulong; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
+
 /// From here on numbers mean calls of the x32 ABI, for which the rules have no names.
 const X32: u32 = 0x4000_0000;
 
@@ -26,6 +29,18 @@ pub(crate) fn pointer(number: u8) -> io::Result<SeccompRule> {
 
 fn rule(condition: Result<SeccompCondition, BackendError>) -> io::Result<SeccompRule> {
     condition.and_then(|condition| SeccompRule::new(vec![condition])).map_err(io::Error::other)
+}
+
+/// A call whose flags, the first argument, ask for a user namespace: in there a process has every capability.
+pub(crate) fn user_namespace() -> io::Result<SeccompRule> {
+    let flag = u64::from(libc::CLONE_NEWUSER.unsigned_abs());
+    argument(0, SeccompCmpOp::MaskedEq(flag), flag)
+}
+
+/// The program that keeps clone3(2) away: its flags are in memory, where no filter can look. A C library then takes
+/// clone(2), which has them in an argument.
+pub(crate) fn without_clone3() -> io::Result<BpfProgram> {
+    refusing(Rules::from([(libc::SYS_clone3, Vec::new())]), libc::ENOSYS)
 }
 
 /// The program that answers those calls with this error, and lets all others pass.

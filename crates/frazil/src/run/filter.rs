@@ -5,14 +5,13 @@
 //!
 //! Programs of another architecture than the machine's own are ended: their numbers mean other calls.
 
-use std::collections::BTreeMap;
 use std::io;
 
 use rustix::io::Errno;
 use seccompiler::{BpfProgram, SeccompCmpOp};
 
 use super::spec::Privilege;
-use crate::refusals::{Rules, argument, refusing};
+use crate::refusals::{Rules, TYPING, argument, refusing, user_namespace, without_clone3};
 
 /// The kernel itself, its clock, its keys, and files that no path leads to. None is one that a program needs.
 const REFUSED: [libc::c_long; 20] = [
@@ -44,29 +43,25 @@ const PORTS: [libc::c_long; 2] = [libc::SYS_ioperm, libc::SYS_iopl];
 #[cfg(not(target_arch = "x86_64"))]
 const PORTS: [libc::c_long; 0] = [];
 
-/// Typing into the terminal that the container shares with the caller's shell.
-const TYPING: [libc::c_ulong; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
-
 /// Gives this process no keys but new ones, and refuses those calls to it and to all that it starts.
 pub(crate) fn apply(privilege: Privilege) -> io::Result<()> {
     join_new_keyring()?;
     load(&refusing(rules(privilege)?, libc::EPERM)?)?;
     if privilege == Privilege::Root {
-        // Its flags are in memory, where no filter can look; a C library then takes clone(2), which has them here.
-        load(&refusing(BTreeMap::from([(libc::SYS_clone3, Vec::new())]), libc::ENOSYS)?)?;
+        load(&without_clone3()?)?;
     }
     Ok(())
 }
 
 fn rules(privilege: Privilege) -> io::Result<Rules> {
     let mut rules: Rules = REFUSED.into_iter().chain(PORTS).map(|call| (call, Vec::new())).collect();
+    // The container shares the terminal with the caller's shell.
     let typing = TYPING.into_iter().map(|request| argument(1, SeccompCmpOp::Eq, request));
     rules.insert(libc::SYS_ioctl, typing.collect::<io::Result<_>>()?);
     if privilege == Privilege::Root {
         // In a user namespace below the machine's own, its root would have every capability of the kernel's doors.
-        let flag = u64::from(libc::CLONE_NEWUSER.unsigned_abs());
         for call in [libc::SYS_clone, libc::SYS_unshare] {
-            rules.insert(call, vec![argument(0, SeccompCmpOp::MaskedEq(flag), flag)?]);
+            rules.insert(call, vec![user_namespace()?]);
         }
     }
     Ok(rules)

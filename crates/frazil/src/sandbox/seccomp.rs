@@ -4,7 +4,7 @@ use std::io;
 
 use seccompiler::{BpfProgram, SeccompCmpOp, apply_filter_all_threads};
 
-use crate::refusals::{Rules, argument, pointer, refusing};
+use crate::refusals::{Rules, TYPING, argument, pointer, refusing, user_namespace, without_clone3};
 
 /// Programs, other processes, sockets, mounts, namespaces, the kernel itself, and rings, which make sockets without a
 /// system call of that name. What an agent does need (files and sockets that are open, memory, threads) is not here.
@@ -61,7 +61,7 @@ const OF_ITSELF_ALONE: [(libc::c_long, fn() -> u32); 2] =
 /// What a descriptor can be told: whom to signal, and with what, and what to type into a terminal.
 const TOLD: [(libc::c_long, &[libc::c_ulong]); 2] = [
     (libc::SYS_fcntl, &[F_SETOWN, F_SETSIG, F_SETOWN_EX]),
-    (libc::SYS_ioctl, &[FIOSETOWN, SIOCSPGRP, libc::TIOCSTI, libc::TIOCLINUX]),
+    (libc::SYS_ioctl, &[FIOSETOWN, SIOCSPGRP, TYPING[0], TYPING[1]]),
 ];
 
 // fcntl(2) and asm-generic/sockios.h; the C library's crate has not all of them.
@@ -74,8 +74,7 @@ const SIOCSPGRP: libc::c_ulong = 0x8902;
 /// Refuses them from now on.
 pub(super) fn apply() -> io::Result<()> {
     apply_to_all_threads(&refusing(rules()?, libc::EPERM)?)?;
-    // Its flags are in memory, where no filter can look; a C library then takes clone(2), which has them here.
-    apply_to_all_threads(&refusing(Rules::from([(libc::SYS_clone3, Vec::new())]), libc::ENOSYS)?)
+    apply_to_all_threads(&without_clone3()?)
 }
 
 fn rules() -> io::Result<Rules> {
@@ -89,9 +88,7 @@ fn rules() -> io::Result<Rules> {
     }
     // What is sent goes to who is connected: a datagram with an address would go anywhere.
     rules.insert(libc::SYS_sendto, vec![pointer(4)?]);
-    // In a user namespace of its own a process has every capability again.
-    let flag = u64::from(libc::CLONE_NEWUSER.unsigned_abs());
-    rules.insert(libc::SYS_clone, vec![argument(0, SeccompCmpOp::MaskedEq(flag), flag)?]);
+    rules.insert(libc::SYS_clone, vec![user_namespace()?]);
     Ok(rules)
 }
 

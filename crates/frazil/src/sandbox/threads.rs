@@ -1,7 +1,7 @@
 //! Restrictions that the kernel puts on one thread at a time, put on all of them.
 //!
-//! "No new privileges", Landlock and capabilities are properties of a thread, which new threads inherit. A runtime and a FUSE
-//! session have threads already; so each is interrupted by a signal whose handler restricts it, and then says so.
+//! "No new privileges", Landlock and capabilities are properties of a thread, which new threads inherit. A runtime and
+//! a FUSE session have threads already; so each is interrupted by a signal whose handler restricts it, and then says so.
 //!
 //! Invariant: when all are restricted nobody is between the two any more. A flag that the handler has set says less.
 
