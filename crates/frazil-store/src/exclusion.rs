@@ -28,7 +28,7 @@ pub(crate) struct Exclusion {
 
 /// The lock, held until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Held {
+struct Held {
     _lock: OwnedFd,
 }
 
@@ -37,8 +37,22 @@ impl Exclusion {
         Self { path: store.join(FILE_NAME) }
     }
 
+    /// Does something under the lock. Once begun it is done to its end, and the lock is held until then, also if nobody
+    /// waits for it any more: what the operating system was asked for goes on without whoever asked.
+    pub(crate) async fn alone<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let held = self.hold().await?;
+        let done = tokio::spawn(async move {
+            let _held = held;
+            work.await
+        });
+        done.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+    }
+
     /// Waits for the lock.
-    pub(crate) async fn hold(&self) -> Result<Held, StoreError> {
+    async fn hold(&self) -> Result<Held, StoreError> {
         let io = |errno: Errno| StoreError::io("lock", self.path.display(), errno.into());
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
         let lock = rustix::fs::open(&self.path, flags, Mode::from_raw_mode(0o666)).map_err(io)?;

@@ -178,13 +178,13 @@ impl Store {
         }
     }
 
-    /// Replaces the head start of a manifest. Before its profiles are: where there is none, there are none.
+    /// Replaces the head start of a manifest, and gives it. Before its profiles are: where there is none, there are none.
     pub(crate) async fn put_head_start(
         &self,
         root: RootId,
         manifest: &ManifestId,
         profiles: &[u8],
-    ) -> Result<(), StoreError> {
+    ) -> Result<Bytes, StoreError> {
         let path = layout::head_start(root, manifest);
         let made = self.lately_made().of(manifest);
         let bundle = match &made {
@@ -197,9 +197,10 @@ impl Store {
         bytes.put_u64_le(profiles.len() as u64);
         bytes.put_slice(profiles);
         bytes.put_slice(&bundle);
-        self.objects().put(&path, bytes.freeze(), Durability::AtBarrier).await?;
+        let bytes = bytes.freeze();
+        self.objects().put(&path, bytes.clone(), Durability::AtBarrier).await?;
         made.iter().for_each(|made| self.lately_made().forget(&made.id));
-        Ok(())
+        Ok(bytes)
     }
 }
 

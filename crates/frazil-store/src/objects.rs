@@ -298,10 +298,6 @@ impl Objects {
 
     /// Writes a record where nobody else does meanwhile, if it is still the version that was expected.
     async fn swap_alone(&self, path: &Path, expected: &Version, content: Bytes) -> Result<Swap, StoreError> {
-        let _held = match &self.exclusion {
-            Some(exclusion) => Some(exclusion.hold().await?),
-            None => None,
-        };
         match self.snapshot(path, expected.content.len() as u64).await {
             Ok(found) if found.content == expected.content => {
                 let put = self.write(path, content.clone(), PutMode::Overwrite, Durability::AtOnce);
@@ -329,13 +325,10 @@ impl Objects {
                 let Version { e_tag, number, .. } = version.clone();
                 PutMode::Update(UpdateVersion { e_tag, version: number })
             }
-            (Some(version), Some(_)) => {
-                // A task of its own: the lock is held until the write is over, also if nobody waits for it any more.
+            (Some(version), Some(exclusion)) => {
                 let (objects, path, version) = (Arc::clone(self), path.clone(), version.clone());
-                let swapped = tokio::spawn(async move { objects.swap_alone(&path, &version, content).await });
-                return swapped
-                    .await
-                    .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()));
+                let swap = async move { objects.swap_alone(&path, &version, content).await };
+                return exclusion.alone(swap).await;
             }
         };
         match self.write(path, content.clone(), mode, Durability::AtOnce).await {
@@ -387,12 +380,10 @@ impl Objects {
     }
 
     /// Deletes a record that others may be replacing.
-    pub(crate) async fn delete_record(&self, path: &Path) -> Result<bool, StoreError> {
-        let _held = match &self.exclusion {
-            Some(exclusion) => Some(exclusion.hold().await?),
-            None => None,
-        };
-        self.delete(path).await
+    pub(crate) async fn delete_record(self: &Arc<Self>, path: &Path) -> Result<bool, StoreError> {
+        let Some(exclusion) = &self.exclusion else { return self.delete(path).await };
+        let (objects, path) = (Arc::clone(self), path.clone());
+        exclusion.alone(async move { objects.delete(&path).await }).await
     }
 
     /// Deletes objects, in as few requests as the store can do it in; those that are gone already are no error.

@@ -39,9 +39,9 @@ impl Store {
             // Before the old head start is read for it.
             return Err(StoreError::ReadOnly { action: "write", path: path.to_string() });
         }
-        self.put_head_start(root, manifest, &bytes).await?;
+        let head_start = self.put_head_start(root, manifest, &bytes).await?;
         self.objects().put(&path, bytes, Durability::AtBarrier).await?;
-        self.renew_starter(root, manifest).await;
+        self.renew_starter(root, manifest, head_start).await;
         Ok(())
     }
 
@@ -55,7 +55,7 @@ impl Store {
         for id in self.bundles(root, manifest).await? {
             self.delete_bundle(root, manifest, &id).await?;
         }
-        self.renew_starter(root, manifest).await;
+        self.renew_starter(root, manifest, Bytes::new()).await;
         Ok(had)
     }
 

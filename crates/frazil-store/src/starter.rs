@@ -150,7 +150,16 @@ impl Store {
 
     /// Writes the starter of a name that stands for this now, if it can.
     pub(crate) async fn lay_starter(&self, name: &Path, of: &Reference) {
-        match self.put_starter(name, of).await {
+        self.try_to_lay(name, of, self.head_start_bytes(of)).await;
+    }
+
+    async fn try_to_lay(
+        &self,
+        name: &Path,
+        of: &Reference,
+        head_start: impl Future<Output = Result<Bytes, StoreError>>,
+    ) {
+        match self.put_starter(name, of, head_start).await {
             Ok(()) => {}
             // What it knows of profiles then stays as it was, also when others have learnt more.
             Err(error) if error.class() == ErrorClass::Denied => {
@@ -160,19 +169,35 @@ impl Store {
         }
     }
 
-    /// Writes the starter of the name that a manifest was found by, whose profiles are others now.
-    pub(crate) async fn renew_starter(&self, root: RootId, manifest: &ManifestId) {
+    /// Writes the starter of the name that a manifest was found by, whose head start is this now.
+    pub(crate) async fn renew_starter(&self, root: RootId, manifest: &ManifestId, head_start: Bytes) {
         let reference = Reference { root, manifest: *manifest };
         let Some(name) = self.lately_named().of(&reference) else { return };
         // It may stand for a newer version by now, whose starter this would replace.
         if matches!(self.read_name(&name).await, Ok(Some(current)) if current == reference) {
-            self.lay_starter(&name, &reference).await;
+            self.try_to_lay(&name, &reference, std::future::ready(Ok(head_start))).await;
         }
     }
 
-    async fn put_starter(&self, name: &Path, of: &Reference) -> Result<(), StoreError> {
-        let Reference { root, manifest: id } = of;
-        let (manifest, head_start) = (layout::manifest(*root, id), layout::head_start(*root, id));
+    /// The head start of a manifest as it was put; empty if there is none.
+    async fn head_start_bytes(&self, of: &Reference) -> Result<Bytes, StoreError> {
+        let path = layout::head_start(of.root, &of.manifest);
+        match self.objects().read_once(&path, head_start::MAX_LEN).await {
+            // A bucket that may not be listed says "forbidden" of what is not there.
+            Err(error) if matches!(error.class(), ErrorClass::NotFound | ErrorClass::Denied) => {
+                Ok(Bytes::new())
+            }
+            read => read,
+        }
+    }
+
+    async fn put_starter(
+        &self,
+        name: &Path,
+        of: &Reference,
+        head_start: impl Future<Output = Result<Bytes, StoreError>>,
+    ) -> Result<(), StoreError> {
+        let manifest = layout::manifest(of.root, &of.manifest);
         let front = async {
             let begin =
                 self.objects().stream_begin_once(&manifest, MANIFEST_FRONT_LEN, MAX_MANIFEST_BYTES).await?;
@@ -181,14 +206,7 @@ impl Store {
             let front = front.ok_or_else(|| StoreError::damaged(&manifest, "it is shorter than it says"))?;
             Ok::<_, StoreError>((begin.len, front))
         };
-        let head_start = self.objects().read_once(&head_start, head_start::MAX_LEN);
-        let (front, head_start) = futures::join!(front, head_start);
-        let head_start = match head_start {
-            // A bucket that may not be listed says "forbidden" of what is not there.
-            Err(error) if matches!(error.class(), ErrorClass::NotFound | ErrorClass::Denied) => Bytes::new(),
-            read => read?,
-        };
-        let (manifest_len, front) = front?;
+        let ((manifest_len, front), head_start) = futures::try_join!(front, head_start)?;
         let about = about(of, manifest_len);
         let mut bytes = BytesMut::with_capacity(HEADER_LEN + front.len() + head_start.len());
         bytes.put_slice(&about);

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use frazil_format::RootId;
 
 use crate::head_start::LatelyMade;
-use crate::name::Label;
 use crate::objects::{Objects, Put};
 use crate::observed::Record;
 use crate::record::{self, Marker, RootRecord};
@@ -59,7 +58,7 @@ struct Inner {
     requests: Arc<Requests>,
     watch: Arc<RootWatch>,
     lately_made: LatelyMade,
-    lately_named: LatelyNamed,
+    lately_named: Arc<LatelyNamed>,
 }
 
 impl Store {
@@ -69,8 +68,9 @@ impl Store {
         objects: Arc<Objects>,
         requests: Arc<Requests>,
         watch: Arc<RootWatch>,
+        lately_named: Arc<LatelyNamed>,
     ) -> Self {
-        let (lately_made, lately_named) = Default::default();
+        let lately_made = LatelyMade::default();
         Self(Arc::new(Inner { location, id, objects, requests, watch, lately_made, lately_named }))
     }
 
@@ -98,11 +98,7 @@ impl Store {
         // Until it is known that this is a store, nothing that comes from it is looked at.
         let early = unchecked.clone().checked(StoreId::not_yet_known());
         let (id, published) = futures::join!(unchecked.id(), early.published(tenant, name, beside));
-        let store = unchecked.checked(id?);
-        if let Ok(Some(Published { reference, .. })) = &published {
-            store.lately_named().add(*reference, &layout::name(&Label::tenant(tenant)?, name)?);
-        }
-        Ok((store, published))
+        Ok((unchecked.checked(id?), published))
     }
 
     /// Makes a store at the location, with one active root, and opens it. When there is one already, or when
@@ -217,7 +213,7 @@ impl Store {
             create(&objects).await?;
         }
         let id = record::read::<Marker>(&objects, &layout::marker()).await?.store_id;
-        Ok(Self::of(location, id, Arc::new(objects), requests, Arc::default()))
+        Ok(Self::of(location, id, Arc::new(objects), requests, Arc::default(), Arc::default()))
     }
 }
 

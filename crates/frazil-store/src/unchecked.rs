@@ -11,6 +11,7 @@ use crate::observed::Record;
 use crate::record::{self, Marker};
 use crate::requests::Requests;
 use crate::roots::watch::RootWatch;
+use crate::starter::LatelyNamed;
 use crate::{Store, StoreError, StoreId, StoreLocation, StoreOptions, backend, layout};
 
 /// What is at a location, whether it is a store or not.
@@ -20,6 +21,7 @@ pub(crate) struct Unchecked {
     objects: Arc<Objects>,
     requests: Arc<Requests>,
     watch: Arc<RootWatch>,
+    lately_named: Arc<LatelyNamed>,
 }
 
 impl Unchecked {
@@ -29,7 +31,8 @@ impl Unchecked {
         let observe = Record { requests: Arc::clone(&requests), log };
         let objects = backend::open(location, options, &observe)
             .map_err(|error| or_not_found(error, || not_a_store(location)))?;
-        Ok(Self { location: location.clone(), objects: Arc::new(objects), requests, watch: Arc::default() })
+        let (location, objects) = (location.clone(), Arc::new(objects));
+        Ok(Self { location, objects, requests, watch: Arc::default(), lately_named: Arc::default() })
     }
 
     /// The store's own name: there is one if it is a store.
@@ -46,8 +49,8 @@ impl Unchecked {
 
     /// The store, now that it is known to be one.
     pub(crate) fn checked(self, id: StoreId) -> Store {
-        let Self { location, objects, requests, watch } = self;
-        Store::of(location, id, objects, requests, watch)
+        let Self { location, objects, requests, watch, lately_named } = self;
+        Store::of(location, id, objects, requests, watch, lately_named)
     }
 }
 
