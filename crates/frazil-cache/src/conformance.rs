@@ -32,7 +32,7 @@ pub struct Sample {
 pub enum Damage {
     /// One bit flips, this many bytes from the start.
     FlippedBit(usize),
-    /// Only so many bytes are left.
+    /// Only this many bytes are left.
     Truncated(usize),
     /// Bytes that nobody wrote follow the right ones.
     Grown(usize),

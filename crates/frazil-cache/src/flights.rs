@@ -1,7 +1,8 @@
 //! Single flight: however many callers want a chunk, one of them fetches it.
 //!
-//! A fetch runs as a task of its own. Who gives up gives up the wait and nothing else: the others get their answer,
-//! and a caller that comes back finds the fetch further on. How long a fetch may take is for the tier below to bound.
+//! A fetch runs as a task of its own. A caller that gives up gives up its wait and nothing else: the others
+//! get their answer, and a caller that comes back finds the fetch further on. How long a fetch may take is
+//! for the tier below to bound.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -15,7 +16,7 @@ use tracing::Instrument;
 use crate::resilience::{Priority, Urgency};
 use crate::{Served, TierError, Wanted};
 
-/// Beyond so many fetches a caller fetches for itself, in its own time: callers bound themselves.
+/// Beyond this many fetches a caller fetches for itself, in its own time: callers bound themselves.
 const MAX_FLIGHTS: usize = 4096;
 
 /// What a tier says.
@@ -47,7 +48,7 @@ enum Boarding<F> {
 }
 
 impl Flights {
-    /// The answer of the fetch for this chunk, which is started if nobody did before.
+    /// The answer of the fetch for this chunk, which is started if none is under way.
     ///
     /// `landed` looks for an answer that came in between; `fetch` must leave it where `landed` looks.
     pub(crate) async fn join<F: Future<Output = Answer> + Send + 'static>(
@@ -76,7 +77,7 @@ impl Flights {
             known.urgency.follow(&urgency);
             return Boarding::Wait(known.flight.clone());
         }
-        // A flight leaves its answer before it leaves this table: who finds neither is the first.
+        // A flight leaves its answer before it leaves this table: a caller that finds neither is the first.
         if let Some(served) = landed() {
             return Boarding::Landed(served);
         }

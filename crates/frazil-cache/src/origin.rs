@@ -8,7 +8,7 @@ use tracing::Instrument;
 
 use crate::{Served, Tier, TierError, Wanted};
 
-/// The store, as a tier. It has everything or nobody has.
+/// The store, as a tier. What it does not have, nobody has.
 #[derive(Clone, Debug)]
 pub struct Origin(Store);
 
@@ -23,7 +23,7 @@ impl Origin {
 impl Tier for Origin {
     async fn get(&self, wanted: &Wanted) -> Result<Served, TierError> {
         let Wanted { root, id, sealed_len } = *wanted;
-        // One request to the store: its retries and hedges are as many spans.
+        // One request to the store: each of its retries and hedges is a span of its own.
         let span = tracing::debug_span!("store_get", store = %self.0, chunk = %id, bytes = sealed_len);
         let chunk = self
             .0

@@ -32,12 +32,12 @@ pub enum Level {
     Origin,
 }
 
-/// A chunk, and who had it.
+/// A chunk, and the level that had it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Served {
     /// The sealed bytes.
     pub chunk: SealedChunk,
-    /// The level that had them. Who joins a fetch that is under way learns where that one ended.
+    /// The level that had them. Whoever joins a fetch that is under way learns where that one ended.
     pub by: Level,
 }
 

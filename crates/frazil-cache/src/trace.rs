@@ -1,8 +1,9 @@
 //! The spans of a fetch, one for each tier that is asked, and their trace as far as it crosses the socket to the host
 //! cache. Spans are at debug level, and cost a load of an atomic each while nobody wants them.
 //!
-//! This crate knows `tracing` and no exporter: who exports spans says, once, how the trace of the current span is
-//! called and how a span is made a part of a trace from elsewhere. Without that, requests name no trace.
+//! This crate knows `tracing` and no exporter: whoever exports spans says, once, how the trace of the current
+//! span is called and how a span is made a part of a trace from elsewhere. Without that, requests name no
+//! trace.
 
 use std::future::Future;
 use std::sync::OnceLock;
@@ -35,7 +36,7 @@ static LINKS: OnceLock<Links> = OnceLock::new();
 
 /// Says how spans are named from now on, once for the process.
 pub fn link(links: Links) {
-    // Who came first exports.
+    // The first to come exports.
     let _ = LINKS.set(links);
 }
 

@@ -91,7 +91,7 @@ async fn convert_once(
     let unknown = unknown(&image.layers, &known, progress);
     let layers_ingested = unknown.len();
     let keep = |ingested: Ingested| async {
-        // A layer that is through is never read again, whatever becomes of the others.
+        // A layer that has been ingested is never read again, whatever becomes of the others.
         indexes.keep(&ingested.index).await?;
         Ok(ingested)
     };
@@ -114,7 +114,7 @@ async fn convert_once(
     let metadata_len = area.bytes.len() as u64;
     ingest.limits.stream.take(metadata_len)?;
     let bytes = Bytes::from(area.bytes);
-    // A profile of the image before is inherited by what both trees say.
+    // The profiles of the image before are inherited by comparing both trees.
     let metadata = stands.as_ref().map(|_| bytes.clone()).unwrap_or_default();
     let metadata_chunks = ingest.stream(bytes).await?;
 
@@ -155,7 +155,7 @@ fn layer_progress(layer: &LayerDescriptor) -> LayerProgress {
     LayerProgress { index: layer.index, diff_id: layer.diff_id, blob_bytes: layer.size }
 }
 
-/// The layers that have to be read, each once; the others are told of as reused.
+/// The layers that have to be read, each once; the others are reported as reused.
 fn unknown<'l>(
     layers: &'l [LayerDescriptor],
     known: &HashMap<DiffId, LayerIndex>,
@@ -170,7 +170,8 @@ fn unknown<'l>(
     unknown
 }
 
-/// A layer that an image has twice is held once, but takes its room in the image, and its work, each time.
+/// A layer that an image has twice is held once, but is charged its room in the image, and its work, each
+/// time.
 fn charge_repeats(
     layers: &[LayerDescriptor],
     known: &HashMap<DiffId, LayerIndex>,

@@ -15,11 +15,11 @@ use crate::{ConvertError, ConvertOptions};
 /// On whose behalf an image is converted.
 #[derive(Clone, Copy, Debug)]
 pub struct Keys<'a> {
-    /// Whose image it becomes.
+    /// The tenant that the image will belong to.
     pub tenant: &'a str,
     /// The tenant's own scope.
     pub own: &'a Scope,
-    /// Who wraps the manifest's data key.
+    /// Wraps the manifest's data key.
     pub provider: &'a dyn KeyProvider,
     /// What becomes of an image that has the name already.
     pub standing: Standing,
@@ -50,7 +50,7 @@ pub(crate) struct Sealings {
 }
 
 impl Sealings {
-    /// Decides it for an image's layers. The shared scope is opened only if one of them is public.
+    /// Decides it for an image's layers. The shared scope is opened only if one of the layers is public.
     pub(crate) async fn decide(
         store: &Store,
         root: RootId,
@@ -73,12 +73,12 @@ impl Sealings {
         Ok(Self { own, shared: Some((Sealing::new(&scope, root, scope.compression), vouched_for)) })
     }
 
-    /// The tenant's own.
+    /// The sealing of the tenant's own scope.
     pub(crate) fn own(&self) -> &Sealing {
         &self.own
     }
 
-    /// That of a layer.
+    /// The sealing of a layer.
     pub(crate) fn of(&self, diff_id: &DiffId) -> &Sealing {
         match &self.shared {
             Some((shared, bases)) if bases.contains(diff_id) => shared,

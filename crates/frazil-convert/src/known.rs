@@ -4,12 +4,13 @@
 //! chunks are in the store. One that cannot be opened, or whose chunks are gone, counts as unknown, so that its layer is
 //! read again and brings them back.
 //!
-//! An index that was made in an older root may lie in this one, copied there with its chunks: it is under the name that
-//! it had, which derives from the older root.
+//! An index that was made in an older root may lie in this one, copied there with its chunks. It then lies
+//! under the name that it had, which derives from the older root.
 //!
-//! Every index is sealed with the tenant's own secret, also those of layers in the shared scope: everybody who
-//! converts has that scope's secret, and could write an index that names bytes of his own for a layer of everybody's.
-//! So a tenant reads a public layer once itself; its chunks are the same, and are there already.
+//! Every index is sealed with the tenant's own secret, even the indexes of layers in the shared scope:
+//! everybody who converts has that scope's secret, and could write an index that gives a layer of everybody's
+//! other bytes. So each tenant reads a public layer once itself; its chunks are the same, and are there
+//! already.
 
 use std::collections::{HashMap, HashSet};
 
@@ -22,7 +23,7 @@ use crate::keys::Sealings;
 use crate::source::LayerDescriptor;
 use crate::{ConvertError, CutParameters};
 
-/// Older roots whose indexes are looked for: at a root a month, those of a quarter of a year.
+/// How many older roots are searched for indexes: at a root a month, those of a quarter of a year.
 const OLDER_ROOTS: u32 = 3;
 
 /// Layer indexes that are fetched at once.
@@ -41,7 +42,7 @@ pub(crate) struct LayerIndexes<'a> {
 }
 
 impl LayerIndexes<'_> {
-    /// The indexes of those of the layers that have one, each charged once as it comes.
+    /// The indexes of those layers that have one, each charged once, as it comes.
     pub(crate) async fn look_up(
         &self,
         layers: &[LayerDescriptor],
@@ -98,7 +99,7 @@ impl LayerIndexes<'_> {
         Ok(None)
     }
 
-    /// An index that was made in a root, and lies in the one that is written to.
+    /// An index that was made in the given root, and lies in the root that is written to.
     async fn find_of(&self, made_in: RootId, diff_id: &DiffId) -> Result<Option<LayerIndex>, ConvertError> {
         let id = self.id(made_in, diff_id);
         let Some(sealed) = self.store.layer_index(self.root, &id).await? else { return Ok(None) };
@@ -119,8 +120,8 @@ impl LayerIndexes<'_> {
         LayerIndexId::derive(self.secret, made_in, diff_id, &self.parameters(diff_id))
     }
 
-    /// What shapes a layer index besides its layer: how it is cut and compressed, and the scope if it is not the
-    /// tenant's own.
+    /// What shapes a layer index besides its layer: how it is cut and compressed, and its scope if that is
+    /// not the tenant's own.
     fn parameters(&self, diff_id: &DiffId) -> Vec<u8> {
         let (sealing, mut bytes) = (self.sealings.of(diff_id), self.cut.to_bytes());
         match sealing.compression {

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::ConvertError;
 use crate::flatten::Flattener;
 
-/// What of a layer's index flattening does not use up.
+/// What flattening leaves of a layer's index.
 #[derive(Clone, Debug)]
 pub(crate) struct FlatLayer {
     pub(crate) diff_id: DiffId,
@@ -33,7 +33,7 @@ pub(crate) fn build(
     let mut uuid = Sha256::new_with_prefix(b"frazil image uuid v1");
     for (diff_id, stream_len, entries) in layers {
         uuid.update(diff_id.as_bytes());
-        // The last place of a layer takes its entries; those before it copy one at a time.
+        // The last place of a layer takes its entries; earlier places clone them, one at a time.
         match Arc::try_unwrap(entries) {
             Ok(entries) => flattener.layer(diff_id, stream_len, entries.into_iter())?,
             Err(shared) => flattener.layer(diff_id, stream_len, shared.iter().cloned())?,

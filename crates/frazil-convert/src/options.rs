@@ -18,7 +18,7 @@ pub struct ConvertOptions {
     pub platform: Platform,
     /// How streams are cut.
     pub cut: CutParameters,
-    /// How chunks of the tenant's own scope are compressed; as the scope's policy says if nothing is said.
+    /// How chunks of the tenant's own scope are compressed; by default as the scope's policy says.
     pub compression: Option<Compression>,
     /// Threads that compress and seal. The result does not depend on them.
     pub threads: usize,

@@ -1,4 +1,4 @@
-//! What a conversion tells while it runs. The crate knows no terminal: whoever looks implements [`Progress`].
+//! What a conversion tells while it runs. The crate knows no terminal: a display implements [`Progress`].
 
 use frazil_format::DiffId;
 
@@ -13,7 +13,7 @@ pub struct LayerProgress {
     pub blob_bytes: Option<u64>,
 }
 
-/// What happens behind the layers.
+/// What happens after the layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// The layers are merged into one tree.
@@ -34,7 +34,7 @@ pub trait Progress: Send + Sync {
     fn layer_reused(&self, index: usize) {
         let _ = index;
     }
-    /// That many more bytes of the layer's blob were read.
+    /// This many more bytes of the layer's blob were read.
     fn layer_read(&self, index: usize, bytes: u64) {
         let _ = (index, bytes);
     }
@@ -42,13 +42,13 @@ pub trait Progress: Send + Sync {
     fn layer_done(&self, index: usize) {
         let _ = index;
     }
-    /// The layers are done, and this goes on.
+    /// The layers are done, and this phase has begun.
     fn phase(&self, phase: Phase) {
         let _ = phase;
     }
 }
 
-/// Nobody looks.
+/// For when nobody is looking.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoProgress;
 

@@ -131,7 +131,7 @@ impl Tree {
     }
 
     /// Names `child` in `directory`, and gives back what the name stood for before. Does nothing if
-    /// `directory` is none.
+    /// `directory` is not a directory.
     pub fn link(&mut self, directory: InodeIndex, name: Vec<u8>, child: InodeIndex) -> Option<InodeIndex> {
         match &mut self.get_mut(directory)?.kind {
             InodeKind::Directory(names) => names.insert(name, child),

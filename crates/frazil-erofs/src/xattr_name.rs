@@ -41,7 +41,7 @@ pub(crate) fn split(name: &[u8]) -> Option<IndexedName<'_>> {
     storable.then_some(IndexedName { index, suffix })
 }
 
-/// The full name of a stored one; `None` for an index that the kernel does not show either.
+/// The full name of a stored name; `None` for an index that the kernel does not show either.
 pub(crate) fn join(name: IndexedName<'_>) -> Option<Vec<u8>> {
     let mut prefixes = PREFIXES.iter().chain(&WHOLE_NAMES);
     let (_, prefix) = prefixes.find(|(index, _)| *index == name.index)?;

@@ -12,13 +12,14 @@ use crate::cipher::{self, OneTimeKey, TAG_LEN};
 use crate::domains::BUNDLE_SEGMENT;
 use crate::{BundleId, Chunk, ChunkId, FormatError, ProfileKey, SealedChunk, secret};
 
-/// The length of a sealed segment, in bytes: it opens within two milliseconds of a gigabit link.
+/// The length of a sealed segment, in bytes: a gigabit link brings one in about two milliseconds.
 pub const SEGMENT_LEN: u64 = 256 << 10;
 
 /// What a segment holds, in bytes.
 const PLAIN_LEN: usize = SEGMENT_LEN as usize - TAG_LEN;
 
-/// A bundle's length is a multiple of so many segments: all that its length tells is how many MiB it has.
+/// A bundle's length is a multiple of this many segments, so that it tells how many MiB the bundle has and no
+/// more.
 const SEGMENTS_AT_ONCE: u64 = 4;
 
 /// A bundle, as its profile names it.
@@ -33,7 +34,7 @@ pub struct Bundle {
 }
 
 impl BundleId {
-    /// A fresh random one: no two bundles share a key.
+    /// A fresh random id: no two bundles share a key.
     ///
     /// # Errors
     /// [`FormatError::NoRandomness`].
@@ -42,7 +43,7 @@ impl BundleId {
     }
 }
 
-/// The length of a bundle whose sealed chunks have so many bytes in all.
+/// The length of a bundle whose sealed chunks have `sealed_len` bytes in all.
 pub fn bundle_len(sealed_len: u64) -> u64 {
     sealed_len.div_ceil(PLAIN_LEN as u64).next_multiple_of(SEGMENTS_AT_ONCE).saturating_mul(SEGMENT_LEN)
 }
@@ -60,7 +61,7 @@ pub struct BundleSealer {
 }
 
 impl BundleSealer {
-    /// Of the bundle of this id, which no other sealer may be given.
+    /// The sealer of the bundle of this id, which no other sealer may be given.
     pub fn new(key: ProfileKey, id: BundleId) -> Self {
         Self { key, id, next: 0, plain: Vec::with_capacity(PLAIN_LEN) }
     }
@@ -139,7 +140,7 @@ struct Segment {
 }
 
 impl BundleOpener {
-    /// The bundle of a profile, of the manifest with this key and these chunks.
+    /// The opener of a profile's bundle, which belongs to the manifest with this key and these chunks.
     ///
     /// # Errors
     /// If the manifest has no such chunks; [`FormatError::TooLong`].
@@ -223,7 +224,7 @@ impl BundleOpener {
         Ok(whole)
     }
 
-    /// A chunk whose segments have all come; what nobody else waits for is let go.
+    /// A chunk whose segments have all come; segments that no other chunk waits for are dropped.
     fn assemble(&mut self, at: usize) -> Result<(u32, SealedChunk), FormatError> {
         let missing = || FormatError::BadBundle { problem: "a segment is missing" };
         let &Part { index, id, start, len, .. } = self.parts.get(at).ok_or_else(missing)?;
@@ -243,7 +244,7 @@ impl BundleOpener {
     }
 }
 
-/// The segments that so many bytes lie in.
+/// The segments that `len` bytes from `start` on lie in.
 fn segments_of(start: usize, len: usize) -> std::ops::Range<usize> {
     start / PLAIN_LEN..start.saturating_add(len).div_ceil(PLAIN_LEN)
 }

@@ -39,7 +39,7 @@ impl OneTimeKey {
     }
 }
 
-/// The length of the message in so many sealed bytes.
+/// The length of the message in this many sealed bytes.
 pub(crate) fn plain_len(sealed_len: usize) -> Result<usize, NotAuthentic> {
     sealed_len.checked_sub(TAG_LEN).ok_or(NotAuthentic)
 }

@@ -130,7 +130,7 @@ pub enum FormatError {
         /// What does not decompress.
         what: &'static str,
     },
-    /// What decompressed fine has another length than it has to have.
+    /// Compressed bytes that decompress, but to another length than they must have.
     #[error("{what} decompresses to {found} bytes, not {expected}")]
     WrongPlainLength {
         /// What has the wrong length.

@@ -44,7 +44,7 @@ macro_rules! hash_id {
             fn from_str(text: &str) -> Result<Self, FormatError> {
                 let mut bytes = [0; 32];
                 let decoded = hex::decode_to_slice(text, &mut bytes);
-                // One spelling only: a name that two texts can mean makes two objects of one.
+                // One spelling only: if two texts could be the same name, one object would become two.
                 if decoded.is_err() || text.bytes().any(|byte| byte.is_ascii_uppercase()) {
                     return Err(FormatError::NotAnId { kind: stringify!($name), text: text.to_owned() });
                 }

@@ -30,10 +30,10 @@ use crate::{ChunkId, ChunkKey, DiffId, RootId, ScopeId};
 /// What a manifest says of its image, in the clear.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Geometry {
-    /// The root that the image was converted in, which the keys of its chunks derive from. Where the manifest and its
-    /// chunks lie, the reference says: garbage collection may have copied them since.
+    /// The root that the image was converted in, which the keys of its chunks derive from. The reference says
+    /// where the manifest and its chunks lie: garbage collection may have copied them since.
     pub root: RootId,
-    /// Whose image it is.
+    /// The tenant that the image belongs to.
     pub tenant: String,
     /// The name it was published under.
     pub name: String,

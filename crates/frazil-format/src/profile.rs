@@ -1,7 +1,8 @@
 //! Profiles: in which order the starts of an image touched its chunks first, one profile for each command.
 //!
-//! All profiles of a manifest are one file, sealed as a whole and padded, so that whoever keeps it learns its length
-//! and nothing else: neither which chunks nor which commands, nor how many of either. docs/FORMAT.md has the bytes.
+//! All profiles of a manifest are one file, sealed as a whole and padded, so that whoever keeps it learns its
+//! length and nothing else: neither which chunks or commands are in it, nor how many of either.
+//! docs/FORMAT.md has the bytes.
 
 mod bytes;
 
@@ -33,7 +34,7 @@ pub struct Profile {
     pub recorded_seconds: u64,
     /// The chunks, sorted by position, then by number; none twice.
     pub chunks: Vec<ProfiledChunk>,
-    /// The same chunks, or most of them, in one object.
+    /// These chunks, or most of them, in one object.
     pub bundle: Option<Bundle>,
 }
 
@@ -106,8 +107,8 @@ impl Profiles {
 }
 
 impl ProfiledChunk {
-    /// Whether the next start will touch it, as far as can be told: at least half of the starts did, of the last
-    /// sixteen and since the first that did.
+    /// Whether the next start will touch it, as far as can be told: of the last sixteen starts, at least half
+    /// of those since the first that touched it did.
     pub fn is_likely(&self) -> bool {
         let age = u16::BITS - self.history.leading_zeros();
         self.history.count_ones() * 2 >= age
@@ -124,7 +125,7 @@ impl ProfiledChunk {
     }
 }
 
-/// Refuses profiles that are not as they must be for an image of so many chunks.
+/// Refuses profiles that are not as they must be for an image of this many chunks.
 fn check(profiles: &Profiles, chunk_count: usize) -> Result<(), FormatError> {
     within("profiles", profiles.0.len() as u64, MAX_PROFILES)?;
     let mut labels = HashSet::new();

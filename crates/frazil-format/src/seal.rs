@@ -37,7 +37,8 @@ pub struct Sealed {
     pub chunk: SealedChunk,
 }
 
-/// Sealed bytes that are known to be those of their chunk id. Whoever has no key can check that, but not read.
+/// Sealed bytes that are known to be those of their chunk id. That can be checked without a key, but not
+/// read.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SealedChunk(Bytes);
 
@@ -91,8 +92,8 @@ impl SealedChunk {
         self.0
     }
 
-    /// The same chunk in memory of its own, of its own length: a cache must hold what it counts, and not the
-    /// receive buffer that a short chunk happens to be a part of.
+    /// The chunk copied into memory of its own length: a cache must hold what it counts, and not the receive
+    /// buffer that a short chunk happens to be a part of.
     pub fn into_compact(self) -> Self {
         Self(Bytes::copy_from_slice(&self.0))
     }

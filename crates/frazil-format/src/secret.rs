@@ -44,7 +44,7 @@ macro_rules! secret {
 }
 
 secret! {
-    /// The secret of a sharing domain. Who holds it can test whether the domain's store has a chunk.
+    /// The secret of a sharing domain. Whoever holds it can test whether the domain's store has a chunk.
     ScopeSecret
 }
 
@@ -71,7 +71,7 @@ secret! {
 macro_rules! generated {
     ($name:ident) => {
         impl $name {
-            /// A fresh random one.
+            /// A fresh random secret.
             ///
             /// # Errors
             /// [`FormatError::NoRandomness`].
@@ -94,7 +94,7 @@ impl ScopeSecret {
         ScopeId::from_bytes(*id)
     }
 
-    /// What proves to the scope's holders that one of them wrote a record which says this.
+    /// What proves to the scope's holders that one of them wrote a record with this content.
     pub fn record_tag(&self, says: &str) -> [u8; 32] {
         *SCOPE_RECORD.derive(&[self.as_bytes(), says.as_bytes()])
     }
@@ -106,7 +106,7 @@ impl ScopeSecret {
 }
 
 impl DataKey {
-    /// The key of the manifest's profiles and bundles. Who has it can open nothing else.
+    /// The key of the manifest's profiles and bundles. It opens nothing else.
     pub fn profile_key(&self) -> ProfileKey {
         ProfileKey(PROFILE_KEY.derive(&[self.as_bytes()]))
     }

@@ -1,4 +1,4 @@
-//! What a wrapped key is bound to: whose it is, and which image or scope it opens.
+//! What a wrapped key is bound to: its tenant, and the image or scope that it opens.
 //!
 //! Invariant: no two contexts have the same bytes. Each part stands behind its length, an image's context has two
 //! parts and a scope's has three (docs/FORMAT.md, "Wrapped keys").

@@ -1,12 +1,12 @@
-//! Descriptors that somebody has open and should not have: what a process was started with although nobody meant it to
-//! be, and what a thread with a table of its own has no use for.
+//! Descriptors that are open and should not be: those that a process was started with although nobody meant
+//! to pass them, and those that a thread with a table of its own has no use for.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// Closes all but the standard three and a few more.
 ///
-/// Nobody who shares this thread's table may own a descriptor in it, but for those.
+/// Nothing that shares this thread's table may own a descriptor in it, except for those.
 ///
 /// # Errors
 ///

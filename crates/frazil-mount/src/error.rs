@@ -98,7 +98,7 @@ pub enum MountError {
     Busy {
         /// The directory.
         dir: PathBuf,
-        /// Who uses it, as far as can be seen: `name (pid)`, `the mount DIR`.
+        /// What uses it, as far as can be seen: `name (pid)`, `the mount DIR`.
         holders: Vec<String>,
     },
     /// The export's file could not be written.

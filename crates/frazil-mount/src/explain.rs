@@ -30,7 +30,7 @@ pub struct Explanation {
     pub files_left_out: u64,
 }
 
-/// How one file was read. Several names of one file are told as the first of them.
+/// How one file was read. A file with several names is listed under the first of them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FileRead {
     /// Its path from the root of the image, without a leading slash.
@@ -62,7 +62,7 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// [`ReadError`] if the metadata cannot be read, or the whole chunk table be had.
+    /// [`ReadError`] if the metadata cannot be read, or the whole chunk table cannot be had.
     pub async fn explain(self: &Arc<Self>) -> Result<Explanation, ReadError> {
         self.complete_table().await?;
         let waits = self.account().waits();

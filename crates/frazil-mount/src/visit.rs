@@ -1,9 +1,9 @@
 //! Visits of a mount by the process that serves it.
 //!
-//! Whoever asks a FUSE mount for something waits for the answer once the question was read, even when he is killed; and
-//! the kernel ends a session when the last descriptor of its device is closed. So a visitor that has the device open, as
-//! every thread of its server has, would wait for itself, and nothing could end the process any more. A visitor
-//! therefore is a thread with a table of open files of its own (unshare(2)).
+//! A process that asks a FUSE mount for something waits for the answer once its question was read, even when
+//! it is killed; and the kernel ends a session when the last descriptor of its device is closed. So a visitor
+//! that has the device open, as every thread of its server has, would wait for itself, and nothing could end
+//! the process any more. Therefore a visitor is a thread with a table of open files of its own (unshare(2)).
 
 use std::io;
 use std::os::fd::BorrowedFd;

@@ -1,11 +1,11 @@
 //! A profile of AWS's shared files, `~/.aws/credentials` and `~/.aws/config`, which the object store crate does not
 //! read.
 //!
-//! Invariant: credentials are those of the files as they are now. The files are looked at before each request (one
-//! stat(2) each) and read again when they changed, so a rotated key needs no restart. Understood are static keys and
-//! session tokens, `region` and `endpoint_url`; what runs programs or asks services (`credential_process`,
-//! `role_arn`, SSO) is not, and says so. The variables are AWS's own: `AWS_PROFILE`, `AWS_SHARED_CREDENTIALS_FILE`,
-//! `AWS_CONFIG_FILE`.
+//! Invariant: the credentials are those that the files hold now. The files are looked at before each request
+//! (one stat(2) each) and read again when they have changed, so a rotated key needs no restart. Static keys
+//! and session tokens, `region` and `endpoint_url` are understood; what runs programs or asks services
+//! (`credential_process`, `role_arn`, SSO) is not, and says so. The variables are AWS's own: `AWS_PROFILE`,
+//! `AWS_SHARED_CREDENTIALS_FILE`, `AWS_CONFIG_FILE`.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -92,7 +92,7 @@ impl Settings {
     }
 }
 
-/// What tells a file from the one that it replaced.
+/// What tells a file from the one that it has replaced.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Version {
     inode: u64,

@@ -37,7 +37,7 @@ struct Directory {
 
 #[derive(Clone, Copy, Debug)]
 enum Progress {
-    /// So many puts are durable.
+    /// This many puts are durable.
     Synced(u64),
     /// A sync failed with this error number.
     Lost(Errno),
@@ -66,7 +66,7 @@ impl Barrier {
         }
     }
 
-    /// Waits until everything noted so far is durable. Costs nothing when it is already.
+    /// Waits until everything noted so far is durable. Costs nothing if it already is.
     pub(crate) async fn pass(&self) -> Result<(), StoreError> {
         let Some(directory) = self.directory.clone() else { return Ok(()) };
         let wanted = directory.puts.load(SeqCst);

@@ -133,7 +133,7 @@ pub(crate) struct Aws {
     pub(crate) plain_http: bool,
 }
 
-/// The same credentials, region and endpoint that a bucket would get; `AWS_ENDPOINT_URL_<service>` comes first.
+/// The credentials, region and endpoint that a bucket would get; `AWS_ENDPOINT_URL_<service>` comes first.
 pub(crate) fn aws(service: &str) -> Result<Aws, StoreError> {
     let nobodys = BucketUrl { provider: Provider::S3, bucket: "unused".to_owned(), prefix: Path::default() };
     let builder = nobodys.s3(Patience::Retrying, &Connector::default());

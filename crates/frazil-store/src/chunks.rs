@@ -31,7 +31,7 @@ impl Store {
         self.objects().put(&layout::chunk(root, id), chunk.bytes().clone(), Durability::AtBarrier).await
     }
 
-    /// Reads a sealed chunk, and verifies it. Asks once: who wants it decides whether, and when, to ask again.
+    /// Reads a sealed chunk, and verifies it. Asks once: the caller decides whether, and when, to ask again.
     pub async fn get_chunk(&self, root: RootId, id: &ChunkId) -> Result<SealedChunk, StoreError> {
         let path = layout::chunk(root, id);
         let read = self.objects().read_once(&path, MAX_SEALED_LEN.into());

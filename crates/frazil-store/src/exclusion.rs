@@ -37,8 +37,9 @@ impl Exclusion {
         Self { path: store.join(FILE_NAME) }
     }
 
-    /// Does something under the lock. Once begun it is done to its end, and the lock is held until then, also if nobody
-    /// waits for it any more: what the operating system was asked for goes on without whoever asked.
+    /// Does something under the lock. Once begun it is done to its end, and the lock is held until then, even
+    /// if nobody waits for it any more: the operating system finishes what it was asked to do even without
+    /// whoever asked.
     pub(crate) async fn alone<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, StoreError>> + Send + 'static,

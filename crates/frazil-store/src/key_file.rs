@@ -26,7 +26,7 @@ const HEADER: &str = "frazil key, version 1";
 /// The longest key file, in bytes.
 const MAX_FILE_BYTES: u64 = 1024;
 
-/// Opening what is no file does not wait for whoever has the other end.
+/// Opening something that is not a file must not wait for whoever has the other end.
 const NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
 
 /// What others may not do to a key file: anything.

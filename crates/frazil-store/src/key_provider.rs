@@ -45,8 +45,8 @@ pub trait KeyProvider: Debug + Send + Sync {
     /// The secret for a scope that has no record yet, and what its record is to keep of it.
     async fn first_scope_secret(&self, scope: &str) -> Result<(ScopeSecret, Option<WrappedKey>), StoreError>;
 
-    /// A secret for the scope that `old` was the secret of, the same for everybody who asks until the record names it;
-    /// and what the record is to keep of it.
+    /// The next secret for the scope whose secret was `old`, and what the record is to keep of it. Everybody
+    /// who asks gets the same secret until the record names it.
     async fn next_scope_secret(
         &self,
         scope: &str,

@@ -2,8 +2,9 @@
 //! file. Written `kms:KEY[,KEY…]`: the first key wraps, all of them unwrap; `{tenant}` in a key stands for the tenant,
 //! or for the scope whose secret is wrapped.
 //!
-//! Invariant: only keys that were named unwrap. A record in the store says which key wrapped it, and whoever writes to
-//! the store could name one of his own. Every call carries the encryption context: the tenant, and the image or scope.
+//! Invariant: only keys that were named unwrap. A record in the store says which key wrapped it, and whoever
+//! can write to the store could name a key of their own there. Every call carries the encryption context: the
+//! tenant, and the image or scope.
 //!
 //! The service is asked with signed JSON (docs/decisions/0015-kms-without-the-sdk.md): credentials, proxies and
 //! endpoints are those of a store at `s3://`, and `AWS_ENDPOINT_URL_KMS`.
@@ -175,7 +176,7 @@ impl fmt::Debug for Kms {
     }
 }
 
-/// Whether a key is named by what never comes to mean another one.
+/// Whether a key is named by something that never comes to mean another key.
 fn is_id(key: &str) -> bool {
     key.starts_with("arn:") && key.contains(":key/")
 }

@@ -36,7 +36,7 @@ pub(crate) struct KmsClient {
 }
 
 impl KmsClient {
-    /// The region and endpoint that the environment names, but for what a key's ARN says.
+    /// The region and endpoint that the environment names, unless a key's ARN says otherwise.
     pub(crate) fn open(region: Option<String>) -> Result<Self, StoreError> {
         let bucket::Aws { credentials, region: ambient, endpoint, plain_http } = bucket::aws("KMS")?;
         let region = region.or(ambient).unwrap_or_else(|| "us-east-1".to_owned());

@@ -57,7 +57,7 @@ impl Leftovers {
     }
 }
 
-/// Removes the files of a directory that have such a name and were not written to for so long.
+/// Removes the files of a directory that have such a name and were not written to for at least `min_age`.
 pub(crate) fn sweep(directory: &Path, is_leftover: fn(&str) -> bool, min_age: Duration) {
     let Ok(entries) = std::fs::read_dir(directory) else { return };
     let leftovers = entries

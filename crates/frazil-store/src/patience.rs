@@ -1,8 +1,9 @@
 //! How long a store over a network is waited for, and who tries again.
 //!
-//! Invariant: one layer retries. Reads of chunks are asked once, because the tiers above have retries, a budget for
-//! them and a deadline; were both to retry, an origin in trouble would get the product of the two. Everything else
-//! (records, manifests, writes) has nobody above who retries, and is retried here, a few times.
+//! Invariant: one layer retries. Reads of chunks are asked for once, because the tiers above have retries, a
+//! budget for them and a deadline; if both retried, an origin in trouble would get the product of the two.
+//! Everything else (records, manifests, writes) has nobody above that retries, and is retried here, a few
+//! times.
 
 use std::time::Duration;
 
@@ -40,9 +41,9 @@ impl Patience {
     }
 }
 
-/// What an HTTP client must know, whoever uses it: all share one, and its connections. A whole request may take long:
-/// a layer index of a gigabyte is one, at 30 Mbit/s five minutes of it. A chunk is short, and the deadline of whoever
-/// wants it is shorter still.
+/// What every HTTP client must be told, whoever uses it: all share one client and its connections. A whole
+/// request may take long: a layer index of a gigabyte is one request, and takes five minutes at 30 Mbit/s. A
+/// chunk is short, and the deadline of its reader is shorter still.
 pub(crate) fn client_settings() -> [(ClientConfigKey, &'static str); 2] {
     [(ClientConfigKey::ConnectTimeout, CONNECT), (ClientConfigKey::Timeout, "300 seconds")]
 }

@@ -18,7 +18,7 @@ const CONCURRENT_HEADS: usize = 64;
 /// given up has then cost one and a half requests for every hundred that follow.
 const LISTED_PER_WANTED: usize = 16;
 
-/// The fewest chunks for which a listing is tried: what is less is asked for in one breath.
+/// The fewest chunks for which a listing is tried: fewer are all asked for at once.
 const LIST_FROM: usize = CONCURRENT_HEADS;
 
 impl Store {
@@ -46,7 +46,8 @@ impl Store {
             .await
     }
 
-    /// The same; `None` if the root has so many chunks that a listing does not pay.
+    /// As [`Store::absent_chunks`], by listing; `None` if the root has so many chunks that a listing does not
+    /// pay.
     async fn absent_by_listing(
         &self,
         root: RootId,

@@ -1,10 +1,11 @@
 //! How a name comes to stand for a manifest, so that it never stands for one in a root that is going away.
 //!
-//! Three steps: *claim* the name for the root (its old reference stays), look whether the root is *active*, and
-//! *commit* by replacing exactly the claimed record. Whoever retires a root does it the other way round: first the
-//! root's state, then all names, whose claims on it he breaks. So either the publisher sees that the root is not
-//! active, or the collector sees the claim, and a commit that comes late, by days if it likes, finds its claim gone.
-//! No clock is involved. docs/decisions/0013-roots-and-claims.md has the argument.
+//! Three steps: *claim* the name for the root (its old reference stays), look whether the root is *active*,
+//! and *commit* by replacing exactly the claimed record. A collector that retires a root does it the other
+//! way round: first the root's state, then all names, whose claims on the root it breaks. So either the
+//! publisher sees that the root is not active, or the collector sees the claim, and a commit that comes late,
+//! even by days, finds its claim gone. No clock is involved. docs/decisions/0013-roots-and-claims.md has the
+//! argument.
 
 use std::time::Duration;
 
@@ -16,10 +17,10 @@ use crate::objects::{Swap, Version};
 use crate::record::{self, Found, NameRecord};
 use crate::{Reference, RootState, Store, StoreError};
 
-/// The most attempts of a publication that others get in the way of.
+/// The most attempts at a publication that others get in the way of.
 const MAX_ATTEMPTS: u32 = 40;
 
-/// The longest pause between two attempts; it grows to that, and is drawn, so that two publishers part.
+/// The longest pause between two attempts. Pauses grow up to it, and are random so that two publishers part.
 const MAX_PAUSE_MS: u64 = 250;
 
 /// What came of moving a name.
@@ -32,8 +33,8 @@ pub(crate) enum Moved {
 }
 
 impl Store {
-    /// Lets the name at this path stand for `to`, if it stands for `from`, or whatever it stands for if that is
-    /// `None`. The manifest must be in the store.
+    /// Makes the name at this path stand for `to`, if it stands for `from`, or whatever it stands for if that
+    /// is `None`. The manifest must be in the store.
     pub(crate) async fn point(
         &self,
         path: &Path,

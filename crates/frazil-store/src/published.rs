@@ -1,9 +1,9 @@
 //! A directory store that a web server or a CDN publishes: `https://host/path`, read by name and never written.
 //!
-//! Nothing is asked for but GET and HEAD of names that are known: no listing, no WebDAV. So what only a listing can
-//! tell (the names of images, the active root) is not to be had from such a store, and is refused like a write.
-//! A URL never holds a secret, and plain `http://` is opened only when its user says so: what is read is verified
-//! against ids, but the first of them, in a reference, comes from the server.
+//! Only GET and HEAD of names that are known are sent: no listing, no WebDAV. So what only a listing can tell
+//! (the names of images, the active root) cannot be had from such a store, and asking for it is refused like
+//! a write. A URL never holds a secret, and plain `http://` is opened only when its user says so: what is
+//! read is verified against ids, but the first of them, in a reference, comes from the server.
 
 use std::fmt;
 use std::sync::Arc;
@@ -77,7 +77,7 @@ impl PublishedUrl {
         }
         // Redirects of an https URL to plain http are refused by the same option.
         let is_plain = self.scheme == Scheme::Http;
-        // Reading a system's certificates takes longer than a round trip, and nobody would look at them.
+        // Reading the system's certificates takes longer than a round trip, and none of them would be used.
         let options = ClientOptions::new().with_allow_http(is_plain).with_no_system_certificates(is_plain);
         let mut builder = HttpBuilder::new()
             .with_url(self.to_string())
@@ -108,7 +108,7 @@ impl fmt::Display for PublishedUrl {
 pub(crate) struct OnlyRead;
 
 impl OnlyRead {
-    /// Whether this is why.
+    /// Whether this is the reason.
     pub(crate) fn is_why(error: &Error) -> bool {
         matches!(error, Error::NotSupported { source } if source.is::<Self>())
     }
@@ -118,7 +118,7 @@ fn refused<T>() -> Result<T> {
     Err(Error::NotSupported { source: Box::new(OnlyRead) })
 }
 
-/// An object store of which only reading by name is left.
+/// An object store that can only be read, and only by name.
 #[derive(Debug)]
 struct ReadByName(Arc<dyn ObjectStore>);
 

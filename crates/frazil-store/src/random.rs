@@ -14,7 +14,7 @@ pub(crate) fn bytes<const N: usize>() -> Result<[u8; N], StoreError> {
     Ok(bytes)
 }
 
-/// Eight of them as hexadecimal digits: what sets one version of a record apart from every other.
+/// Eight random bytes as hexadecimal digits: they set one version of a record apart from every other.
 pub(crate) fn stamp() -> Result<String, StoreError> {
     bytes::<8>().map(hex::encode)
 }

@@ -1,4 +1,4 @@
-//! How often a store was asked, and for how much: counters that every clone of a store shares.
+//! How often a store was asked, and for how many bytes: counters that every clone of a store shares.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

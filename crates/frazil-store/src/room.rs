@@ -1,11 +1,11 @@
-//! Memory for objects that are read as a whole, many at once: those that are long wait for each other.
+//! Memory for objects that are read as a whole, many at once: long ones wait for each other.
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// What one permit stands for, in bytes.
 const UNIT: u64 = 1 << 20;
 
-/// Units of which there are so many.
+/// How many units there are.
 const UNITS: u32 = 1024;
 
 /// A gibibyte. An object that is longer than all of it is read alone.
@@ -17,7 +17,7 @@ impl Room {
         Self(Semaphore::new(UNITS as usize))
     }
 
-    /// Waits until there is room for an object of so many bytes; there is again when the permit is dropped.
+    /// Waits until there is room for an object of `len` bytes, which is taken until the permit is dropped.
     pub(crate) async fn of(&self, len: u64) -> Option<SemaphorePermit<'_>> {
         let units = u32::try_from(len.div_ceil(UNIT)).unwrap_or(UNITS).clamp(1, UNITS);
         // It is never closed.

@@ -39,7 +39,7 @@ const SCHEDULES: u64 = 10_000;
 /// Schedules within which every fault that is put into the code must be found.
 const SCHEDULES_TO_FIND: u64 = 4_000;
 
-/// Of so many schedules one is followed until all garbage is gone.
+/// One schedule of this many is followed until all garbage is gone.
 const CALM_EVERY: u64 = 5;
 
 /// Who takes part in every schedule.
@@ -91,7 +91,7 @@ fn run(seed: u64, mutation: Option<Mutation>, traced: bool) -> Ending {
     ending
 }
 
-/// Everybody has gone home, and nothing fails any more: what is garbage goes, and soon nothing is to be done.
+/// Everybody has gone home and nothing fails any more: the garbage goes, and soon nothing is left to do.
 async fn calm(world: &Arc<World>) {
     let own = SimulatedStore::new(world, "collector", Weather::CALM);
     let store = Store::over(Arc::new(own)).await.unwrap();
@@ -118,7 +118,7 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
 }
 
-/// The first seed, of so many, whose schedule breaks the law; on all cores.
+/// The first of these seeds whose schedule breaks the law; searched on all cores.
 fn search(seeds: std::ops::Range<u64>, mutation: Option<Mutation>) -> Option<(u64, String)> {
     let next = AtomicU64::new(seeds.start);
     let found = std::sync::Mutex::new(None::<(u64, String)>);

@@ -81,9 +81,9 @@ impl Store {
         Ok(unchecked.checked(id))
     }
 
-    /// Opens the store at the location and, at the same time, reads what a name there stands for, its manifest, and what
-    /// is wanted beside that: one round trip, or two where the name has no starter; one after the other takes four.
-    /// `None` if the name is nobody's.
+    /// Opens the store at the location and, at the same time, reads what a name there stands for, its
+    /// manifest, and what is wanted beside that. This takes one round trip, or two where the name has no
+    /// starter; one after the other would take four. `None` if nobody has the name.
     ///
     /// # Errors
     /// Those of [`Store::open`]; what goes wrong with the name or the manifest is the outcome beside the store.
@@ -191,7 +191,7 @@ impl Store {
         &self.0.watch
     }
 
-    /// A store in whatever this is, with a first root.
+    /// A store in this object store, with a first root.
     #[cfg(test)]
     pub(crate) async fn over(inner: Arc<dyn object_store::ObjectStore>) -> Result<Self, StoreError> {
         let requests = Arc::<Requests>::default();

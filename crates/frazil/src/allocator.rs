@@ -1,9 +1,10 @@
 //! The allocator of a process that serves an image: what is let go of leaves the process.
 //!
-//! Invariant: what is freed is used again or leaves. Budgets count the bytes of chunks; only so do they bound the
-//! memory of the process, too. Left to itself, glibc takes every freed buffer for a sign that more of that length
-//! follow, serves them from heaps that the threads have each for itself, and keeps what is free at the end of a heap
-//! for ever: an agent that had read an image kept up to twice its budgets, and `malloc_trim` gave little of that back.
+//! Invariant: what is freed is used again or leaves. Budgets count the bytes of chunks, and they bound the
+//! memory of the process only if this holds. Left to itself, glibc takes every freed buffer for a sign that
+//! more of that length follow, serves them from heaps of which each thread has its own, and keeps what is
+//! free at the end of a heap for ever: an agent that had read an image kept up to twice its budgets, and
+//! `malloc_trim` gave little of that back.
 
 /// From this length on, in bytes, an allocation has pages of its own, which go when it does. Opened chunks are mostly
 /// shorter: fresh pages cost a chunk half as long again as it takes to open. With a quarter of this an agent that has

@@ -80,12 +80,12 @@ impl Global {
         Ok(self.loaded.get_or_init(|| config))
     }
 
-    /// Whose images these are.
+    /// The tenant that owns these images.
     pub(crate) fn tenant(&self) -> Result<String> {
         Ok(self.config()?.value(&keys::TENANT)?.0)
     }
 
-    /// The same, as arguments for a process of frazil that begins in the same directory.
+    /// These settings, as arguments for a process of frazil that begins in the same directory.
     pub(crate) fn arguments(&self) -> Result<Vec<OsString>> {
         let config = self.config()?;
         let mut arguments = vec!["--store".into(), wiring::location(self)?.to_string().into()];

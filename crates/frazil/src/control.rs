@@ -61,7 +61,7 @@ impl Control {
     /// Listens for questions about the mount at this directory, whose record this process holds.
     pub(crate) fn bind(directory: &Path) -> Result<Self> {
         let path = mount_record::socket(directory)?;
-        // Whoever had it is gone: this process holds the record.
+        // The process that had it is gone: this one holds the record.
         let _ = fs::remove_file(&path);
         let listener = std::os::unix::net::UnixListener::bind(&path)
             .with_context(|| format!("cannot listen on {}", path.display()))?;
@@ -80,7 +80,7 @@ impl Control {
                 Ok((stream, _)) => {
                     let subject = Arc::clone(&subject);
                     tokio::spawn(async move {
-                        // Whoever went away or dawdles asks again.
+                        // A process that went away or dawdles can ask again.
                         let _ = tokio::time::timeout(PATIENCE, answer(stream, &subject)).await;
                         drop(place);
                     });

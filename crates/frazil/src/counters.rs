@@ -17,7 +17,7 @@ fn counter(tier: &str, name: &str, value: u64, gauge: bool) -> Counter {
     Counter { tier: tier.to_owned(), name: name.to_owned(), value, gauge }
 }
 
-/// Those of the memory tier.
+/// The counters of the memory tier.
 pub(crate) fn of_memory(counts: &MemoryCounts) -> Vec<Counter> {
     let grow = [
         ("hits", counts.hits),
@@ -29,7 +29,7 @@ pub(crate) fn of_memory(counts: &MemoryCounts) -> Vec<Counter> {
     counters("memory", grow).chain(gauges("memory", now)).collect()
 }
 
-/// Those of the disk tier.
+/// The counters of the disk tier.
 pub(crate) fn of_disk(counts: &DiskCounts) -> Vec<Counter> {
     let grow = [
         ("hits", counts.hits),
@@ -50,7 +50,7 @@ pub(crate) fn of_disk(counts: &DiskCounts) -> Vec<Counter> {
     counters("disk", grow).chain(gauges("disk", now)).collect()
 }
 
-/// Those of the remote tier.
+/// The counters of the remote tier.
 pub(crate) fn of_remote(counts: &RemoteCounts) -> Vec<Counter> {
     let grow = [
         ("hits", counts.hits),
@@ -67,7 +67,7 @@ pub(crate) fn of_remote(counts: &RemoteCounts) -> Vec<Counter> {
     counters("remote", grow).chain(gauges("remote", now)).collect()
 }
 
-/// Those of what guards the origin.
+/// The counters of what guards the origin.
 pub(crate) fn of_origin(counts: &OriginCounts) -> Vec<Counter> {
     let grow = [
         ("retries", counts.retry.retries),
@@ -84,7 +84,8 @@ pub(crate) fn of_origin(counts: &OriginCounts) -> Vec<Counter> {
     counters("origin", grow).chain(gauges("origin", now)).collect()
 }
 
-/// Of the roots that are read: `frazil_expired_root_reads_total`. Nothing was read of a store that is not open yet.
+/// The counter of the roots that are read: `frazil_expired_root_reads_total`. It is zero for a store that is
+/// not open yet.
 pub(crate) fn of_roots(store: Option<&Store>) -> Counter {
     counter("expired_root", "reads", store.map_or(0, Store::expired_root_reads), false)
 }

@@ -21,7 +21,7 @@ impl End {
     pub(crate) fn new() -> Result<Self> {
         let listen = |kind| signal(kind).context("cannot listen for signals");
         for kind in MEANINGLESS {
-            // What was once listened for never ends the process, also when nobody listens any more.
+            // A signal that was once listened for never ends the process, even when nobody listens any more.
             drop(listen(kind())?);
         }
         Ok(Self {

@@ -1,6 +1,6 @@
 //! How an error leaves the program: `error:` with its chain, then `hint:` where something can be done.
 //!
-//! Invariant: printing never fails the program; whoever closed stderr does not want to know.
+//! Invariant: printing never fails the program; a user who closed stderr does not want to know.
 
 use std::fmt;
 use std::io::{ErrorKind, Write};
@@ -43,7 +43,7 @@ impl fmt::Display for Advised {
 }
 
 impl std::error::Error for Advised {
-    /// What it wraps, which says the same; [`chain`] says it once.
+    /// What it wraps, which prints the same text; [`chain`] prints it once.
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(self.error.as_ref())
     }
@@ -110,7 +110,7 @@ pub(crate) fn report(error: &Error) -> Exit {
     advice(error).filter_map(|advised| advised.exit).last().unwrap_or(Exit::FAILURE)
 }
 
-/// What can be done about it: who was nearest to the cause knows best.
+/// What can be done about it: the advice nearest to the cause is the best.
 pub(crate) fn hint(error: &Error) -> Option<String> {
     advice(error).filter_map(|advised| advised.hint.clone()).last().or_else(|| hints::of(error))
 }

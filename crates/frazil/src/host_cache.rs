@@ -18,7 +18,8 @@ const SOCKET: &str = "cached.sock";
 /// The host cache of the whole system, which any user may be let into.
 const SYSTEM_SOCKET: &str = "/run/frazil/cached.sock";
 
-/// How long a host cache is waited for that was named and is not there: one that is being restarted is back by then.
+/// How long to wait for a host cache that was named and is not there: one that is being restarted is back by
+/// then.
 const RESTART: Duration = Duration::from_secs(2);
 
 /// Where sealed chunks come from. Read through the configuration, which knows what else says it.

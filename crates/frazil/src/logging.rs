@@ -32,7 +32,7 @@ pub(crate) fn start(verbose: u8, quiet: u8) {
         .init();
 }
 
-/// The same, and spans of the house for a collector, whatever the log shows.
+/// As [`start`], and with spans of the house for a collector, whatever the log shows.
 #[cfg(feature = "otlp")]
 fn start_with_spans(filter: EnvFilter, tracer: opentelemetry_sdk::trace::SdkTracer) {
     use tracing_subscriber::Layer;

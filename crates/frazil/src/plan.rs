@@ -22,7 +22,7 @@ const EMBEDDED_MEMORY_BYTES: u64 = 64 << 20;
 /// Disk of an agent's own over a network store: an image or two of several gigabytes.
 const EMBEDDED_DISK_BYTES: u64 = 4 << 30;
 
-/// Bundles have one part in so many of what chunks have, beside it.
+/// Bundles have room beside that of chunks: as much as chunks have, divided by this.
 const BUNDLES_SHARE: u64 = 8;
 
 /// Below a cache directory: where chunks are.
@@ -48,7 +48,7 @@ pub(crate) struct Plan {
     pub(crate) kept: Option<KeptOptions>,
     /// Where bundles are kept.
     pub(crate) bundles: KeptBundlesOptions,
-    /// Where profiles stay that the store does not take.
+    /// Where profiles are kept that the store does not take.
     pub(crate) profiles: Option<PathBuf>,
 }
 
@@ -113,7 +113,7 @@ impl Plan {
     }
 }
 
-/// Beside a disk tier of so many bytes: a part of it, for what lets a second start of an image begin at once.
+/// The room beside a disk tier of `quota_bytes`, for what lets a second start of an image begin at once.
 fn bundles(directory: Option<&Path>, quota_bytes: u64) -> Option<(PathBuf, u64)> {
     let budget = quota_bytes / BUNDLES_SHARE;
     directory.filter(|_| budget > 0).map(|directory| (directory.join(BUNDLES), budget))

@@ -59,14 +59,14 @@ impl Bars {
 pub(crate) struct Share(ProgressBar);
 
 impl Share {
-    /// A bar on stderr for so many bytes.
+    /// A bar on stderr for this many bytes.
     pub(crate) fn on_stderr(quiet: u8, bytes: u64) -> Self {
         let target = if quiet > 0 { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(Some(bytes), target);
         Self(bar.with_style(style("[{bar:30}] {bytes}/{total_bytes} {bytes_per_sec}")))
     }
 
-    /// So many bytes are there.
+    /// This many bytes are there.
     pub(crate) fn reached(&self, bytes: u64) {
         self.0.set_position(bytes);
     }
@@ -78,7 +78,7 @@ impl Share {
 }
 
 fn style(template: &str) -> ProgressStyle {
-    // A template of ours that were wrong would show another bar, not end a conversion.
+    // If a template of ours were wrong, it would show another bar, and not end a conversion.
     ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("=> ")

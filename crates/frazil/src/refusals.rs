@@ -17,12 +17,12 @@ pub(crate) const TYPING: [libc::c_ulong; 2] = [libc::TIOCSTI, libc::TIOCLINUX];
 /// From here on numbers mean calls of the x32 ABI, for which the rules have no names.
 const X32: u32 = 0x4000_0000;
 
-/// A call whose argument, of which the kernel reads 32 bits, is this one.
+/// Matches a call by one argument, of which the kernel reads 32 bits.
 pub(crate) fn argument(number: u8, comparison: SeccompCmpOp, value: u64) -> io::Result<SeccompRule> {
     rule(SeccompCondition::new(number, SeccompCmpArgLen::Dword, comparison, value))
 }
 
-/// A call with a pointer here that leads somewhere.
+/// Matches a call whose argument here is a pointer other than null.
 pub(crate) fn pointer(number: u8) -> io::Result<SeccompRule> {
     rule(SeccompCondition::new(number, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0))
 }

@@ -13,7 +13,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// The looks without news after which an image rests: what was read is in the kernel's page cache.
 const REST_AT: u32 = 1;
 
-/// Those after which nobody is expected any more: the recording of a start has ended, and what was foretold was wrong.
+/// The looks without news after which no reader is expected any more: the recording of a start has ended, and
+/// what was foretold was wrong.
 const GIVE_UP_AT: u32 = 8;
 
 /// Gives memory back whenever nothing was read for a while, for as long as the image is served.

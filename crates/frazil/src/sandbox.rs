@@ -1,10 +1,11 @@
 //! What an agent gives up once it reads through a host cache: everything but the sockets and files that it has open.
 //!
-//! Invariants: after [`Sandbox::close`] no thread of the process, present or future, can open a file, run a program,
-//! make a socket, connect one, send a signal to another process, or use a capability; whoever takes the process over
-//! finds the keys of one image and nobody to send them to but who is connected already: the host cache, who asks about the
-//! mount, and the log. Each measure alone would not do: a seccomp filter knows no paths, Landlock does not know every kind
-//! of socket, and a network namespace does not keep files away.
+//! Invariants: after [`Sandbox::close`] no thread of the process, present or future, can open a file, run a
+//! program, make a socket, connect one, send a signal to another process, or use a capability. An attacker
+//! who takes the process over finds the keys of one image, and can send them only to peers that are connected
+//! already: the host cache, whoever asks about the mount, and the log. No single measure would do: a seccomp
+//! filter knows no paths, Landlock does not know every kind of socket, and a network namespace does not keep
+//! files away.
 //!
 //! Two things come before, while the process has one thread: [`Sandbox::prepare`] leaves the network, and starts
 //! the process that connects and unmounts when this one no longer can.
@@ -39,7 +40,7 @@ impl Sandbox {
         Ok(Self { attendant })
     }
 
-    /// Who does what this process will not be able to do.
+    /// The process that does what this one will not be able to do.
     pub(crate) fn attendant(&self) -> &Attendant {
         &self.attendant
     }

@@ -1,5 +1,5 @@
-//! Export of spans by OTLP over HTTP, to the collector that `$OTEL_EXPORTER_OTLP_ENDPOINT` names; with the feature
-//! `otlp`, and without that variable nothing of it is there.
+//! Export of spans by OTLP over HTTP, to the collector that `$OTEL_EXPORTER_OTLP_ENDPOINT` names. It needs
+//! the feature `otlp`; without that variable nothing of it is there.
 //!
 //! Invariant: no thread and no socket before [`start`]: an agent must have one thread while it leaves its network, and
 //! one that left it never starts. Its spans are then not exported, but named: the host cache's are parts of its traces.
@@ -21,10 +21,10 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 /// How long the end of a process may wait for the collector.
 const FAREWELL: Duration = Duration::from_secs(2);
 
-/// Who sends spans, since [`start`].
+/// The sender of spans, since [`start`].
 static SENDER: OnceLock<BatchSpanProcessor> = OnceLock::new();
 
-/// Hands spans to whoever sends them by then; before that they go nowhere.
+/// Hands spans to the sender, once there is one; before that they go nowhere.
 #[derive(Debug)]
 struct Later;
 
@@ -52,7 +52,7 @@ fn is_wanted() -> bool {
     said("OTEL_EXPORTER_OTLP_ENDPOINT") || said("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 }
 
-/// What makes spans of those that `tracing` has; none if nobody collects them.
+/// Makes spans of those that `tracing` has; none if nobody collects them.
 pub(crate) fn tracer() -> Option<SdkTracer> {
     if !is_wanted() {
         return None;

@@ -49,7 +49,7 @@ pub(crate) struct Tiers {
     pub(crate) catalog: Arc<dyn Catalog>,
     /// What lies beside manifests.
     pub(crate) shelf: Arc<dyn ProfileShelf>,
-    /// What of it is kept here.
+    /// The bundles that are kept here.
     pub(crate) bundles: Arc<KeptBundles>,
     meters: Vec<(String, Arc<Meter>)>,
     /// The disk tier, if there is one.

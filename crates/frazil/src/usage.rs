@@ -9,7 +9,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::cli::Cli;
 use crate::exit::Exit;
 
-/// Tells what is wrong, and ends the process. Help and version are no mistakes.
+/// Says what is wrong, and ends the process. Help and version are not mistakes.
 pub(crate) fn refuse(error: &clap::Error) -> ! {
     let _ = error.print();
     let code = error.exit_code();

@@ -1,7 +1,7 @@
 //! Faults below a tier that caches: before the fetch took effect, after it, and fetches that never end.
 //!
-//! [`run_over_faults`] holds a tier to the laws that a fault must not break: it is one reader's error at the most, it
-//! is not remembered, and it is nobody else's.
+//! [`run_over_faults`] holds a tier to the laws that a fault must not break: at most one reader sees the
+//! error, it is not remembered, and it is nobody else's.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;

@@ -32,7 +32,7 @@ pub(super) const QUARANTINE: &str = "quarantine";
 
 const DIRECTORY: OFlags =
     OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::CLOEXEC).union(OFlags::NOFOLLOW);
-/// A directory is listed in buffers of so many bytes.
+/// A directory is listed in buffers of this many bytes.
 const LISTING_BYTES: usize = 64 << 10;
 
 /// A cache directory that this process owns until it drops it.

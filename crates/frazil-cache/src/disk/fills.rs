@@ -124,7 +124,7 @@ impl Fills {
         self.lock().closed
     }
 
-    /// Waits until nothing waits, or `patience` is over; whether nothing waits.
+    /// Waits until nothing is left to write, or until `patience` is over; says whether nothing is left.
     pub(super) fn settle(&self, patience: Duration) -> bool {
         let busy = |state: &mut State| !state.order.is_empty() || state.keeper_is_busy;
         let (state, timeout) = self

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// One failed read may be one bad sector; so many in a row are a bad disk.
+/// One failed read may be one bad sector; this many in a row are a bad disk.
 const FAILURES_OF_A_BAD_DISK: u32 = 8;
-/// A message of one kind is logged so often at the most.
+/// The shortest time between two logged messages of one kind.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// A way to the disk that is shut for a while after a failure.

@@ -13,11 +13,11 @@ pub struct DiskOptions {
     pub quota_bytes: u64,
     /// The tier shrinks rather than leave less than this free on the file system, in bytes.
     pub free_floor_bytes: u64,
-    /// A disk that failed, or a directory that another process holds, is tried again so much later.
+    /// How long to wait before a disk that failed, or a directory that another process holds, is tried again.
     pub retry_after: Duration,
     /// A read that takes longer goes below instead.
     pub read_timeout: Duration,
-    /// Fills beyond so many waiting bytes are dropped.
+    /// Fills beyond this many waiting bytes are dropped.
     pub pending_fill_bytes: u64,
 }
 

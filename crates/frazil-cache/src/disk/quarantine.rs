@@ -1,6 +1,6 @@
 //! Entries that were not what their name says: moved aside, for people to look at, and never many.
 //!
-//! The invariant: so many files and bytes at the most; the oldest goes first.
+//! The invariant: the number of files and of bytes is bounded; the oldest file goes first.
 
 use std::collections::VecDeque;
 use std::io;

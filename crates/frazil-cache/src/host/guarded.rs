@@ -14,10 +14,10 @@ use frazil_store::{ErrorClass, ImageName};
 use super::{Catalog, HostError, ManifestBytes, Named};
 use crate::resilience::{Admission, Refused};
 
-/// Who says whether a mount may start; none while the origin is not open yet.
+/// Says whether a mount may start; none while the origin is not open yet.
 pub type AdmissionSource = Arc<dyn Fn() -> Option<Admission> + Send + Sync>;
 
-/// Asks before it answers for a name.
+/// Asks for admission before it answers for a name.
 pub struct Guarded {
     below: Arc<dyn Catalog>,
     admission: AdmissionSource,

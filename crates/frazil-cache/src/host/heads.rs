@@ -1,8 +1,8 @@
 //! Beginnings of bundles that came along with profiles, before anybody had asked for the bundle.
 //!
-//! Invariants: a head that breaks off, or that nobody comes for, costs bytes and nothing else: what is missing is asked
-//! for as if there had been none. What is not known to be what was put is handed on, to readers who authenticate it, and
-//! ends with an error, so that it is not kept.
+//! Invariants: a head that breaks off, or that nobody comes for, costs bytes and nothing else: what is
+//! missing is asked for as if there had been no head. A head that is not known to be what was put is still
+//! handed on, because readers authenticate it, but it ends with an error, so that it is not kept.
 
 use std::collections::{HashSet, VecDeque};
 use std::ops::Range;
@@ -21,11 +21,12 @@ use super::{BundleBytes, HostError, ProfileShelf};
 /// How long a head waits for whoever wants the bundle: longer than opening a manifest takes.
 const KEPT: Duration = Duration::from_secs(5);
 
-/// What follows is asked for when so many bytes of a head have come: what is needed first has the way for itself, the
-/// manifest's connection is free, and at 1 Gbit/s and 5 ms, or 200 Mbit/s and 30 ms, the answer begins as the head ends.
+/// What follows a head is asked for once this many of its bytes have come: by then what is needed first has
+/// had the way to itself, the manifest's connection is free, and at 1 Gbit/s and 5 ms, or 200 Mbit/s and
+/// 30 ms, the answer begins as the head ends.
 const ASK_FROM: u64 = BUNDLE_HEAD_LEN / 4;
 
-/// How many heads wait: each is an answer of the store that is not read.
+/// How many heads wait: each is a MiB of memory.
 const WAITING_MAX: usize = 16;
 
 /// How many manifests are remembered to have been looked at.
@@ -34,7 +35,7 @@ const SEEN_MAX: usize = 10_000;
 /// How a bundle begins, as a shelf hands it on.
 pub type BundleHead = frazil_store::BundleHead<BundleBytes>;
 
-/// The heads that wait, and the manifests whose were asked for.
+/// The heads that wait, and the manifests whose heads were asked for.
 #[derive(Clone, Default)]
 pub(super) struct Heads(Arc<Mutex<State>>);
 
@@ -82,7 +83,8 @@ impl Heads {
     }
 }
 
-/// The first so many bytes of a bundle: its head, and what follows from `below`, which is asked when the head comes.
+/// The first `len` bytes of a bundle: its head, and what follows it from `below`, which is asked while the
+/// head comes.
 pub(super) fn continued(
     head: BundleHead,
     of: Reference,
@@ -102,7 +104,7 @@ pub(super) fn continued(
 struct Coming {
     came: u64,
     bytes: BundleBytes,
-    /// What follows the head; none if that is what comes.
+    /// What follows the head; none once `bytes` is just that.
     rest: Option<Rest>,
     /// Whether the head was what had been put.
     is_sound: bool,

@@ -26,7 +26,7 @@ use super::kept::streams::Streams;
 use super::{BundleBytes, BundleHead, HeadStart, HostError, ProfileShelf};
 use crate::Wanted;
 
-/// Bundles are read and kept in blocks of so many bytes.
+/// Bundles are read and kept in blocks of this many bytes.
 pub const BUNDLE_BLOCK_LEN: u64 = 4 << 20;
 
 /// Whether the tiers of this process have a chunk.
@@ -61,7 +61,7 @@ impl KeptBundles {
         Self { below, near: None, streams, head_starts, heads: Heads::default() }
     }
 
-    /// Knows what the tiers beside it have.
+    /// Lets the shelf know what the tiers beside it have.
     #[must_use]
     pub fn beside(self, near: Near) -> Self {
         Self { near: Some(near), ..self }

@@ -4,7 +4,7 @@
 //! <directory>/<root>/<manifest id>
 //! ```
 //!
-//! Sealed as they are in a store. Bundles are the store's alone: on this host, chunks belong into the tiers.
+//! Sealed as they are in a store. Bundles are the store's alone: on this host, chunks belong in the tiers.
 
 use std::fmt;
 use std::ops::Range;

@@ -58,7 +58,7 @@ pub struct MeterCounts {
 /// A latency histogram.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
 pub struct Latency {
-    /// All of it, in microseconds.
+    /// The sum of all latencies, in microseconds.
     pub sum_us: u64,
     /// How many took up to each of [`LATENCY_BOUNDS_US`] and longer than the one before; the last took longer
     /// than all.
@@ -117,7 +117,7 @@ impl Meter {
         }
     }
 
-    /// Counts a question that was answered with so many sealed bytes.
+    /// Counts a question that was answered with `len` sealed bytes.
     pub fn answered(&self, len: usize, after: Duration) {
         self.asked().answered(len, after);
     }

@@ -1,7 +1,7 @@
 //! Where the profiles and bundles of manifests are kept: a store, a host cache, or a directory of this host's own.
 //!
-//! All of it is sealed, padded and authenticated by whoever has the manifest's key; who keeps it can neither read nor
-//! change it, and a start goes on without what cannot be had.
+//! All of it is sealed, padded and authenticated by whoever has the manifest's key; whoever keeps it can
+//! neither read nor change it, and a start goes on without what cannot be had.
 
 use std::fmt::{Debug, Display};
 use std::ops::Range;
@@ -32,7 +32,7 @@ pub(super) async fn whole(bytes: BundleBytes) -> Result<Bytes, HostError> {
 pub struct HeadStart {
     /// The profiles, as they were put; none if there are none.
     pub profiles: Option<Bytes>,
-    /// The bundle that was made last.
+    /// The beginning of the bundle that was made last.
     pub head: Option<BundleHead>,
 }
 
@@ -42,7 +42,8 @@ pub trait ProfileShelf: Debug + Display + Send + Sync {
     /// The profiles of a manifest, as they were put; none if there are none.
     async fn profiles(&self, of: &Reference) -> Result<Option<Bytes>, HostError>;
 
-    /// The profiles of a manifest and, behind them, how a bundle begins: for who has nothing of the image.
+    /// The profiles of a manifest and, behind them, how a bundle begins: for a host that has nothing of the
+    /// image.
     async fn head_start(&self, of: &Reference) -> Result<HeadStart, HostError> {
         Ok(HeadStart { profiles: self.profiles(of).await?, head: None })
     }
@@ -58,8 +59,8 @@ pub trait ProfileShelf: Debug + Display + Send + Sync {
         range: Range<u64>,
     ) -> Result<BundleBytes, HostError>;
 
-    /// Writes a bundle; what the stream fails with fails it, and nothing stays. A shelf that takes no bundles says so
-    /// before it asks for a byte.
+    /// Writes a bundle. If the stream fails, this fails with the same error, and nothing stays. A shelf that
+    /// takes no bundles says so before it asks for a byte.
     async fn put_bundle(&self, of: &Reference, id: &BundleId, bytes: BundleBytes) -> Result<(), HostError>;
 
     /// Deletes a bundle, if it is there.

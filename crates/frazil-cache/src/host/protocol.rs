@@ -6,7 +6,7 @@
 //! hello     magic "FRAZILHC" 8 | newest u8 | oldest u8 | verdict u16 | value u32    16 bytes, both ways
 //!           the versions that a side speaks, from the oldest to the newest
 //!           verdict of the host cache: 0 welcome, value: requests at once on this connection;
-//!                                      1 this user is refused; 2 busy, value: come back in so many ms
+//!                                      1 this user is refused; 2 busy, value: in how many ms to come back
 //!           an agent says verdict 0, value 0
 //!
 //! frame     body length u32 | kind u8 | detail u8 | 0 u16 | request id u64      16 bytes, then the body
@@ -35,7 +35,7 @@
 //!           4 stats      JSON
 //!           5 pong       -
 //!           6 error      why, in words;                           detail: the class
-//!           7 busy       ask again in so many ms u32
+//!           7 busy       in how many ms to ask again u32
 //!           8 shelved    the bytes;                               detail: 0 if there is no such thing
 //!                        (a chunk that is near has no bytes)
 //!           9 done       -
@@ -45,10 +45,10 @@
 //! a host cache of different ages understand each other, or say at once why not. So far there is version 2 alone
 //! (version 1 never left its cradle: it did not say who had a chunk).
 //!
-//! Request ids are the agent's, none is used twice on a connection, and answers come in any order. An unknown kind
-//! of request is answered by an error, so that a later agent can ask an earlier host cache; anything else that is
-//! not as above ends the connection. Nothing is allocated for a body before its length was held against the limit
-//! of its kind.
+//! Request ids are the agent's, none is used twice on a connection, and answers come in any order. An unknown
+//! kind of request is answered by an error, so that a later agent can ask an earlier host cache; anything
+//! else that is not as above ends the connection. Nothing is allocated for a body before its length was
+//! checked against the limit of its kind.
 
 mod answer;
 mod frame;

@@ -48,7 +48,7 @@ impl HostSocket {
         Ok(Self { listener, place: Some(Place { path: path.to_owned(), _lock: lock }) })
     }
 
-    /// A socket that was bound by who started this process, and stays when it ends.
+    /// A socket that was bound by the process that started this one, and that stays when this one ends.
     pub fn inherited(listener: UnixListener) -> Self {
         Self { listener, place: None }
     }
@@ -62,7 +62,7 @@ impl HostSocket {
 impl Drop for HostSocket {
     fn drop(&mut self) {
         if let Some(place) = &self.place {
-            // Agents that find nothing try again, as those do that are refused.
+            // Agents that find nothing try again, as do those that are refused.
             let _ = std::fs::remove_file(&place.path);
         }
     }

@@ -45,7 +45,8 @@ struct Kept {
 }
 
 impl Memory {
-    /// Memory over another tier; it keeps so many bytes, all included. With no budget it still fetches only once.
+    /// Memory over another tier; it keeps at most this many bytes, all included. With no budget it still
+    /// fetches only once.
     pub fn new(below: Arc<dyn Tier>, budget_bytes: u64) -> Self {
         let kept = Kept { chunks: Residents::new(budget_bytes), counters: Counters::default() };
         Self { below, budget_bytes, flights: Arc::default(), kept: Arc::new(kept) }
@@ -56,12 +57,12 @@ impl Memory {
         self.kept.counters.read(self.kept.chunks.occupancy())
     }
 
-    /// Whether it has this chunk now; that is no use of it.
+    /// Whether the tier has this chunk now; asking does not count as a use.
     pub fn has(&self, wanted: &Wanted) -> bool {
         self.kept.chunks.contains(&Key::from(wanted))
     }
 
-    /// What keeping a chunk of so many sealed bytes takes from the budget, in bytes.
+    /// What keeping a chunk of `sealed_len` bytes takes from the budget, in bytes.
     pub fn cost_of(sealed_len: usize) -> u64 {
         (sealed_len as u64).next_multiple_of(PAGE_BYTES).saturating_add(ENTRY_OVERHEAD_BYTES)
     }

@@ -17,7 +17,7 @@ use crate::Wanted;
 /// How many locks readers are spread over.
 const SHARDS: usize = 16;
 
-/// A chunk's name: the same id in two roots is two chunks, for roots come and go on their own.
+/// A chunk's name: the same id in two roots is two chunks, because roots come and go on their own.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Key {
     pub(crate) root: RootId,
@@ -60,7 +60,7 @@ impl<V: Clone> Residents<V> {
         }
     }
 
-    /// What is kept under this key; the use counts.
+    /// What is kept under this key; counts as a use.
     pub(crate) fn get(&self, key: &Key) -> Option<V> {
         let shard = self.shard(key).read().unwrap_or_else(PoisonError::into_inner);
         let resident = shard.get(key)?;
@@ -68,7 +68,7 @@ impl<V: Clone> Residents<V> {
         Some(resident.value.clone())
     }
 
-    /// Whether anything is kept under this key; that is no use.
+    /// Whether anything is kept under this key; does not count as a use.
     pub(crate) fn contains(&self, key: &Key) -> bool {
         self.shard(key).read().unwrap_or_else(PoisonError::into_inner).contains_key(key)
     }
@@ -101,7 +101,7 @@ impl<V: Clone> Residents<V> {
         evicted
     }
 
-    /// Makes room for one chunk more. None if it never fits, else which had to go.
+    /// Makes room for one more chunk. None if it never fits, else the keys that had to go.
     pub(crate) fn make_room(&self, weight: u64) -> Option<Vec<Key>> {
         let mut policy = self.policy();
         let mut evicted = Vec::new();
@@ -110,7 +110,7 @@ impl<V: Clone> Residents<V> {
         fits.then_some(evicted)
     }
 
-    /// Changes the budget, and says which had to go.
+    /// Changes the budget, and says which keys had to go.
     pub(crate) fn resize(&self, budget: u64) -> Vec<Key> {
         let mut policy = self.policy();
         let mut evicted = Vec::new();
@@ -119,12 +119,12 @@ impl<V: Clone> Residents<V> {
         evicted
     }
 
-    /// Keeps this chunk no longer; whether it was kept.
+    /// Stops keeping this chunk; says whether it was kept.
     pub(crate) fn remove(&self, key: &Key) -> bool {
         self.take_out(&mut self.policy(), key)
     }
 
-    /// Keeps nothing any longer.
+    /// Stops keeping everything.
     pub(crate) fn clear(&self) {
         let mut policy = self.policy();
         let budget = policy.budget();

@@ -1,4 +1,5 @@
-//! S3-FIFO by bytes: a small queue that newcomers must survive, a main queue, and the memory of who was evicted.
+//! S3-FIFO by bytes: a small queue that newcomers must survive, a main queue, and a memory of what was
+//! evicted.
 //!
 //! After Yang et al., *FIFO queues are all you need for cache eviction* (SOSP 2023). A scan passes through the small
 //! queue and never touches the main one. A hit is one atomic increment, without a lock: the reason to prefer it over
@@ -13,12 +14,12 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 /// The small queue's share of the budget, in percent. The paper's 10 keeps less of the measured cold starts.
 const SMALL_PERCENT: u64 = 3;
-/// So many of the evicted are remembered for each resident, as a divisor: half as many. With as many, a scan that comes
-/// back every night is remembered from the night before.
+/// One of the evicted is remembered for this many residents: half as many. With as many as there are
+/// residents, a scan that comes back every night would be remembered from the night before.
 const RESIDENTS_PER_GHOST: usize = 2;
 /// Uses beyond this many do not count: a resident of the past must leave one day.
 const MAX_USES: u8 = 3;
-/// So many of the evicted are remembered even if hardly anything is resident.
+/// At least this many of the evicted are remembered, even if hardly anything is resident.
 const MIN_GHOSTS: usize = 16;
 /// A queue is swept when more than half of at least this many tickets are void.
 const SWEEP_FROM: usize = 64;
@@ -76,7 +77,7 @@ pub struct S3Fifo<K> {
 }
 
 impl<K: Copy + Eq + Hash> S3Fifo<K> {
-    /// A policy for residents of so many bytes together.
+    /// A policy for residents of `budget` bytes together.
     pub fn new(budget: u64) -> Self {
         Self {
             budget,
@@ -234,7 +235,8 @@ impl<K> Queue<K> {
     }
 }
 
-/// Hashes of the lately evicted, the oldest forgotten first. A false memory only misplaces a newcomer.
+/// Hashes of the keys that were evicted lately, the oldest forgotten first. A false memory only misplaces a
+/// newcomer.
 #[derive(Debug, Default)]
 struct Ghosts {
     order: VecDeque<(u64, u64)>,

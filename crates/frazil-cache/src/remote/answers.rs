@@ -16,7 +16,7 @@ const READ_AHEAD: usize = 2 << 10;
 /// How many bytes of a value that nobody wants are read at once.
 const SKIP_LEN: usize = 16 << 10;
 
-/// Makes it the connection's error.
+/// Turns an answer that makes no sense into the connection's error.
 pub(super) fn not_an_answer(_: NotAnAnswer) -> io::Error {
     io::ErrorKind::InvalidData.into()
 }
@@ -25,7 +25,8 @@ pub(super) fn not_an_answer(_: NotAnAnswer) -> io::Error {
 pub(super) struct AnswerReader<R> {
     wire: R,
     ahead: BytesMut,
-    /// Whether the end of a value's line is still to come. The value is of use without it: who asked verifies it.
+    /// Whether the end of a value's line is still to come. The value is of use without it: whoever asked
+    /// verifies it.
     owes_end: bool,
 }
 
@@ -65,7 +66,7 @@ impl<R: AsyncRead + Unpin> AnswerReader<R> {
         }
     }
 
-    /// Reads ahead until there are so many bytes; whether there are.
+    /// Reads ahead until there are `len` bytes; says whether there are.
     async fn read_to(&mut self, len: usize) -> io::Result<bool> {
         while self.ahead.len() < len {
             self.ahead.reserve(READ_AHEAD);
@@ -76,7 +77,7 @@ impl<R: AsyncRead + Unpin> AnswerReader<R> {
         Ok(true)
     }
 
-    /// A value of so many bytes, its body read to where it stays.
+    /// A value of `len` bytes, its body read to where it stays.
     pub(super) async fn item(&mut self, len: usize, landing: &Landing) -> io::Result<Item> {
         let head_len = len.min(HEADER_LEN);
         if !self.read_to(head_len).await? {

@@ -1,7 +1,8 @@
 //! Shards on their way into the fleet, behind the readers' backs.
 //!
-//! The invariant: no more bytes wait than the queue's budget, no chunk waits twice, no more chunks are written
-//! at once than allowed. What finds no room is dropped and counted: the next reader who misses tries again.
+//! The invariant: no more bytes wait than the queue's budget, no chunk waits twice, no more chunks are
+//! written at once than allowed. What finds no room is dropped and counted: the next reader that misses tries
+//! again.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering::Relaxed;
@@ -56,7 +57,7 @@ impl Fills {
         }
     }
 
-    /// Writes the chunk when its turn comes, if there is room for it until then.
+    /// Writes the chunk when its turn comes, if there is room for it to wait until then.
     pub(super) fn push(&self, fill: Fill) {
         let bytes = fill.wanted.sealed_len.max(MIN_FILL_BYTES);
         let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(bytes) else {

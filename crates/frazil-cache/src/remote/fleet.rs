@@ -13,8 +13,8 @@ use crate::Wanted;
 /// Nodes next in order after the five homes of a chunk, which stand in for those that are down or overloaded.
 pub(super) const SPARES: usize = 2;
 
-/// So many questions under way are no overload, whatever the mean: a burst of misses on an idle fleet must not
-/// pass nodes over for being a few questions ahead of each other.
+/// Up to this many questions under way are no overload, whatever the mean: a burst of misses on an idle fleet
+/// must not pass nodes over for being a few questions ahead of each other.
 const EASY_QUESTIONS: usize = 48;
 
 /// A fleet at one moment. It never changes: another membership is another fleet, with the same nodes in it.
@@ -39,7 +39,7 @@ impl Position {
 }
 
 impl Fleet {
-    /// The fleet of these addresses, with this one's nodes where they are the same.
+    /// The fleet of these addresses; where this one has a node at an address, it keeps that node.
     pub(super) fn changed_to(&self, mut addresses: Vec<NodeAddress>, options: &RemoteOptions) -> Self {
         addresses.sort_unstable();
         addresses.dedup_by(|a, b| a.authority() == b.authority());

@@ -25,7 +25,7 @@ const MAX_COMBINATIONS: usize = 16;
 pub(super) enum Finding {
     /// It was not asked: its node is down, or the position a spare that nobody needed.
     NotAsked,
-    /// Nothing yet, or nothing at all: it may have anything.
+    /// No answer yet, or none at all: the position may have anything.
     Unknown,
     /// No shard.
     Vacant,
@@ -101,13 +101,14 @@ impl Gather {
         }
     }
 
-    /// When the homes have some of the chunk and not enough, a fill may have passed some of them over.
+    /// Asks the spares when the homes have some of the chunk but not enough: a fill may have passed some
+    /// homes over.
     fn ask_the_spares(&mut self) -> bool {
         let has_some = self.findings.iter().any(|finding| matches!(finding, Finding::Shard(_)));
         has_some && self.ask_up_to(usize::MAX)
     }
 
-    /// Asks positions in order until so many are asked; whether it asked any.
+    /// Asks positions in order until `count` have been asked; says whether it asked any.
     fn ask_up_to(&mut self, count: usize) -> bool {
         let mut asked = self.asked.len();
         let before = asked;

@@ -1,6 +1,7 @@
 //! Where a chunk's pieces are read to: side by side in one allocation, so that they are the chunk once they are there.
 //!
-//! The invariant: a room is given out once. Who finds it taken reads to memory of its own, and the joining copies.
+//! The invariant: a room is given out once. Whoever finds it taken reads to memory of its own, and the
+//! joining copies.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,7 +17,7 @@ pub(super) struct Landing {
 }
 
 impl Landing {
-    /// Rooms for a sealed chunk of so many bytes.
+    /// Rooms for a sealed chunk of `sealed_len` bytes.
     pub(super) fn of(sealed_len: u32) -> Self {
         let len = body_len(sealed_len);
         let mut whole = BytesMut::with_capacity(len * DATA_SHARDS);
@@ -27,7 +28,7 @@ impl Landing {
         Self { rooms: Arc::new(Mutex::new(rooms)), sealed_len }
     }
 
-    /// The room of the piece of this index, empty; none if it was taken, or is none of a piece.
+    /// The room of the piece of this index, empty; none if it was taken, or if no piece has this index.
     pub(super) fn take(&self, index: usize) -> Option<BytesMut> {
         self.rooms.lock().unwrap_or_else(PoisonError::into_inner).get_mut(index)?.take()
     }

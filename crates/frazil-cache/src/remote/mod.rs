@@ -76,8 +76,8 @@ struct Zone {
 }
 
 impl<T: Tier> Remote<T> {
-    /// A fleet in front of this tier. Must be called in a tokio runtime, which then runs the connections.
-    /// It does not fail: nodes that cannot be reached, or resolved, are so many misses.
+    /// A fleet in front of this tier. Must be called in a tokio runtime, which then runs the connections. It
+    /// does not fail: nodes that cannot be reached or resolved only cause misses.
     pub async fn start(below: T, nodes: Nodes, options: RemoteOptions) -> Self {
         let counters = Arc::new(Counters::default());
         let fills = Fills::new(&options, Arc::clone(&counters));
@@ -174,8 +174,8 @@ impl Zone {
         }
     }
 
-    /// Takes the resolver's answer for the fleet, unless it has none: a name service that is down must not take
-    /// the cache with it.
+    /// Makes the resolver's answer the fleet, unless it names no node: a name service that is down must not
+    /// take the cache with it.
     async fn resolve(&self, resolver: &dyn Resolver) {
         match resolver.resolve().await {
             Ok(nodes) if nodes.is_empty() => tracing::warn!(?resolver, "the fleet's name has no address"),

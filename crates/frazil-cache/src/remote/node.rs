@@ -68,7 +68,7 @@ impl Node {
         }
     }
 
-    /// Has a value kept; whether it is.
+    /// Asks the node to keep a value; says whether it does.
     pub(super) async fn set(&self, key: String, value: Bytes) -> bool {
         let asked = self.ask(&self.fills, key, Verb::Set(value));
         let stored = match asked {

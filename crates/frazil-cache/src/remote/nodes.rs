@@ -32,7 +32,7 @@ impl NodeAddress {
         &self.server_name
     }
 
-    /// The same node, whose certificate is for this name.
+    /// This node, with a certificate for this name.
     pub fn with_server_name(self, server_name: &str) -> Self {
         Self { server_name: server_name.to_owned(), ..self }
     }

@@ -25,8 +25,8 @@ pub struct RemoteOptions {
     pub fill_queue_bytes: usize,
     /// How many chunks are filled at once. 4.
     pub fill_concurrency: usize,
-    /// A node with more questions under way than so many percent of the fleet's mean is passed over for fills.
-    /// 200.
+    /// A node with more questions under way than this percentage of the fleet's mean is passed over for
+    /// fills. 200.
     pub load_bound_percent: usize,
     /// Secures the connections; in the clear without.
     #[cfg(feature = "tls")]

@@ -51,7 +51,7 @@ pub(super) fn plan(sites: &[Site]) -> Option<Vec<Put>> {
     Some(assign(sites, &targets, &held))
 }
 
-/// A home that has the shard of one before it might as well have none. So it can be when nodes come and go.
+/// A home that has the shard of one before it might as well have none. That happens when nodes come and go.
 fn without_copies(sites: &[Site]) -> Vec<Site> {
     let mut sites = sites.to_vec();
     for at in 1..SHARDS.min(sites.len()) {
@@ -123,7 +123,7 @@ mod tests {
             ("0x234--", "0x2341-"),
             ("x----", "x1234"),
             ("x-x----", "x1x3402"),
-            // Two have the same shard.
+            // Two positions have the same shard.
             ("00123--", "04123--"),
             // A late home may have its shard.
             ("???--", "???34"),

@@ -11,7 +11,7 @@ pub(super) const MAX_LINE_LEN: usize = 1024;
 /// The first line of an answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Line {
-    /// A value of so many bytes follows, and a line's end.
+    /// A value of `len` bytes follows, and a line's end.
     Value {
         /// The length of the value.
         len: usize,
@@ -32,7 +32,7 @@ pub(super) enum Line {
     NotStored,
 }
 
-/// The answer is not one of a memcached node, or one to something that was never asked.
+/// The answer is not one that a memcached node gives, or it is to something that was never asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct NotAnAnswer;
 
@@ -78,7 +78,7 @@ pub(super) fn put_get(into: &mut BytesMut, key: &str, token: u32) {
     put(into, format_args!("mg {key} v O{token}\r\n"));
 }
 
-/// Announces a value of so many bytes for a key; the value and a line's end must follow.
+/// Announces a value of `len` bytes for a key; the value and a line's end must follow.
 pub(super) fn put_set(into: &mut BytesMut, key: &str, len: usize, token: u32) {
     put(into, format_args!("ms {key} {len} O{token}\r\n"));
 }

@@ -27,7 +27,7 @@ struct UnderWay {
     token: u32,
     sent: Instant,
     reply: oneshot::Sender<Answer>,
-    /// Where to read the value to; none of what is to be stored.
+    /// Where to read the value to; none if a value is to be stored.
     landing: Option<Landing>,
     _in_flight: InFlight,
     _place: OwnedSemaphorePermit,
@@ -47,7 +47,8 @@ impl Session {
         Self { limits, vitals, under_way: Mutex::default(), places }
     }
 
-    /// Runs until the connection breaks: how many questions failed by it. `None` when nobody will ask any more.
+    /// Runs until the connection breaks, and says how many questions failed with it. `None` when nobody will
+    /// ask any more.
     pub(super) async fn run(
         self,
         wire: Box<dyn Wire>,
@@ -182,7 +183,8 @@ impl Session {
         loop {
             let due = Instant::now() + tick;
             sleep_until(due).await;
-            // Who oversleeps was not running, and may have the answer in the socket: no reason to blame the node.
+            // A task that oversleeps was not running, and may have the answer in the socket: no reason to
+            // blame the node.
             let overslept = due.elapsed() > tick;
             let oldest = self.under_way().front().map(|oldest| oldest.sent);
             if !overslept && oldest.is_some_and(|sent| sent.elapsed() > self.limits.deadline) {

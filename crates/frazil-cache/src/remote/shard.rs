@@ -157,7 +157,7 @@ pub(super) fn join(shards: [Shard; DATA_SHARDS], landing: &Landing) -> Bytes {
     sealed.freeze()
 }
 
-/// The shards of these indexes again, of what they made.
+/// Cuts what the shards of these indexes made into those shards again.
 pub(super) fn part(joined: &Bytes, indexes: [usize; DATA_SHARDS]) -> [Shard; DATA_SHARDS] {
     let len = joined.len() / DATA_SHARDS;
     indexes.map(|index| {

@@ -57,29 +57,29 @@ impl Vitals {
         self.answers.load(Relaxed)
     }
 
-    /// It answered.
+    /// The node answered.
     pub(super) fn answered(&self) {
         self.answers.fetch_add(1, Relaxed);
         self.breaker.answered();
     }
 
-    /// It failed, and so many questions with it.
+    /// The node failed, and this many questions with it.
     pub(super) fn failed(&self, questions: u32) {
         self.failures.fetch_add(u64::from(questions), Relaxed);
         self.breaker.failed();
     }
 
-    /// That many of them because the answer was late.
+    /// This many of them failed because the answer was late.
     pub(super) fn timed_out(&self, questions: usize) {
         self.timeouts.fetch_add(questions as u64, Relaxed);
     }
 
-    /// It sent so many bytes.
+    /// The node sent `len` bytes.
     pub(super) fn read(&self, len: usize) {
         self.read_bytes.fetch_add(len as u64, Relaxed);
     }
 
-    /// It was sent so many bytes.
+    /// The node was sent `len` bytes.
     pub(super) fn wrote(&self, len: usize) {
         self.written_bytes.fetch_add(len as u64, Relaxed);
     }

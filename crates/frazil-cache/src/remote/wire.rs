@@ -11,10 +11,11 @@ use super::NodeAddress;
 #[cfg(feature = "tls")]
 use super::Tls;
 
-/// How many bytes a node may send before any of them is read. The window that the kernel begins with is smaller than
-/// a shard, and whoever reads what fits may not be heard of before the next question: until then, the rest of the shard
-/// waits. The kernel gives no more than `net.core.rmem_max`, twice 208 KiB where nobody changed it, and does not tune
-/// the buffer any more: half of that is still two shards of a chunk of 512 KiB, and 400 MB/s at a round trip of 0.5 ms.
+/// How many bytes a node may send before any of them is read. The window that the kernel begins with is
+/// smaller than a shard, and the node may hear only with the next question that what fits was read: until
+/// then, the rest of the shard waits. The kernel gives no more than `net.core.rmem_max`, twice 208 KiB where
+/// nobody changed it, and does not tune the buffer any more: half of that is still two shards of a chunk of
+/// 512 KiB, and 400 MB/s at a round trip of 0.5 ms.
 const RECEIVE_BUFFER_LEN: u32 = 1 << 20;
 
 /// Bytes both ways.

@@ -1,7 +1,8 @@
 //! Whether the origin can take one more mount.
 //!
-//! A mount that starts while the origin is overloaded or failing makes it worse for those that run, and is none the
-//! better off. It is refused, and told when to come back; who runs already is never refused here.
+//! A mount that starts while the origin is overloaded or failing makes it worse for those that run, and is
+//! none the better off. It is refused, and told when to come back; a mount that runs already is never refused
+//! here.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -12,7 +13,7 @@ use super::{Health, Slots};
 /// When mounts are refused.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct AdmissionOptions {
-    /// So many requests waiting for the origin are too many.
+    /// This many requests waiting for the origin are too many.
     pub most_waiting: usize,
     /// This share of the last ten seconds' requests unanswered is too much.
     pub most_failed: f64,
@@ -60,7 +61,7 @@ impl Refused {
     }
 }
 
-/// Who says whether a mount may start. Clones share their counter.
+/// Says whether a mount may start. Clones share their counter.
 #[derive(Clone, Debug)]
 pub struct Admission {
     slots: Arc<Slots>,

@@ -1,7 +1,8 @@
 //! A token bucket: how many requests may be made that nobody asked for.
 //!
-//! Invariant: over any time, no more tokens are spent than the bucket began with, plus a share of the requests that
-//! were made, plus so many a second. Retries and hedges are such requests; with a budget they cannot double a load.
+//! Invariant: over any time, no more tokens are spent than the bucket began with, plus a share of the
+//! requests that were made, plus a fixed number a second. Retries and hedges are such requests; with a budget
+//! they cannot double a load.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -53,8 +54,8 @@ impl Budget {
         (state.tokens >= 1.0).then(|| state.tokens -= 1.0)
     }
 
-    /// Spends a token that is there or comes in time, and says after how long it may be used. Who comes first is
-    /// served first.
+    /// Spends a token that is there or comes in time, and says after how long it may be used. First come,
+    /// first served.
     pub fn reserve(&self, patience: Duration) -> Option<Duration> {
         let mut state = self.now();
         let missing = 1.0 - state.tokens;

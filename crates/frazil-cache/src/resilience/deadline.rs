@@ -1,4 +1,4 @@
-//! A bound on every wait: who asks hears something in time.
+//! A bound on every wait: whoever asks hears something in time.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// This tier, with so much time for each request.
+    /// This tier, with a time of `deadline` for each request.
     pub fn new(below: Arc<dyn Tier>, deadline: Duration) -> Self {
         Self { below, deadline, missed: AtomicU64::new(0) }
     }

@@ -1,7 +1,7 @@
 //! Whether a tier is failing, from what came of the last requests.
 //!
-//! A window of ten seconds in ten pieces. It forgets by itself: a tier that nobody asks any more counts as well
-//! again, and the next who ask find out.
+//! A window of ten seconds in ten pieces. It forgets by itself: a tier that nobody asks any more counts as
+//! well again, and the next requests find out.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

@@ -1,8 +1,8 @@
 //! A second request for what takes longer than it usually does.
 //!
-//! The slowest of a store's answers are slow by chance: asked again, most come at once. The invariants: hedges are a
-//! share of the requests at the most (a [`Budget`] that begins empty), and each takes a slot that is free and that
-//! nobody waits for, so that a busy origin gets none and its limit holds for both.
+//! The slowest of a store's answers are slow by chance: asked again, most come at once. The invariants:
+//! hedges are at most a share of the requests (a [`Budget`] that begins empty), and each takes a slot that is
+//! free and that nobody waits for, so that a busy origin gets none and its limit holds for both.
 
 use std::fmt;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub struct HedgeCounts {
     pub wins: u64,
 }
 
-/// A tier of which a slow answer is asked for twice. What is slower is dropped.
+/// A tier that is asked a second time when its answer is slow. The request that is slower is dropped.
 #[derive(Debug)]
 pub struct Hedge {
     below: Arc<dyn Tier>,

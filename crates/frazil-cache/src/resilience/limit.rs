@@ -11,7 +11,8 @@ use async_trait::async_trait;
 use super::{Slots, Urgency};
 use crate::{Served, Tier, TierError, Wanted};
 
-/// A tier that so many requests at a time reach. The others wait; beyond the queue's bound they are refused.
+/// A tier that only a fixed number of requests reach at a time. The others wait; beyond the queue's bound
+/// they are refused.
 #[derive(Debug)]
 pub struct Limit {
     below: Arc<dyn Tier>,

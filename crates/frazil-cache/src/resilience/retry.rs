@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use super::{Budget, BudgetOptions, Priority, Refusal, Urgency, refusal};
 use crate::{ErrorClass, Served, Tier, TierError, Wanted};
 
-/// Wrong bytes are fetched so often again: the first may be the wire's fault, the same again is the store's.
+/// How often wrong bytes are fetched again: the first may be the wire's fault, the same again is the store's.
 const CORRUPT_RETRIES: u32 = 1;
 
 /// How often, and when, to try again.
@@ -27,8 +27,8 @@ pub struct RetryOptions {
     pub first_pause: Duration,
     /// The longest bound of a pause.
     pub longest_pause: Duration,
-    /// The longest time that a store may ask to be left alone for, or a token may be waited for; who would have to
-    /// wait longer hears the error at once.
+    /// The longest time that a store may ask to be left alone for, or a token may be waited for; a request
+    /// that would have to wait longer gets the error at once.
     pub patience: Duration,
     /// What all retries together may cost.
     pub budget: BudgetOptions,

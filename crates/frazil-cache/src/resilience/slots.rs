@@ -61,14 +61,15 @@ pub struct SlotCounts {
 }
 
 impl Slots {
-    /// So many slots, at least one, and a queue of so many.
+    /// `slots` slots, but at least one, and a queue of `queue` places.
     pub fn new(slots: usize, queue: usize) -> Arc<Self> {
         let slots = slots.max(1);
         let state = State { free: slots, waiting: VecDeque::new(), next: 0, most_held: 0, most_waiting: 0 };
         Arc::new(Self { slots, queue, state: Mutex::new(state), refused: AtomicU64::new(0) })
     }
 
-    /// A slot, in turn. When the queue is full of demand, and for a prefetch when it is full, [`Refusal::Busy`].
+    /// A slot, in turn. [`Refusal::Busy`] when the queue is full of demand, and for a prefetch whenever it is
+    /// full.
     pub async fn take(self: &Arc<Self>, urgency: Urgency) -> Result<Slot, Refusal> {
         let (mut granted, _waiting) = match self.enter(urgency.clone())? {
             Entered::Slot(slot) => return Ok(slot),
@@ -81,7 +82,7 @@ impl Slots {
             slot = &mut granted => return slot.map_err(pushed_out),
             () = urgency.raised() => {}
         }
-        // A reader waits for it now, who may have one of the slots that prefetches leave free.
+        // A reader waits for it now, and may have one of the slots that prefetches leave free.
         self.grant();
         granted.await.map_err(pushed_out)
     }
@@ -172,7 +173,7 @@ impl Slots {
         }
     }
 
-    /// The next waiter who may have a slot, and the slot; he leaves the queue.
+    /// The next waiter that may have a slot, and the slot; the waiter leaves the queue.
     fn next_grant(self: &Arc<Self>) -> Option<(oneshot::Sender<Slot>, Slot)> {
         let mut state = self.lock();
         let at = match state.first_demand() {

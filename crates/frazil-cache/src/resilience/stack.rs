@@ -4,9 +4,9 @@
 //! deadline → retry → limit → hedge → watch → deadline → origin
 //! ```
 //!
-//! Read from the top: a request has so much time in all; what fails is tried again, and holds no slot while it waits
-//! to be; each attempt takes its turn; a slow one is hedged if a slot is free that nobody waits for; each request that
-//! reaches the store has its own, shorter deadline, and its outcome is noted.
+//! Read from the top: a request has a fixed time in all; what fails is tried again, and holds no slot while
+//! it waits for that; each attempt takes its turn; a slow one is hedged if a slot is free that nobody waits
+//! for; each request that reaches the store has its own, shorter deadline, and its outcome is noted.
 
 use std::fmt;
 use std::sync::Arc;
@@ -41,8 +41,9 @@ pub struct OriginOptions {
     /// of pauses, so that an outage of seconds is no error and the deadline decides about longer ones. The budget is
     /// 10 % of the requests and a quarter of the concurrency a second: 64 / 4 = 16/s while all else fails.
     pub retry: RetryOptions,
-    /// When and how much to hedge: after the 95th percentile of the last 256 answers, 10 ms at the least, 5 % of the
-    /// requests at the most: of 1,000 requests 50 are slower than that, and all of these can be hedged.
+    /// When and how much to hedge: after the 95th percentile of the last 256 answers, but at least 10 ms, and
+    /// at most 5 % of the requests: of 1,000 requests 50 are slower than that, and all of these can be
+    /// hedged.
     pub hedge: HedgeOptions,
     /// When mounts are refused: half of the queue is 1,024 / 2 = 512 waiting, or more than half of at least 10
     /// requests in ten seconds unanswered.
@@ -52,7 +53,7 @@ pub struct OriginOptions {
 }
 
 impl OriginOptions {
-    /// The defaults for so many requests at once: what depends on it is derived from it.
+    /// The defaults for this many requests at once: what depends on that number is derived from it.
     pub fn with_concurrency(concurrency: usize) -> Self {
         let concurrency = concurrency.max(1);
         let queue = concurrency.saturating_mul(16);
@@ -130,7 +131,7 @@ pub fn origin(store: Store, options: &OriginOptions) -> Arc<OriginStack> {
     over(Arc::new(Origin::new(store)), options)
 }
 
-/// The same over any tier that is like an origin.
+/// The stack of [`origin`], over any tier that is like an origin.
 pub fn over(store: Arc<dyn Tier>, options: &OriginOptions) -> Arc<OriginStack> {
     let slots = Slots::new(options.concurrency, options.queue);
     let health = Arc::new(Health::new());
@@ -146,7 +147,7 @@ pub fn over(store: Arc<dyn Tier>, options: &OriginOptions) -> Arc<OriginStack> {
 }
 
 impl OriginStack {
-    /// Who says whether a mount may start.
+    /// Says whether a mount may start.
     pub fn admission(&self) -> Admission {
         self.admission.clone()
     }

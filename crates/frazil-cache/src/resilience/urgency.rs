@@ -1,9 +1,9 @@
-//! Who is waited for: somebody who reads now, or nobody yet.
+//! Whether a fetch is waited for: by somebody who reads now, or by nobody yet.
 //!
-//! A fetch has an urgency that follows it through every tier of its task without being a part of what is wanted: two
-//! fetches of one chunk are one fetch, whoever wants it. Invariants: an urgency rises and never falls, so a reader who
-//! joins a prefetch is not served behind other readers; and a fetch for another fetch rises with it, tier for tier and
-//! over the socket of the host cache, however late.
+//! A fetch has an urgency that follows it through every tier of its task without being a part of what is
+//! wanted: two fetches of one chunk are one fetch, whoever wants it. Invariants: an urgency rises and never
+//! falls, so a reader that joins a prefetch is not served behind other readers; and a fetch for another fetch
+//! rises with it, tier for tier and over the socket of the host cache, however late.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -68,7 +68,7 @@ impl Urgency {
             return;
         }
         let mut followers = other.0.followers.lock().unwrap_or_else(PoisonError::into_inner);
-        // It rises before it takes the followers along: who is not among them sees that it has.
+        // It rises before it takes the followers along: whoever is not among them sees that it has.
         if other.priority() == Priority::Demand {
             drop(followers);
             return self.0.rise();

@@ -12,12 +12,12 @@ pub enum Fault {
     /// Nothing passes either way, and nothing is closed. What was sent meanwhile arrives when the fault ends, as
     /// packets that are sent again would.
     BlackHole,
-    /// After so many bytes the connection is reset.
+    /// After this many bytes the connection is reset.
     Reset {
         /// Bytes that still pass.
         after_bytes: u64,
     },
-    /// After so many bytes the connection is closed, as if that had been all.
+    /// After this many bytes the connection is closed, as if that had been all.
     Truncate {
         /// Bytes that still pass.
         after_bytes: u64,
@@ -29,9 +29,9 @@ pub enum Fault {
         /// How long it takes until the next ones do.
         pause: Duration,
     },
-    /// Every byte arrives so much later; how many pass in a second stays the same.
+    /// Every byte arrives this much later; how many pass in a second stays the same.
     Latency(Duration),
-    /// One bit of every so many bytes is flipped, in the last byte of each run.
+    /// The bytes are taken in runs of `every_bytes`, and one bit is flipped in the last byte of each run.
     Corrupt {
         /// The length of a run; zero corrupts nothing.
         every_bytes: u64,

@@ -49,7 +49,7 @@ pub struct ProxyCounts {
     pub answer_bytes: u64,
 }
 
-/// The switch for faults. The number of the setting tells one fault from the same, set again.
+/// The switch for faults. The number of the setting tells a fault from the same fault set again.
 #[derive(Clone, Debug)]
 pub(super) struct Switch {
     pub(super) setting: u64,
@@ -123,7 +123,7 @@ impl FaultProxy {
     /// Where clients connect to over TCP.
     ///
     /// # Panics
-    /// Of a proxy that listens at a Unix socket.
+    /// If the proxy listens at a Unix socket.
     pub fn address(&self) -> SocketAddr {
         match &self.place {
             Place::Loopback(address) => *address,
@@ -131,7 +131,7 @@ impl FaultProxy {
         }
     }
 
-    /// Does this to every connection from now on, those that are open included.
+    /// Does this fault to every connection from now on, those that are open included.
     pub fn set(&self, fault: Fault) {
         self.faults.send_modify(|switch| *switch = Switch { setting: switch.setting + 1, fault });
     }

@@ -6,7 +6,7 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ArchiveError {
-    /// The bytes could not be had.
+    /// The bytes could not be read.
     #[error("cannot read the archive at offset {offset}")]
     Read {
         /// Where reading stopped.
@@ -20,7 +20,7 @@ pub enum ArchiveError {
         /// Where it ends.
         offset: u64,
     },
-    /// A header that is none.
+    /// A header that is not one.
     #[error("the header at offset {offset} is invalid: {reason}")]
     Header {
         /// Where the header starts.

@@ -38,7 +38,7 @@ const SPARSE_NUMBER_BYTES: usize = 12;
 pub(super) struct Header([u8; RECORD_BYTES]);
 
 impl Header {
-    /// The header in a block, or why it is none.
+    /// The header in a block, or why it is not one.
     pub(super) fn parse(block: [u8; RECORD_BYTES]) -> Result<Self, &'static str> {
         let header = Self(block);
         let stored = number(header.field(CHECKSUM)).ok_or("the checksum is not a number")?;
@@ -56,8 +56,9 @@ impl Header {
         Ok(header)
     }
 
-    /// Readers must not disagree about where a name begins: archives of star's own format have a shorter prefix, and
-    /// some take what is no time in a GNU header for a prefix that an old writer put there.
+    /// Readers must not disagree about where a name begins: archives of star's own format have a shorter
+    /// prefix, and where the time fields of a GNU header hold no time, some readers take them for a prefix
+    /// that an old writer put there.
     fn check_prefix(&self) -> Result<(), &'static str> {
         let is_star = self.field(STAR_TRAILER) == b"tar\0" && self.field(MAGIC).starts_with(b"ustar\0");
         if is_star && text(self.field(STAR_PREFIX)) != text(self.field(PREFIX)) {

@@ -52,7 +52,7 @@ impl<R: BufRead> Input<R> {
         if self.take(len, each)? == len { Ok(()) } else { Err(self.truncated().into()) }
     }
 
-    /// Passes over up to `len` bytes; how many there were.
+    /// Passes over up to `len` bytes; says how many there were.
     pub(super) fn skip(&mut self, len: u64) -> Result<u64, ArchiveError> {
         self.take(len, |_| Ok(()))
     }

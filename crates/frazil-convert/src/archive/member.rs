@@ -42,7 +42,7 @@ pub(crate) struct Member {
 pub(crate) enum MemberKind {
     /// A directory.
     Directory,
-    /// A regular file of that many bytes, holes included.
+    /// A regular file of this many bytes, holes included.
     File(u64),
     /// Another name of the file at this cleaned path.
     Hardlink(Vec<u8>),
@@ -90,8 +90,8 @@ pub(super) enum Flag {
     Other,
 }
 
-/// How the flag of a member with this written name is to be read: seventh edition archives mark a directory by a
-/// trailing slash alone.
+/// How to read the flag of a member with this name as it is written: archives of the seventh edition mark a
+/// directory by a trailing slash alone.
 pub(super) fn classify(flag: u8, name: &[u8]) -> Flag {
     match flag {
         b'\0' if name.ends_with(b"/") => Flag::Other,
@@ -179,7 +179,7 @@ fn attributes(
 
 type NamedValues = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// Splits off the names of what no mounted file could show.
+/// Splits off the names of attributes that no mounted file could show.
 fn keep_representable(xattrs: NamedValues, kind: &MemberKind) -> (NamedValues, Vec<Vec<u8>>) {
     let carries_user = matches!(kind, MemberKind::Directory | MemberKind::File(_));
     let mut left = XATTR_BODY_MAX;
@@ -189,7 +189,7 @@ fn keep_representable(xattrs: NamedValues, kind: &MemberKind) -> (NamedValues, V
         let showable = xattr_is_representable(&name)
             && !HOST_XATTRS.iter().any(|host| name.starts_with(host))
             && value.len() <= XATTR_VALUE_MAX
-            // The kernel allows attributes of users on nothing but files and directories.
+            // The kernel allows `user.` attributes on nothing but files and directories.
             && (carries_user || !name.starts_with(b"user."));
         match left.checked_sub(cost).filter(|_| showable) {
             Some(rest) => {

@@ -46,7 +46,7 @@ pub(crate) struct ArchiveReader<R> {
     input: Input<R>,
     /// What of the current member's data was not read yet, in bytes.
     unread: u64,
-    /// What fills its last record, in bytes.
+    /// The padding that fills its last record, in bytes.
     padding: u64,
     map: Option<SparseMap>,
 }
@@ -78,7 +78,8 @@ impl<R: BufRead> ArchiveReader<R> {
                 }
                 b'g' if extensions.is_none() => self.pass_over_global(&header, offset)?,
                 b'g' => {
-                    // Some readers keep what was said before it for the next member, others forget it.
+                    // Some readers keep what was said before a global header for the next member, others
+                    // forget it.
                     let reason = "a global header stands between a member and its extended header";
                     return Err(ArchiveError::Header { offset, reason });
                 }

@@ -173,7 +173,8 @@ pub(super) fn decimal(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// A part of the version of a sparse map. Some readers compare it as text, so only one text is taken for a number.
+/// A part of the version of a sparse map. Some readers compare it as text, so only one spelling of each
+/// number is accepted.
 fn version(value: &[u8]) -> Result<u64, &'static str> {
     match value {
         [b'0'..=b'9'] => decimal(value).ok_or("the version of a sparse map is not a number"),

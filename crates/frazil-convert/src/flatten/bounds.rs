@@ -1,4 +1,4 @@
-//! What a tree may cost, in memory and in time, however small the layers are that ask for it.
+//! What a tree may cost, in memory and in time, however small the layers are that make it.
 //!
 //! Invariant: every inode and every name is charged before it is made, and every name that a path goes through
 //! before the next one is looked at. Memory is that of the whole image, steps are those of one layer. The memory is
@@ -32,7 +32,7 @@ impl Bounds {
         Self { bytes: MAX_TREE_BYTES, implied: MAX_IMPLIED, step_limit: 0, steps: Cell::new(0) }
     }
 
-    /// Starts a layer of so many entries.
+    /// Starts a layer of this many entries.
     pub(super) fn layer(&mut self, entries: usize) {
         self.step_limit = STEPS_BASE.saturating_add(STEPS_PER_ENTRY.saturating_mul(entries as u64));
         self.steps.set(self.step_limit);

@@ -16,7 +16,7 @@ pub struct FlattenError {
     pub reason: Misfit,
 }
 
-/// What can be wrong with an entry among others.
+/// How an entry can fail to fit with the others.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Misfit {

@@ -22,7 +22,7 @@ use arena::{Arena, LayerNumber, Node, NodeIndex, NodeKind};
 pub(crate) struct Flattener {
     arena: Arena,
     layer: LayerNumber,
-    /// Blocks of the streams of the layers so far.
+    /// Blocks of the layer streams so far.
     data_blocks: u64,
 }
 
@@ -108,7 +108,7 @@ impl Flattener {
         Ok(())
     }
 
-    /// Another name for an inode; whatever the entry says of attributes is the inode's already.
+    /// Another name for an inode; the entry's attributes are ignored, because the inode has its own already.
     fn hardlink(&mut self, path: &[u8], target: Vec<u8>) -> Result<(), Misfit> {
         let (directory, name) = self.place(path)?;
         if name.is_empty() {
@@ -151,7 +151,8 @@ impl Flattener {
         Ok(())
     }
 
-    /// The directory that a path's last name belongs into; it is there then, and marked. The root has no last name.
+    /// The directory that a path's last name belongs in, made if need be, and marked. The root has no last
+    /// name.
     fn place<'p>(&mut self, path: &'p [u8]) -> Result<(NodeIndex, &'p [u8]), Misfit> {
         let (directory, name) = split(path);
         Ok((self.arena.make_directory(directory, self.layer)?, name))
@@ -159,7 +160,7 @@ impl Flattener {
 }
 
 impl Node {
-    /// Stands where no inode is.
+    /// A placeholder where no inode is.
     fn empty_leaf() -> Self {
         Self { attributes: Attributes::default(), kind: NodeKind::Leaf(InodeKind::Fifo) }
     }

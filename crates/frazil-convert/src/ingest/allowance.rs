@@ -1,4 +1,4 @@
-//! How large an image may become, checked while it grows and not only when it is there.
+//! How large an image may become, checked while it grows and not only once it is there.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,7 +17,7 @@ impl Allowance {
         Self { what, limit, used: AtomicU64::new(0) }
     }
 
-    /// Uses up some bytes, or says that there are not so many.
+    /// Uses up this many bytes, or says that there are not that many left.
     pub(crate) fn take(&self, bytes: u64) -> Result<(), ConvertError> {
         let add = |used: u64| used.checked_add(bytes).filter(|used| *used <= self.limit);
         match self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add) {

@@ -1,4 +1,5 @@
-//! A blob's bytes to its archive's bytes: gzip of one or many members, zstd of one or many frames, or neither.
+//! From a blob's bytes to its archive's bytes: gzip of one or more members, zstd of one or more frames, or
+//! neither.
 //!
 //! Invariant: the blob is read to its end, so its digest is proven. What follows a compressed archive must be
 //! another member or frame; anything else is an error, as it is for Go.
@@ -12,8 +13,8 @@ use super::pieces::{PIECE_BYTES, Piece};
 use crate::ConvertError;
 use crate::source::LayerCompression;
 
-/// The largest zstd window, as a power of two: what zstd's own tools write and read unless told otherwise. Each layer
-/// that is read takes so much memory at the most.
+/// The largest zstd window, as a power of two: what zstd's own tools write and read unless told otherwise.
+/// Each layer that is being read takes at most this much memory.
 const MAX_ZSTD_WINDOW_LOG: u32 = 27;
 
 /// Decompresses a blob and sends the pieces, then the end. Stops quietly when nobody takes them any more.
@@ -34,7 +35,7 @@ fn zstd_decoder<B: BufRead>(blob: B) -> std::io::Result<zstd::stream::read::Deco
     Ok(decoder)
 }
 
-/// A reader that never came to be.
+/// A decompressor that could not be made.
 struct Failed(Option<std::io::Error>);
 
 impl Read for Failed {

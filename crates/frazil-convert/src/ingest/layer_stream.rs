@@ -1,4 +1,4 @@
-//! The layer stream: the data of a layer's files one behind the other, each from a block on.
+//! The layer stream: the data of a layer's files one behind the other, each starting on a block.
 
 use frazil_format::BLOCK_SIZE;
 
@@ -20,7 +20,7 @@ impl<'a, E: FnMut(Cut) -> Result<(), ConvertError>> LayerStream<'a, E> {
         Self { cutter, emit, allowance }
     }
 
-    /// The stream's length so far, in bytes: between files a multiple of the block size.
+    /// The stream's length so far, in bytes; between files it is a multiple of the block size.
     pub(crate) fn len(&self) -> u64 {
         self.cutter.len()
     }

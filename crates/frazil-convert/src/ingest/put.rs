@@ -21,7 +21,7 @@ const CONCURRENT_PUTS: usize = 16;
 pub(crate) struct ChunkPutter {
     store: Store,
     root: RootId,
-    /// What is there and not sound, and so is replaced.
+    /// Chunks that are there and not sound, and so are replaced.
     distrusted: Arc<HashSet<ChunkId>>,
     /// Each chunk of this conversion, done when it is in the store.
     seen: Mutex<HashMap<ChunkId, Arc<OnceCell<()>>>>,
@@ -73,7 +73,7 @@ impl ChunkPutter {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(seen.entry(chunk.id).or_default())
         };
-        // Whoever has the same chunk waits until it is there: its layer's index refers to it next.
+        // Others that have the same chunk wait until it is there: their layers' indexes refer to it next.
         let mut put = Put::Present;
         let there = is_there.get_or_try_init(|| async {
             put = self.put_first(&chunk.id, &bytes).await?;

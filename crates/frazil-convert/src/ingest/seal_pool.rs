@@ -1,7 +1,7 @@
 //! The pool that compresses and seals chunks, and the budget that bounds what is on its way.
 //!
 //! Invariant: the plaintext of chunks that were cut but are not in the store yet never exceeds
-//! [`BUDGET_BYTES`], over all layers; whoever cuts faster than the store takes waits.
+//! [`BUDGET_BYTES`], over all layers; a layer that cuts faster than the store takes has to wait.
 
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ impl SealPool {
         Ok(Self { threads: Arc::new(threads), budget: Arc::new(Semaphore::new(BUDGET_BYTES)), runtime })
     }
 
-    /// The pool for a stream that is sealed like this.
+    /// The pool, for a stream that is sealed like this.
     pub(crate) fn sealing(&self, sealing: &Sealing) -> StreamSealer {
         StreamSealer { pool: self.clone(), sealing: sealing.clone() }
     }

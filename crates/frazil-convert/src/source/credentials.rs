@@ -22,11 +22,11 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 const HELPER_TIMEOUT: Duration = Duration::from_secs(30);
 /// What a credential helper prints when it simply has none; a fixed string of its protocol.
 const HELPER_HAS_NONE: &str = "credentials not found";
-/// The names under which credentials for Docker Hub are stored, in the order of their likelihood.
+/// The names under which credentials for Docker Hub are stored, the likeliest first.
 const DOCKER_HUB_KEYS: [&str; 4] =
     ["https://index.docker.io/v1/", "docker.io", "index.docker.io", "registry-1.docker.io"];
 
-/// The files in which to look for credentials, the first hit wins. Missing files are passed over.
+/// The files in which to look for credentials; the first hit wins. Missing files are passed over.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CredentialFiles(Vec<PathBuf>);
 

@@ -50,7 +50,7 @@ pub(super) fn select(
     }
 }
 
-/// What to write to have this entry: its name, or its digest if it has none.
+/// What to write to get this entry: its name, or its digest if it has none.
 fn choice_of(entry: &IndexEntry) -> String {
     let choice = match &entry.tag {
         Some(tag) => LayoutChoice::Tag(tag.clone()),
@@ -63,14 +63,14 @@ fn sorted(names: impl Iterator<Item = String>) -> Vec<String> {
     names.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// One entry a manifest: that it is named twice makes it no other.
+/// One entry for each manifest: one that is named twice is still one manifest.
 fn distinct(entries: Vec<IndexEntry>) -> Vec<IndexEntry> {
     let mut seen = HashSet::new();
     entries.into_iter().filter(|entry| seen.insert(entry.descriptor.digest)).collect()
 }
 
-/// Learns what several entries are for, and refuses them if more than one is for `platform`. An entry that does not say
-/// what it is for is asked: its config knows.
+/// Learns what several entries are for, and refuses them if more than one is for `platform`. For an entry
+/// that does not say what it is for, its config is read.
 pub(super) async fn tell_apart(
     blobs: &dyn Blobs,
     mut entries: Vec<IndexEntry>,
@@ -85,7 +85,7 @@ pub(super) async fn tell_apart(
     }
     let preference = |entry: &IndexEntry| platform.preference(entry.platform.as_ref()?);
     let best = entries.iter().filter_map(preference).min();
-    // What says nothing, such as a nested index, might be the one as well.
+    // An entry that says nothing, such as a nested index, might be for the platform as well.
     let might_be =
         |entry: &&IndexEntry| entry.platform.is_none() || best.is_some() && preference(entry) == best;
     let candidates: Vec<_> = entries.iter().filter(might_be).collect();

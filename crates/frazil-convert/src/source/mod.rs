@@ -55,7 +55,7 @@ pub struct SourceOptions {
     pub credentials: CredentialFiles,
     /// PEM files of certificate authorities to trust besides the system's, for registries with their own.
     pub root_certificates: Vec<PathBuf>,
-    /// How stubbornly a registry is asked.
+    /// How patiently a registry is asked.
     pub retry: RetryPolicy,
 }
 

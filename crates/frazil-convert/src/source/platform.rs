@@ -46,7 +46,7 @@ impl Platform {
         self.variant.as_deref()
     }
 
-    /// Whether an image for `offered` serves who asks for `self`: smaller is better, `None` is no.
+    /// Whether an image for `offered` serves a user who asks for `self`: smaller is better, `None` is no.
     ///
     /// 32-bit ARM asked for without a variant takes the newest there is; every other architecture takes
     /// exactly what was asked, because a higher variant need not run here.

@@ -1,7 +1,7 @@
 //! From a document that names an image to the one manifest of the wanted platform, and its verified config.
 //!
-//! The same path for registries and OCI layouts, which differ only in how a blob is fetched. Invariant: every
-//! byte that is parsed was checked against the digest and size of whoever named it.
+//! Registries and OCI layouts take the same path; they differ only in how a blob is fetched. Invariant: every
+//! byte that is parsed was checked against the digest and size that the document naming it gives.
 
 use async_trait::async_trait;
 use tokio::io::AsyncReadExt;

@@ -139,7 +139,7 @@ impl Report {
         }
     }
 
-    /// Told in the words of [`words`].
+    /// Reports in the words of [`words`] if the two differ.
     fn same<T: PartialEq>(
         &mut self,
         path: &[u8],

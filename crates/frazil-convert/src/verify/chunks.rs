@@ -42,7 +42,7 @@ where
     Fetched: Future<Output = Result<SealedChunk, E>>,
     E: Display,
 {
-    // One chunk may be needed with one key at many places; it is looked at for each key and length once.
+    // One chunk may be needed at many places with one key; it is looked at once for each key and length.
     let mut distinct: HashMap<(ChunkId, u32), (Chunk, &ChunkKey)> = HashMap::new();
     for (chunk, key) in manifest.chunks.iter().zip(&manifest.keys) {
         distinct.entry((chunk.id, chunk.len)).or_insert((*chunk, key));
@@ -72,7 +72,7 @@ where
 
 fn check<E: Display>(chunk: Chunk, key: &ChunkKey, fetched: Result<SealedChunk, E>) -> Result<u64, String> {
     let sealed = fetched.map_err(|error| error.to_string())?;
-    // Whoever fetched it may have verified it; this is where it counts.
+    // The fetcher may have verified it already; this is the check that counts.
     let sealed = SealedChunk::verify(&chunk.id, sealed.into_bytes()).map_err(|error| error.to_string())?;
     if sealed.len() as u64 != u64::from(chunk.sealed_len) {
         return Err(format!("it has {} sealed bytes instead of {}", sealed.len(), chunk.sealed_len));

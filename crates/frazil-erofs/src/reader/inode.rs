@@ -1,7 +1,7 @@
 //! An inode, taken apart and checked: from either on-disk form to one value.
 //!
-//! The invariant: the ranges of a [`DiskInode`] lie inside the image, and its tail inside one block. So
-//! whoever holds one can read its data without another check.
+//! The invariant: the ranges of a [`DiskInode`] lie inside the image, and its tail inside one block. So its
+//! data can be read without another check.
 
 use std::ops::Range;
 

@@ -4,7 +4,7 @@ use crate::error::ErofsError;
 
 /// A source of an image's bytes, such as a slice, a file, or a cache that fetches.
 pub trait ReadAt {
-    /// Why bytes could not be had; "not yet, fetch this range first" is one such reason.
+    /// Why bytes could not be read; "not yet, fetch this range first" is one such reason.
     type Error;
 
     /// Fills `buf` with the bytes from `offset` on.

@@ -12,7 +12,7 @@ pub(super) struct Allocator {
     open: u64,
     /// Where the open block ends.
     open_end: u64,
-    /// The first block that nobody has taken.
+    /// The first block that is not taken.
     next_block: u64,
 }
 

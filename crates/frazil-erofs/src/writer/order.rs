@@ -12,7 +12,7 @@ use crate::tree::InodeIndex;
 /// Directories nearer to the root than this are laid out breadth first.
 const BREADTH_FIRST_DEPTH: u32 = 3;
 
-/// A directory that waits for being laid out.
+/// A directory that waits to be laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PendingDirectory {
     pub(super) inode: InodeIndex,

@@ -1,6 +1,6 @@
 //! Xattrs as they stand behind their inode: a header, then each as an entry, name and value.
 //!
-//! All are inline. Sharing equal ones between inodes would save little: what images carry in numbers,
+//! All are inline. Sharing equal ones between inodes would save little: the one that images have many of,
 //! `security.capability`, is 24 bytes long.
 
 use zerocopy::IntoBytes;

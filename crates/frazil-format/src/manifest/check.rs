@@ -43,7 +43,7 @@ pub(super) struct ChunkRules {
     number: u64,
     /// Where the metadata area and each layer end, in order.
     borders: Arc<[u64]>,
-    /// Which of them is the next.
+    /// The index of the border that comes next.
     area: usize,
 }
 
@@ -55,7 +55,7 @@ impl ChunkRules {
         Self { order: ChunkOrder::new(geometry.image_len), number: 0, borders, area: 0 }
     }
 
-    /// Checks the chunks that follow. Having refused one, the rules are of no use any more.
+    /// Checks the chunks that follow. Once they have refused one, the rules are of no use any more.
     pub(super) fn check(&mut self, chunks: &[Chunk]) -> Result<(), FormatError> {
         for chunk in chunks {
             let end = self.order.check(chunk.offset, chunk.len, chunk.sealed_len)?;
@@ -72,7 +72,7 @@ impl ChunkRules {
         Ok(())
     }
 
-    /// Where the area ends that is looked at.
+    /// Where the area that is being looked at ends.
     fn border(&self) -> u64 {
         self.borders.get(self.area).copied().unwrap_or(u64::MAX)
     }

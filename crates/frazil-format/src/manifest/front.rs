@@ -23,11 +23,11 @@ pub struct SealedFront {
 }
 
 impl SealedFront {
-    /// What the first bytes of a manifest say, if they are of the one that the id names; none if more of them have to
+    /// What the first bytes of a manifest say, if it is the one that the id names; none if more bytes have to
     /// come first.
     ///
     /// # Errors
-    /// [`FormatError::WrongManifest`] if they are another's; otherwise what is wrong with them.
+    /// [`FormatError::WrongManifest`] if it is another; otherwise what is wrong with the bytes.
     pub fn read(id: &ManifestId, bytes: &Bytes) -> Result<Option<Self>, FormatError> {
         let Some(header) = Header::parse(bytes)? else { return Ok(None) };
         let found = id_of(&header, bytes);
@@ -76,7 +76,7 @@ impl SealedFront {
         self.header.total_len
     }
 
-    /// What reads the sections with the data key: the header, which has their hashes, is authentic.
+    /// The reader of the sections, given the data key: the header, which has their hashes, is authentic then.
     ///
     /// # Errors
     /// [`FormatError::WrongDataKey`] with another data key; [`FormatError::NotAuthentic`] if anything was changed.
@@ -98,7 +98,7 @@ impl SealedFront {
         Ok(keys)
     }
 
-    /// What derives from the data key; that it is the right one is to be known.
+    /// What derives from the data key; whether that is the right one must be known already.
     pub(super) fn keys<'a>(&'a self, data_key: &'a DataKey) -> ManifestKeys<'a> {
         ManifestKeys { data_key, salt: &self.header.salt }
     }

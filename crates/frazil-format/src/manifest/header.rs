@@ -114,7 +114,7 @@ impl Kind {
     }
 }
 
-/// The sections that a manifest of so many chunks must have, and which of them were seen.
+/// The sections that a manifest of this many chunks must have, and which of them were seen.
 struct Expected {
     chunk_count: usize,
     pages: usize,
@@ -127,7 +127,8 @@ impl Expected {
         Self { chunk_count, pages, seen: vec![false; section_count(chunk_count as u64) as usize] }
     }
 
-    /// The kind of a section that was not seen yet, and its length if that is fixed; none of what must not be there.
+    /// The kind of a section that was not seen yet, and its length if that is fixed; none if it must not be
+    /// there.
     fn take(&mut self, kind: u32, index: u32) -> Option<(Kind, Option<u64>)> {
         let kind = Kind::of(kind)?;
         let page = index as usize;
@@ -144,7 +145,7 @@ impl Expected {
     }
 }
 
-/// How many sections a manifest of so many chunks has.
+/// How many sections a manifest of this many chunks has.
 fn section_count(chunk_count: u64) -> u64 {
     chunk_count.div_ceil(CHUNKS_PER_PAGE as u64).saturating_mul(2).saturating_add(2)
 }
@@ -267,7 +268,8 @@ fn check_fixed(fixed: &Fixed) -> Result<(), FormatError> {
     if fixed.reserved.get() != 0 {
         return Err(FormatError::BadGeometry { problem: "a reserved field of the header is set" });
     }
-    // Every chunk has a record, so a count that the bytes cannot hold is refused before anything is made of it.
+    // Every chunk has a record, so a count that the bytes cannot hold is refused before anything is allocated
+    // for it.
     let total_len = fixed.total_len.get();
     within("number of chunks", fixed.chunk_count.get(), total_len / RECORD_LEN as u64)?;
     let sections = u64::from(fixed.section_count.get());

@@ -109,7 +109,7 @@ impl SealedManifest {
         })
     }
 
-    /// The same manifest with its data key wrapped anew, and its new id: only the header differs.
+    /// The manifest with its data key wrapped anew, and its new id: only the header differs.
     ///
     /// # Errors
     /// Those of [`SealedManifest::open`] but for the sections, which are taken as they are.

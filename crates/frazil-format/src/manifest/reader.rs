@@ -21,15 +21,15 @@ pub struct ChunkPage {
     pub keys: Vec<ChunkKey>,
 }
 
-/// Opens what comes of a manifest. The sections may lie in any order: a page waits for its keys, and for the pages
-/// before it.
+/// Opens a manifest as it comes. The sections may lie in any order: a page waits for its keys, and for the
+/// pages before it.
 #[derive(Debug)]
 pub struct ManifestReader {
     front: SealedFront,
     data_key: DataKey,
-    /// What came of the sections that were not read yet.
+    /// The bytes that have come of sections that were not read yet.
     gathered: BytesMut,
-    /// The place in the section table of the next one.
+    /// The next section's place in the section table.
     next_section: usize,
     next_page: u32,
     rules: ChunkRules,
@@ -83,8 +83,8 @@ impl ManifestReader {
         self.next_page
     }
 
-    /// Where in the manifest the bytes begin that have to be pushed, after those that were: in the beginning and
-    /// after an error, where a section starts.
+    /// Where in the manifest the bytes begin that have to be pushed next: after those that were pushed, or,
+    /// in the beginning and after an error, where a section starts.
     pub fn wanted_from(&self) -> u64 {
         let header = &self.front.header;
         let start = header.sections.get(self.next_section).map_or(header.total_len, |section| section.offset);
@@ -120,12 +120,12 @@ impl ManifestReader {
         }
     }
 
-    /// Keeps what is in a section whose stored bytes are the first of what was gathered.
+    /// Keeps the content of a section whose stored bytes are at the front of what was gathered.
     fn take(&mut self, section: &Section, len: usize) -> Result<(), FormatError> {
         let stored = self.gathered.get(..len).unwrap_or_default();
         let opened = || section::open(&self.front.keys(&self.data_key), section, stored);
         match section.kind {
-            // The front has it.
+            // The front has the geometry already.
             Kind::Geometry => {}
             Kind::ChunkPage => {
                 self.chunks.insert(section.index, chunk_page::decode(stored).collect());

@@ -24,7 +24,7 @@ impl Manifest {
         self.seal_with_salt(data_key, &wrapped, secret::random()?)
     }
 
-    /// [`Manifest::seal`] with a salt that is chosen: only for tests, which need the same bytes every time.
+    /// [`Manifest::seal`] with a given salt: only for tests, which need the same bytes every time.
     ///
     /// # Errors
     /// As for [`Manifest::seal`].
@@ -116,7 +116,7 @@ pub(crate) struct ManifestKeys<'a> {
 }
 
 impl ManifestKeys<'_> {
-    /// The public commitment: who presents another data key learns that, before any cipher runs.
+    /// The public commitment: a caller with another data key learns that before any cipher runs.
     pub(crate) fn commitment(&self) -> Zeroizing<[u8; 32]> {
         MANIFEST_COMMITMENT.derive(&[self.data_key.as_bytes(), self.salt])
     }

@@ -19,7 +19,7 @@ pub(super) fn stored<'a>(bytes: &'a [u8], section: &Section) -> Result<&'a [u8],
     range().ok_or(FormatError::WrongLength { what: WHAT, expected, present })
 }
 
-/// The same, if they have the hash that the header says.
+/// As [`stored`], if the bytes have the hash that the header says.
 pub(super) fn verified<'a>(bytes: &'a [u8], section: &Section) -> Result<&'a [u8], FormatError> {
     let stored = stored(bytes, section)?;
     verify(stored, section).map(|()| stored)

@@ -50,7 +50,7 @@ struct Record {
 }
 
 impl Profiles {
-    /// The file to store beside the manifest that has this key and so many chunks.
+    /// The file to store beside the manifest that has this key and this many chunks.
     ///
     /// # Errors
     /// What would make [`Profiles::open`] refuse it; [`FormatError::TooLong`] if it is more than a file holds;
@@ -78,7 +78,7 @@ impl Profiles {
         Ok([header.as_bytes(), &sealed].concat())
     }
 
-    /// The profiles in these bytes, if they are of the manifest that has this key and so many chunks.
+    /// The profiles in these bytes, if they belong to the manifest that has this key and this many chunks.
     ///
     /// # Errors
     /// What is wrong with them.

@@ -42,7 +42,7 @@ fn reader(bytes: &[u8], key: DataKey) -> Result<ManifestReader, FormatError> {
     front.open(key)
 }
 
-/// What a reader gives of bytes that come in pieces of so many.
+/// What a reader makes of bytes that come in pieces of `len` bytes.
 fn read_in_pieces(bytes: &[u8], len: usize) -> Result<Manifest, FormatError> {
     let mut reader = reader(bytes, data_key())?;
     let (mut chunks, mut keys) = (Vec::new(), Vec::new());

@@ -15,7 +15,7 @@ const LO_FLAGS_READ_ONLY: u32 = 1;
 const LO_FLAGS_AUTOCLEAR: u32 = 4;
 const LO_FLAGS_DIRECT_IO: u32 = 16;
 
-/// Another process may take the free device between the two calls; so often it is tried again.
+/// Another process may take the free device between the two calls; it is tried at most this often.
 const ATTEMPTS_MAX: usize = 64;
 
 /// `struct loop_info64`.

@@ -35,7 +35,7 @@ pub enum FaceChoice {
 }
 
 impl FaceChoice {
-    /// What the tree shows, where EROFS was not asked for or does not work.
+    /// The tree as the face that is shown, where EROFS was not asked for or does not work.
     pub(super) fn without_erofs(self, why: &MountError) -> Shown {
         match self {
             Self::Just(_) => Shown::as_asked(Face::Tree),

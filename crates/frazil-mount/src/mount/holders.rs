@@ -12,7 +12,7 @@ const FILES_MAX: usize = 4096;
 /// never at the mount, which may be dead.
 pub(super) fn holders(dir: &Path) -> Vec<String> {
     let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
-    // Who asks may stand in the directory as well; that it does is no news, and ends with it.
+    // The process that asks may stand in the directory as well; that is no news, and ends with the process.
     let own = std::process::id().to_string();
     processes
         .flatten()

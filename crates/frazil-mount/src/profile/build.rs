@@ -20,7 +20,8 @@ const CHUNKS_MIN: usize = 8;
 /// Chunks that are fetched at once for a bundle.
 const FETCHES: usize = 8;
 
-/// A bundle that has so much of what is foretold, in hundredths, and so little else, is good enough.
+/// A bundle is good enough if it has at least this much of what is foretold, and at most this much else, in
+/// hundredths.
 const GOOD_ENOUGH: u64 = 90;
 const MAX_WASTE: u64 = 25;
 

@@ -14,7 +14,7 @@ const PATHS_MAX: usize = 64;
 /// The paths of the files that lie in each of these chunks; those of the metadata area have none.
 ///
 /// # Errors
-/// [`ReadError`] if the tree cannot be walked, or the whole chunk table be had.
+/// [`ReadError`] if the tree cannot be walked, or the whole chunk table cannot be had.
 pub async fn files_in(image: &Arc<Image>, chunks: &[u32]) -> Result<HashMap<u32, Vec<String>>, ReadError> {
     image.complete_table().await?;
     let place = |chunk: &u32| {

@@ -1,11 +1,12 @@
 //! The tier through which a bundle's chunks reach their readers.
 //!
-//! A reader of a chunk that is on its way in a bundle waits for it instead of fetching it twice, as long as the bundle
-//! comes. When it is silent for longer than it usually is, he asks the tier below too, and takes what comes first: a
-//! bundle that never comes costs a start one such silence, and one that comes slowly costs it nothing. When readers are
-//! answered from below and the bundle stays silent, it is given up; who is refused below still takes what comes of it.
-//! While the bundle itself waits for room ahead of the readers, nobody waits for it. While a start is recorded for the
-//! first time, what comes from below is remembered, so that a bundle can be made of it.
+//! A reader of a chunk that is on its way in a bundle waits for it instead of fetching it twice, as long as
+//! the bundle comes. When the bundle is silent for longer than it usually is, the reader asks the tier below
+//! too, and takes what comes first: a bundle that never comes costs a start one such silence, and one that
+//! comes slowly costs it nothing. When readers are answered from below and the bundle stays silent, it is
+//! given up; a reader that is refused below still takes what comes of it. While the bundle itself waits for
+//! room ahead of the readers, nobody waits for it. While a start is recorded for the first time, what comes
+//! from below is remembered, so that a bundle can be made of it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -53,16 +54,16 @@ struct State {
 enum Coming {
     /// On its way, for these readers.
     Expected(Vec<oneshot::Sender<SealedChunk>>),
-    /// Here, and there is no room for it at the reader's.
+    /// Here, because the image has no room for it yet.
     InHand(SealedChunk),
 }
 
-/// What becomes of a reader who waits.
+/// What becomes of a reader that waits.
 enum Waited {
     Came(SealedChunk),
     /// Whoever sends the bundle gave it up.
     InVain,
-    /// Nothing comes, or too slowly: he asks below as well.
+    /// Nothing comes, or too slowly: the reader asks below as well.
     TooLong,
 }
 
@@ -74,7 +75,7 @@ enum Found {
 }
 
 impl Handover {
-    /// A way beside this tier, to which the way and back, a few times, takes so long, if that is known.
+    /// A handover over this tier; `way` is how long a few round trips to the store take, if that is known.
     pub(super) fn over(below: Arc<dyn Tier>, way: Option<Duration>) -> Self {
         let state = State {
             coming: HashMap::new(),
@@ -93,7 +94,7 @@ impl Handover {
         self.lock().counts
     }
 
-    /// A part of a bundle was asked for, and has so many bytes.
+    /// A part of a bundle was asked for; it has `bytes` bytes.
     pub(super) fn asked(&self, bytes: u64) {
         let mut state = self.lock();
         state.counts.bundle_requests += 1;
@@ -101,17 +102,17 @@ impl Handover {
         state.rhythm.sign(Instant::now());
     }
 
-    /// A piece of it came, of whatever length.
+    /// A piece of the bundle came, of whatever length.
     pub(super) fn is_coming(&self) {
         self.lock().rhythm.piece(Instant::now());
     }
 
-    /// How many segments come in such a time, if that is known by now.
+    /// How many segments come in this time, if that is known by now.
     pub(super) fn segments_in(&self, time: Duration) -> Option<usize> {
         self.lock().rhythm.segments_in(time)
     }
 
-    /// A segment of it came.
+    /// A segment of the bundle came.
     pub(super) fn segment_came(&self) {
         self.lock().rhythm.segment(Instant::now());
     }
@@ -151,8 +152,8 @@ impl Handover {
         (!taken).then_some(chunk)
     }
 
-    /// Keeps a chunk for which there is no room yet where a reader finds it. What is behind it does not come before
-    /// it is taken back: whoever waits for that asks below.
+    /// Keeps a chunk for which there is no room yet where a reader finds it. The chunks behind it do not come
+    /// before it is taken back: whoever waits for them asks below.
     pub(super) fn hold(&self, id: ChunkId, chunk: SealedChunk) {
         let mut state = self.lock();
         state.is_held = true;
@@ -164,7 +165,7 @@ impl Handover {
         state.coming.insert(id, Coming::InHand(chunk));
     }
 
-    /// Takes it back; none if a reader took it.
+    /// Takes back the chunk that is held; none if a reader took it.
     pub(super) fn take_back(&self, id: &ChunkId) -> Option<SealedChunk> {
         let mut state = self.lock();
         state.is_held = false;
@@ -175,7 +176,8 @@ impl Handover {
         }
     }
 
-    /// Nothing more comes, whatever a player that is just ending would still expect: who waits asks below.
+    /// Nothing more comes, whatever a player that is just ending would still expect: whoever waits asks
+    /// below.
     pub(super) fn give_up(&self) {
         let mut state = self.lock();
         state.is_given_up = true;
@@ -193,7 +195,7 @@ impl Handover {
         }
     }
 
-    /// A reader who asked at that time was answered from below before the bundle.
+    /// A reader that asked below at that time was answered before the bundle came.
     fn overtaken(&self, asked: Instant) {
         let mut state = self.lock();
         if !state.is_given_up && state.rhythm.is_overtaken(asked, Instant::now()) {
@@ -202,7 +204,7 @@ impl Handover {
         }
     }
 
-    /// Remembers no chunks any more; gives what was.
+    /// Stops remembering chunks, and gives those that were remembered.
     pub(super) fn forget(&self) -> Remembered {
         self.lock().remembered.take().unwrap_or_default()
     }
@@ -225,7 +227,7 @@ impl Handover {
         }
     }
 
-    /// A chunk that is expected, unless that takes too long.
+    /// Waits for a chunk that is expected, unless that takes too long.
     async fn wait_for(&self, chunk: &mut oneshot::Receiver<SealedChunk>) -> Waited {
         let began = Instant::now();
         loop {
@@ -364,7 +366,7 @@ mod tests {
             Self { below, handover, wanted, chunk: sealed.chunk }
         }
 
-        /// What a reader gets for whom this happens after he was refused below.
+        /// What a reader gets if this happens after it was refused below.
         async fn refused_and_then(&self, happens: impl FnOnce(&Self)) -> Result<Served, TierError> {
             let refused = async {
                 self.below.asked.notified().await;

@@ -16,16 +16,18 @@ const WHOLE: u64 = 1000;
 /// Below this share of used bytes a profile is not played.
 const WORTHWHILE: u16 = 500;
 
-/// A chunk that was not touched in so many starts in a row is forgotten.
+/// A chunk that was not touched in this many starts in a row is forgotten.
 const FORGOTTEN_AFTER: u32 = 4;
 
-/// Of a value that is smoothed over the starts, the old one counts for so many parts and the new one for one.
+/// In a value that is smoothed over the starts, the old one counts for this many parts and the new one for
+/// one.
 const INERTIA: u64 = 3;
 
 /// Positions are in sixteenths of a place.
 const PLACE: u32 = 16;
 
-/// Every start teaches until there were so many; after that, only what surprises, and one in [`SAMPLED`].
+/// Every start teaches until there were this many; after that, only those that surprise, and one in
+/// [`SAMPLED`].
 const NOVICE_STARTS: u32 = 4;
 const SAMPLED: u32 = 8;
 

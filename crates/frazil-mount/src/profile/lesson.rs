@@ -75,7 +75,7 @@ impl Lesson {
     }
 }
 
-/// The profiles as bytes; those that were not used for longest go until they fit, with their bundles.
+/// The profiles as bytes; those that were not used for longest go, with their bundles, until the rest fit.
 fn seal(
     profiles: &mut Profiles,
     key: &ProfileKey,

@@ -1,9 +1,9 @@
 //! Playing a profile: its chunks come ahead of their readers, out of its bundle or one by one.
 //!
-//! A bundle is read in a few runs of segments. The next one is asked for just before the last has come: at first
-//! what is needed first has the link for itself, and once the readers are far behind, several connections share it.
-//! What the bundle lacks, and all of it when the bundle fails, is prefetched chunk by chunk. Demand reads go
-//! their own way and never wait for more than [`super::handover`] lets them.
+//! A bundle is read in a few runs of segments. The next one is asked for just before the last has come: at
+//! first what is needed first has the link to itself, and once the readers are far behind, several
+//! connections share it. What the bundle lacks, and all of it when the bundle fails, is prefetched chunk by
+//! chunk. Demand reads go their own way and never wait for longer than [`super::handover`] lets them.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -22,16 +22,16 @@ use super::handover::Handover;
 use crate::reader::{ChunkIndex, Source, Supplied};
 use crate::{ChunkTable, Image, PrefetchHandle};
 
-/// A bundle is read in runs of so many segments: the blocks that hosts keep it in.
+/// A bundle is read in runs of this many segments: the blocks that hosts keep it in.
 const RUN: usize = (BUNDLE_BLOCK_LEN / SEGMENT_LEN) as usize;
 
-/// So many segments may be missing of what was asked for when more is asked for: what a link of 1 Gbit/s has on its
-/// way in 5 ms, or of 200 Mbit/s in 30 ms.
+/// More is asked for when no more than this many segments are missing of what was asked for: what a link of
+/// 1 Gbit/s has on its way in 5 ms, or of 200 Mbit/s in 30 ms.
 const MISSING_MIN: usize = 3;
 const MISSING_MAX: usize = 48;
 
-/// But no more than come in this time: over a narrow link what is needed first would share it with what is not, and
-/// readers who wait for that would fetch it twice.
+/// But never more than come in this time: over a narrow link what is needed first would share it with what is
+/// not, and readers that wait for what is needed would fetch it twice.
 const MISSING_FOR: Duration = Duration::from_millis(100);
 
 /// Chunks that are asked for to learn whether the host has most of them.
@@ -86,7 +86,8 @@ impl Player {
         self.image.prefetch(self.indexes(chunks), Source::Profile)
     }
 
-    /// Prefetches what of these is metadata that the table has already: the tree is read before the rest has come.
+    /// Prefetches those of these chunks that are metadata and in the table already: the tree is read before
+    /// the rest has come.
     pub(super) fn metadata(&self, chunks: &[u32]) {
         let here = self.image.metadata_chunks();
         let chunks: Vec<u32> =
@@ -105,7 +106,7 @@ impl Player {
         Ok(OpenedBundle { bundle, opener })
     }
 
-    /// Reads the bundle to its end, and hands over what of it is foretold.
+    /// Reads the bundle to its end, and hands over the chunks of it that are foretold.
     pub(super) async fn bundle(
         &self,
         opened: OpenedBundle,
@@ -164,8 +165,8 @@ impl Player {
         self.expect(&bundle.opener, 0);
     }
 
-    /// The chunks of the run that starts there, and of the next one, are expected from now on: who reads them waits.
-    /// What is farther away is worth a round trip of its own.
+    /// The chunks of the run that starts there, and of the next one, are expected from now on: whoever reads
+    /// them waits. What is farther away is worth a round trip of its own.
     fn expect(&self, opener: &BundleOpener, start: usize) {
         let run = start..opener.filled_segments().min(start + 2 * RUN);
         let chunks = run.flat_map(|segment| opener.chunks_in(segment));
@@ -273,13 +274,13 @@ async fn within<T>(work: impl Future<Output = T>) -> Result<T, BundleFailed> {
     tokio::time::timeout(STALLED, work).await.map_err(|_| BundleFailed::Stalled)
 }
 
-/// Whether more is to be asked for, when so many segments have come of so many, and so many will come soon.
+/// Whether to ask for more, when `come` of the `asked` segments have come, and `soon` more will come soon.
 fn is_time_for_more(asked: usize, come: usize, soon: Option<usize>) -> bool {
     let missing = (come / 2).clamp(MISSING_MIN, MISSING_MAX).min(soon.unwrap_or(MISSING_MIN).max(1));
     asked.saturating_sub(come) <= missing
 }
 
-/// The runs of so many segments.
+/// The runs of a bundle of `segments` segments.
 fn runs(segments: usize) -> impl Iterator<Item = Range<usize>> + Send {
     (0..segments).step_by(RUN).map(move |start| start..segments.min(start + RUN))
 }

@@ -47,7 +47,7 @@ pub struct ProfilingOptions {
     pub way: Option<Duration>,
 }
 
-/// One start that is being recorded, and helped by what is known. Clones are the same start.
+/// One start that is being recorded, and helped by what is known. A clone is the same start.
 #[derive(Clone)]
 pub struct Profiling(Arc<Inner>);
 
@@ -123,12 +123,13 @@ impl Profiling {
         Arc::clone(&self.0.handover) as Arc<dyn Tier>
     }
 
-    /// Who must be told of first touches.
+    /// The listener that must be told of first touches.
     pub fn listener(&self) -> Arc<dyn TouchListener> {
         Arc::clone(&self.0.recorder) as Arc<dyn TouchListener>
     }
 
-    /// Reads what is known, if it comes soon; says whether there is a forecast, by which the metadata comes too.
+    /// Reads what is known, if it comes soon; says whether there is a forecast, which then brings the
+    /// metadata too.
     pub async fn look(&self, profiles: Fetching) -> bool {
         let chosen = match profiles.soon().await {
             Ok(fetched) => self.0.choose(fetched).await,
@@ -187,7 +188,7 @@ impl Profiling {
         self.0.handover.counts()
     }
 
-    /// Waits until what was learnt is written down, or for so long.
+    /// Waits until what was learnt is written down, or until `patience` is over.
     pub async fn saved(&self, patience: Duration) {
         self.0.course.is_over(patience).await;
     }
@@ -263,7 +264,7 @@ impl Inner {
     fn play_now(self: Arc<Self>, image: &Weak<Image>, profile: Profile, is_near: bool) {
         let Some(player) = self.player(image) else { return };
         if profile.bundle.is_some() {
-            // There is one: chunks need not be remembered for another.
+            // There is a bundle: chunks need not be remembered for another.
             self.handover.forget();
         }
         let chunks = foretold(&profile);
@@ -275,7 +276,7 @@ impl Inner {
         player.foretell(&chunks);
         let bundle = bundle.and_then(|bundle| player.open(bundle).inspect_err(not_used).ok());
         if let Some(bundle) = &bundle {
-            // Nothing is near: the very first reads wait for it.
+            // Nothing is near: the very first reads wait for the bundle.
             player.expect_first(bundle);
         }
         let inner = Arc::clone(&self);

@@ -10,22 +10,22 @@ use tokio::time::Instant;
 /// The shortest silence that says something: a scheduler's time slices.
 const SILENCE_MIN: Duration = Duration::from_millis(20);
 
-/// Before such a silence no bundle is given up, and no reader waits for the first of it for longer: S3's slowest answer
-/// of a thousand takes as long. Who does not know the way to the store waits for so long.
+/// No bundle is given up before a silence this long, and no reader waits longer for the first of it: S3's
+/// slowest answer of a thousand takes as long. Whoever does not know the way to the store waits for as long.
 const SILENCE_MAX: Duration = Duration::from_millis(200);
 
-/// How long a reader waits for a bundle that comes, at the most, or until so many of its segments have come: what he
-/// reads is farther away than those who recorded it had it.
+/// How long a reader waits, at the most, for a bundle that comes: this time, or until this many of its
+/// segments have come. What it reads is then farther away than it was for those who recorded the start.
 const PATIENCE_MAX: Duration = Duration::from_secs(1);
 const PATIENCE_SEGMENTS: u32 = 3;
 
-/// One bundle's.
+/// The rhythm of one bundle.
 pub(super) struct Rhythm {
-    /// How long the way to the store takes, and back, a few times: as it was measured.
+    /// How long a few round trips to the store take, as it was measured.
     way: Duration,
-    /// When it was asked for, or something of it came, whatever was last.
+    /// When the bundle was asked for, or when something of it came, whichever was last.
     last_sign: Instant,
-    /// How long it is silent between two pieces: the longest of late.
+    /// How long the bundle is silent between two pieces: the longest of late.
     usual_silence: Option<Duration>,
     last_segment: Option<Instant>,
     /// How long a segment takes: the longest of late, and a moving average.
@@ -45,25 +45,25 @@ impl Rhythm {
         }
     }
 
-    /// It was asked for.
+    /// The bundle was asked for.
     pub(super) fn sign(&mut self, now: Instant) {
         self.last_sign = now;
     }
 
-    /// It goes on after this side made it wait: that time is neither its silence nor a segment's.
+    /// The bundle goes on after this side made it wait: that time is neither its silence nor a segment's.
     pub(super) fn resumed(&mut self, now: Instant) {
         self.last_sign = now;
         self.last_segment = Some(now);
     }
 
-    /// A piece of it came, of whatever length.
+    /// A piece of the bundle came, of whatever length.
     pub(super) fn piece(&mut self, now: Instant) {
         let silence = now.saturating_duration_since(self.last_sign);
         self.usual_silence = Some(longest_of_late(self.usual_silence.unwrap_or_default(), silence));
         self.last_sign = now;
     }
 
-    /// A segment of it came.
+    /// A segment of the bundle came.
     pub(super) fn segment(&mut self, now: Instant) {
         if let Some(last) = self.last_segment.replace(now) {
             let took = now.saturating_duration_since(last);
@@ -72,13 +72,13 @@ impl Rhythm {
         }
     }
 
-    /// How many segments come in such a time; none if that is not known yet.
+    /// How many segments come in this time; none if that is not known yet.
     pub(super) fn segments_in(&self, time: Duration) -> Option<usize> {
         let segments = time.as_nanos().checked_div(self.mean_segment?.as_nanos())?;
         Some(usize::try_from(segments).unwrap_or(usize::MAX))
     }
 
-    /// Until when a reader who has waited since then goes on waiting, if nothing comes before.
+    /// Until when a reader that has waited since `began` goes on waiting, if nothing comes before.
     pub(super) fn worth_waiting(&self, began: Instant) -> Instant {
         let way = self.way.clamp(SILENCE_MIN, SILENCE_MAX);
         let silence = self.usual_silence.map_or(way, |usual| way.max(usual * 2));
@@ -86,9 +86,9 @@ impl Rhythm {
         (self.last_sign + silence.min(patience)).min(began + patience)
     }
 
-    /// Whether a reader who asked below at that time, and is answered now, tells that nothing will come. He may have
-    /// been quicker over a connection that stood already than a bundle that must open one: it has the time of the
-    /// whole way, and of twice its usual silence.
+    /// Whether a reader that asked below at that time, and is answered now, tells that nothing will come.
+    /// That reader may have been quicker over an open connection than a bundle that must open one: so the
+    /// bundle has the time of the whole way, and of twice its usual silence.
     pub(super) fn is_overtaken(&self, asked: Instant, now: Instant) -> bool {
         let usual = self.usual_silence.unwrap_or_default();
         let silence = SILENCE_MAX.max(self.way).max(usual * 2);

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::recorder::Recorder;
 
-/// A start is recorded for so long at the most.
+/// The longest that a start is recorded.
 const AGE_MAX: Duration = Duration::from_secs(30);
 
 /// Once the workload has shown a sign of life, the first pause of this length in first touches ends the recording.
@@ -25,7 +25,7 @@ pub(super) enum Stage {
     Over,
 }
 
-/// The stage, and who waits for a later one.
+/// The stage, for those who wait for a later one.
 pub(super) struct Course(watch::Sender<Stage>);
 
 impl Course {
@@ -63,7 +63,7 @@ impl Course {
         let _ = tokio::time::timeout(AGE_MAX, ready).await;
     }
 
-    /// Waits until what was learnt is written down, or for so long.
+    /// Waits until what was learnt is written down, or until `patience` is over.
     pub(super) async fn is_over(&self, patience: Duration) {
         let mut stage = self.0.subscribe();
         let over = stage.wait_for(|stage| *stage == Stage::Over);

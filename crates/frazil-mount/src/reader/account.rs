@@ -55,7 +55,7 @@ pub(crate) struct Waits {
 pub struct Wait {
     /// Reads that waited.
     pub count: u64,
-    /// All of it.
+    /// How long they waited in all.
     pub total: Duration,
     /// The longest.
     pub longest: Duration,
@@ -65,7 +65,7 @@ pub struct Wait {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Provenance {
     pub(crate) level: Level,
-    /// For whom it was fetched.
+    /// Whether it was fetched for a reader, or ahead of one.
     pub(crate) priority: Priority,
 }
 
@@ -98,7 +98,7 @@ impl PageBlocks {
 }
 
 impl Account {
-    /// Of an image of so many chunks.
+    /// The account of an image of `chunk_count` chunks.
     pub(super) fn new(chunk_count: usize) -> Self {
         Self {
             pages: (0..chunk_count.div_ceil(CHUNKS_PER_PAGE)).map(|_| OnceLock::new()).collect(),

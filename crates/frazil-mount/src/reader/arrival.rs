@@ -1,8 +1,8 @@
 //! A manifest on its way: what a mount needs is waited for, and the rest is brought while the image is read.
 //!
-//! Invariant: no byte of it is used before its section was verified. What breaks off, comes damaged or does not come at
-//! all is asked for again, from the section that is missing, with growing waits; when nothing has come for the
-//! deadline, those who wait are told, and the next one who needs it begins anew.
+//! Invariant: no byte of it is used before its section was verified. What breaks off, comes damaged or does
+//! not come at all is asked for again, from the section that is missing, with growing waits; when nothing has
+//! come within the deadline, those who wait are told, and the next reader that needs it begins anew.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -166,8 +166,8 @@ impl SealedArrival {
 }
 
 impl Way {
-    /// Lets what is damaged come once more, from the catalog and from where it is wanted: what came first may have been
-    /// another copy, or damaged on its way.
+    /// Lets what is damaged come once more, from the catalog and from where it is needed: what came first may
+    /// have been another copy, or damaged on its way.
     fn ask_again(&mut self, damage: ArrivalError) -> Result<(), ArrivalError> {
         if self.asked_again >= MAX_ASKED_AGAIN {
             return Err(damage);
@@ -179,7 +179,7 @@ impl Way {
         Ok(())
     }
 
-    /// The bytes that come next, of which so many came.
+    /// The bytes that come next, after the `came` bytes that came already.
     async fn next(&mut self, came: u64) -> Result<bytes::Bytes, ArrivalError> {
         let Self { catalog, of, coming, deadline, .. } = self;
         let stalled = |_| ArrivalError::Stalled(*deadline);
@@ -206,7 +206,7 @@ impl std::fmt::Debug for Way {
 /// What brings the pages that are missing.
 struct Rest {
     reader: ManifestReader,
-    /// Whose users may have gone.
+    /// The table; its users may be gone.
     table: Weak<ChunkTable>,
     way: Way,
 }

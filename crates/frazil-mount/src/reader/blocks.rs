@@ -1,4 +1,4 @@
-//! A bit for each of so many blocks (or chunks), set by many readers at once and never taken back.
+//! A bit for each of a fixed number of blocks (or chunks), set by many readers at once and never taken back.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -11,7 +11,7 @@ const WORD_BITS: usize = u64::BITS as usize;
 pub(super) struct Blocks(Box<[AtomicU64]>);
 
 impl Blocks {
-    /// So many blocks, none of them set.
+    /// `count` blocks, none of them set.
     pub(super) fn new(count: usize) -> Self {
         Self((0..count.div_ceil(WORD_BITS)).map(|_| AtomicU64::new(0)).collect())
     }

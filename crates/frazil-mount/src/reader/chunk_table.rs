@@ -1,9 +1,9 @@
 //! Where the bytes of an image are: a manifest's chunks and their keys, searchable by offset; a table that grows, page
 //! by page, while the manifest comes.
 //!
-//! Invariants: chunks are sorted, do not overlap, lie within the image and have one key each. That is checked once, when
-//! a page is added, so that nobody behind it has to. What the table does not know yet it says it does not know: who
-//! reads there waits, and no hole is taken for zeros.
+//! Invariants: chunks are sorted, do not overlap, lie within the image and have one key each. That is checked
+//! once, when a page is added, so that nobody behind it has to. The table says what it does not know yet:
+//! whoever reads there waits, and no hole is taken for zeros.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Release};
@@ -24,7 +24,7 @@ pub struct ChunkTable {
     /// Up to which byte of the image it is known which chunks there are.
     known: AtomicU64,
     state: watch::Sender<Come>,
-    /// Whose chunks they are; none of a table that was whole from the beginning.
+    /// The manifest whose chunks they are; none for a table that was whole from the beginning.
     manifest: Option<ManifestId>,
     wanted: Arc<Notify>,
 }
@@ -35,7 +35,7 @@ pub(super) struct Come {
     chunks: usize,
     /// The end of the last of them, in bytes of the image.
     end: u64,
-    /// How often it was given up to wait for more, and why the last time.
+    /// How often waiting for more was given up, and why the last time.
     failures: u32,
     failure: Option<ReadError>,
 }
@@ -79,7 +79,7 @@ impl ChunkTable {
         Ok(Arc::new(table))
     }
 
-    /// The table of so many chunks, none of which has come.
+    /// The table of `len` chunks, none of which has come.
     pub(super) fn coming(
         geometry: Geometry,
         len: usize,
@@ -131,7 +131,7 @@ impl ChunkTable {
         Ok(())
     }
 
-    /// Those who wait for what has not come wait in vain.
+    /// Fails those who wait for what has not come.
     pub(super) fn give_up(&self, failure: ReadError) {
         self.state.send_modify(|state| {
             state.failures = state.failures.wrapping_add(1);
@@ -159,7 +159,7 @@ impl ChunkTable {
         self.wait(|| self.knows(end), deadline).await
     }
 
-    /// Waits until so many chunks have come.
+    /// Waits until the first `count` chunks have come.
     pub(crate) async fn reach_chunks(&self, count: usize, deadline: Duration) -> Result<(), ReadError> {
         self.wait(|| self.has_first(count), deadline).await
     }
@@ -236,12 +236,12 @@ impl ChunkTable {
         self.pages.get(page)?.get()
     }
 
-    /// Whether so many chunks have come, or all.
+    /// Whether the first `count` chunks have come, or all if there are fewer.
     pub(crate) fn has_first(&self, count: usize) -> bool {
         self.state.borrow().chunks >= count.min(self.len)
     }
 
-    /// The first chunks, up to so many, as far as they have come.
+    /// The first `count` chunks, as far as they have come.
     pub(crate) fn first(&self, count: usize) -> Vec<Chunk> {
         let pages = self.pages.iter().map_while(OnceLock::get);
         pages.flat_map(|page| &page.chunks).take(count).copied().collect()
@@ -269,7 +269,8 @@ impl ChunkTable {
         self.chunk(index.as_usize()).map_or(0, |chunk| u64::from(chunk.sealed_len))
     }
 
-    /// Where the metadata area, or the layer, ends that this chunk is in: the chunk behind it, or behind what has come.
+    /// Where the metadata area, or the layer, that this chunk is in ends: the chunk behind it, or behind what
+    /// has come.
     pub(super) fn area_end(&self, index: usize) -> usize {
         let Some(chunk) = self.chunk(index) else { return index };
         let layers = &self.geometry.layers;
@@ -299,7 +300,7 @@ impl ChunkTable {
         Some(Pieces { table: self, at: offset, end, next })
     }
 
-    /// The first chunk, of those that have come, for which this is not so.
+    /// The first chunk, of those that have come, for which `is_before` does not hold.
     fn partition_point(&self, is_before: impl Fn(&Chunk) -> bool) -> usize {
         let is_all_before = |page: &OnceLock<ChunkPage>| {
             page.get().and_then(|page| page.chunks.last()).is_some_and(&is_before)
@@ -320,7 +321,7 @@ impl std::fmt::Debug for ChunkTable {
 
 impl Drop for ChunkTable {
     fn drop(&mut self) {
-        // Whoever brings the rest need not any more.
+        // Whatever brings the rest need not go on.
         self.want();
     }
 }

@@ -1,5 +1,5 @@
-//! Who may complain in the log: one line per chunk and interval, so that a program that retries a broken chunk
-//! a thousand times a second writes one line, and the next one says how many were left out.
+//! What may be complained of in the log: one line per chunk and interval, so that a program that retries a
+//! broken chunk a thousand times a second writes one line, and the next one says how many were left out.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

@@ -25,7 +25,7 @@ pub(super) struct Read {
 }
 
 impl Coverage {
-    /// Nothing of a chunk of so many bytes was read.
+    /// Nothing was read yet of a chunk of `len` bytes.
     pub(super) fn new(len: usize) -> Self {
         let blocks = len.div_ceil(BLOCK_SIZE);
         Self {

@@ -12,14 +12,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::ChunkIndex;
 use super::chunk_table::ChunkTable;
 
-/// Where so many chunks were read among those around one, a program is at work: then more of them are fetched.
+/// A program is at work where this many chunks were read among those around one: then more of them are
+/// fetched.
 const TRODDEN: usize = 2;
 
 /// Chunks on either side that are looked at for that.
 const AROUND: usize = 16;
 
-/// Chunks behind, and before, the one that is read: the first where nothing else was read yet. Chosen with the bounds
-/// below by replaying recorded starts, see `docs/decisions/0020-guess-what-lies-beside.md`.
+/// Chunks behind, and before, the one that is read: the first number where nothing else was read yet. Chosen
+/// with the bounds below by replaying recorded starts, see `docs/decisions/0020-guess-what-lies-beside.md`.
 const BEHIND: [usize; 2] = [1, 6];
 const BEFORE: [usize; 2] = [0, 2];
 
@@ -39,7 +40,7 @@ struct Record {
 }
 
 impl Neighbours {
-    /// A chunk of so many sealed bytes is read for the first time; says whether it was a guess.
+    /// A chunk of `len` sealed bytes is read for the first time; says whether it was a guess.
     pub(super) fn read(&self, index: ChunkIndex, len: u64) -> bool {
         let mut record = self.record();
         record.read_bytes += len;

@@ -1,7 +1,7 @@
 //! What an image lets go of while nobody reads it.
 //!
-//! Invariant: what goes is fetched again when it is read; and if it was fetched ahead of a reader who had not come, it
-//! is counted as thrown away.
+//! Invariant: what goes is fetched again when it is read; and if it was fetched ahead of a reader that had
+//! not come, it is counted as thrown away.
 
 use super::prefetch::Source;
 use super::{ChunkIndex, Image};
@@ -13,8 +13,8 @@ impl Image {
         self.throw_away(gone.chain(self.sealed.clear_spare()));
     }
 
-    /// Lets go, too, of what was fetched ahead of readers who have not come. The metadata stays: the tree cannot be
-    /// shown without it.
+    /// Lets go, too, of what was fetched ahead of readers that have not come. The metadata stays: the tree
+    /// cannot be shown without it.
     pub fn give_up_waiting(&self) {
         self.rest();
         let is_foretold = |index| self.marks.ahead_for(index) != Some(Source::Metadata);

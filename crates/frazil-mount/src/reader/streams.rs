@@ -13,14 +13,14 @@ use super::chunk_table::ChunkTable;
 /// Streams that are followed at once.
 const STREAMS_MAX: usize = 16;
 
-/// The kernel asks for parts of its own read-ahead in any order: a touch so many chunks beside the expected one
-/// still belongs to a stream.
+/// The kernel asks for parts of its own read-ahead in any order: a touch this many chunks beside the expected
+/// one still belongs to a stream.
 const REORDER: usize = 2;
 
-/// A stream is one after so many chunks in a row.
+/// A stream counts as one only after this many chunks in a row.
 const CHUNKS_BEFORE: usize = 4;
 
-/// One byte in so many of what a stream has read is fetched ahead of it.
+/// For this many bytes that a stream has read, one byte is fetched ahead of it.
 const AHEAD_SHARE: u64 = 2;
 
 /// The streams of one image.
@@ -41,7 +41,7 @@ struct Stream {
     next: usize,
     /// The chunk behind the last that was fetched ahead.
     ahead: usize,
-    /// Where the metadata area or the layer ends that it is in.
+    /// The end of the metadata area or layer that it is in.
     end: usize,
     chunks_read: usize,
     bytes_read: u64,
@@ -49,12 +49,12 @@ struct Stream {
 }
 
 impl Streams {
-    /// Streams, with at most so many bytes ahead of each; none at all with 0.
+    /// Streams, with at most `max_bytes` ahead of each; none at all with 0.
     pub(super) fn new(max_bytes: u64) -> Self {
         Self { max_bytes, state: Mutex::default() }
     }
 
-    /// A chunk is read, for the first time since it was decoded; what to fetch ahead now.
+    /// A chunk is read, for the first time since it was decoded; says what to fetch ahead now.
     pub(super) fn touch(&self, index: ChunkIndex, table: &ChunkTable) -> Range<usize> {
         let index = index.as_usize();
         if self.max_bytes == 0 {

@@ -1,4 +1,4 @@
-//! Which chunks have been touched, and who wants to know of a first touch (a profile is the order of first
+//! Which chunks have been touched, and the listener for first touches (a profile is the order of first
 //! touches).
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Who waits for an answer, and whether it was killed meanwhile.
+//! The process that waits for an answer, and whether it was killed meanwhile.
 //!
 //! The kernel lets a killed process go while it waits for a page, but not while it waits for the answer to a
 //! request of its own (a lookup, a directory): such a process hangs until it is answered. FUSE's own way to

@@ -36,7 +36,8 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Lists the root. Nothing is ever deleted in it, so what a late listing lacks is copied once more, no worse.
+    /// Lists the root. Nothing is ever deleted in it, so the worst that a late listing does is that chunks
+    /// are copied twice.
     pub(super) async fn list(store: &Store, root: RootId) -> Result<Self, StoreError> {
         let present = chunks_of(store, root).await?;
         Ok(Self { root, present })
@@ -177,7 +178,8 @@ fn account(traveller: &Traveller<'_>, target: &Target, wanted: &mut BTreeMap<Chu
     }
 }
 
-/// Copies chunks, each verified on its way; those that are missing or damaged, and what is wrong with them.
+/// Copies chunks, each verified on its way; returns those that are missing or damaged, and what is wrong with
+/// them.
 async fn copy_chunks(
     store: &Store,
     from: RootId,
@@ -209,7 +211,7 @@ async fn copy_chunk(store: &Store, from: RootId, to: RootId, id: &ChunkId) -> Re
     store.put_chunk(to, id, &chunk).await.map(drop)
 }
 
-/// Publishes those whose chunks are there, several at once.
+/// Publishes the images whose chunks are there, several at once.
 async fn publish(
     store: &Store,
     to: RootId,
@@ -237,7 +239,7 @@ async fn publish_one(
     let reference = Reference { root: to, manifest: id };
     match store.point(&traveller.entry.path, Some(traveller.from), reference).await? {
         Moved::Done => traveller.entry.reference = Some(reference),
-        // It was published again or removed meanwhile, and cannot have come to refer to a retired root.
+        // It was published again or removed meanwhile, and cannot refer to a retired root by that.
         Moved::Elsewhere => traveller.entry.reference = None,
     }
     Ok(())

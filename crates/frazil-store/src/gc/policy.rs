@@ -15,12 +15,12 @@ pub struct Policy {
     /// How long a root stays retired. Must be longer than any listing of the store is late (those of all stores that
     /// are supported are never late), and should be longer than images stay mounted.
     pub expire_after: Duration,
-    /// How long a root stays expired. Must be several times [`crate::ROOT_WATCH_WINDOW`]: so long its readers have to
-    /// raise the alarm.
+    /// How long a root stays expired. Must be several times [`crate::ROOT_WATCH_WINDOW`]: it is the time that
+    /// its readers have to raise the alarm.
     pub delete_after: Duration,
-    /// How long nothing is deleted after an alarm was cleared; again for the readers.
+    /// How long nothing is deleted after an alarm was cleared, which again is for the readers.
     pub quiet: Duration,
-    /// Objects that are deleted in a second, at the most.
+    /// The most objects that are deleted in a second.
     pub deletions_per_second: u32,
 }
 

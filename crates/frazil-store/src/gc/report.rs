@@ -47,7 +47,7 @@ pub enum Step {
         root: RootId,
         /// `retire`, `expire` or `delete`.
         next: &'static str,
-        /// In so many seconds.
+        /// In how many seconds.
         in_s: u64,
     },
     /// A step that is due and not taken.
@@ -100,7 +100,7 @@ pub struct Deletion {
 /// An image in a plan.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct ImageBytes {
-    /// Whose it is.
+    /// The tenant that it belongs to.
     pub tenant: String,
     /// Its name, as its manifest or its reference says.
     pub name: String,
@@ -108,7 +108,7 @@ pub struct ImageBytes {
     pub manifest: String,
     /// Its sealed bytes, each chunk once.
     pub bytes: u64,
-    /// Those that are copied or deleted on its account alone: no image before it in the list needs them too.
+    /// Those that are copied or deleted for this image alone: no image before it in the list needs them too.
     pub own_bytes: u64,
     /// Why it stays where it is, if it does.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-//! Starters whose names are gone: what a removal that was killed, or a lesson that came late, left.
+//! Starters whose names are gone: left by a removal that was killed, or by profiles that were learnt late.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use object_store::path::Path;
 use super::census::Census;
 use crate::{Store, StoreError, layout};
 
-/// Deletes the starters of names that are nobody's.
+/// Deletes the starters of names that nobody has.
 pub(super) async fn sweep(store: &Store, census: &Census) -> Result<(), StoreError> {
     let named: HashSet<&Path> = census.entries.iter().map(|entry| &entry.path).collect();
     let starters: Vec<Path> =

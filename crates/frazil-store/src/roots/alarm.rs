@@ -90,7 +90,7 @@ impl Store {
         Err(StoreError::Contended { path: path.to_string() })
     }
 
-    /// An error while the alarm stands, and for so long after it was cleared.
+    /// An error while the alarm stands, and for `quiet` after it was cleared.
     pub(crate) async fn require_quiet(&self, quiet: Duration, clock: Clock) -> Result<(), StoreError> {
         let Some((alarm, written)) = self.alarm().await? else { return Ok(()) };
         let is_quiet = match alarm.state {

@@ -1,5 +1,5 @@
-//! Who uses the store in a schedule: converters, readers, collectors, a person who removes names, and an operator who
-//! decides wrongly now and then. All of them go through the code that ships.
+//! The users of the store in a schedule: converters, readers, collectors, a person who removes names, and an
+//! operator whose decisions are wrong now and then. All of them go through the code that ships.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use crate::{AlarmState, ImageName, Reference, RootState, Store, StoreError};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// The whole life of a root in three quarters of an hour. A listing is a minute late at the most, a reader's look at its
-/// root a few.
+/// The whole life of a root in three quarters of an hour. A listing is a minute late at the most, and a
+/// reader's look at its root a few minutes.
 pub(super) const POLICY: Policy = Policy {
     new_after: Duration::from_secs(15 * 60),
     retire_after: MINUTE,

@@ -15,7 +15,7 @@ use super::world::World;
 use crate::gc::{self, Intent, Policy};
 use crate::{KeyProvider, Reference, RootState, Store};
 
-/// More requests than any of the works makes.
+/// More requests than any of these works makes.
 const MAX_REQUESTS: u32 = 400;
 
 /// Longer than any listing is late.
@@ -76,7 +76,7 @@ impl Scene {
         for (_, Reference { root, manifest }) in store.names(ROTATED).await.unwrap() {
             store.put_profiles(root, &manifest, PROFILES.into()).await.unwrap();
             let sealed = self.manifest(store, &Reference { root, manifest }).await;
-            // The second comes about where the crash does when all is done.
+            // A second rotation comes about if the crash comes when all is done.
             for number in [FIRST + 1, FIRST + 2] {
                 let key = DataKey::from_bytes(DATA_KEY);
                 let (id, _) = sealed.rewrap(&key, &wrapped(ROTATED, number)).unwrap();

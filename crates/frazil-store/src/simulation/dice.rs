@@ -8,12 +8,12 @@ thread_local! {
     static BYTES: RefCell<Option<fastrand::Rng>> = const { RefCell::new(None) };
 }
 
-/// Lets this thread's random bytes come from a seed, or from the kernel again.
+/// Makes this thread's random bytes come from a seed, or from the kernel again.
 pub(super) fn seed_bytes(seed: Option<u64>) {
     BYTES.with_borrow_mut(|bytes| *bytes = seed.map(fastrand::Rng::with_seed));
 }
 
-/// Fills with seeded bytes, if this thread's are.
+/// Fills the bytes if this thread has a seed; says whether it did.
 pub(crate) fn fill(bytes: &mut [u8]) -> bool {
     BYTES.with_borrow_mut(|seeded| match seeded {
         Some(rng) => {
@@ -33,7 +33,7 @@ impl Dice {
         Self(fastrand::Rng::with_seed(seed))
     }
 
-    /// Whether one of a thousand chances comes up, for so many of them.
+    /// Whether something comes up that has this many chances in a thousand.
     pub(super) fn permille(&mut self, chances: u32) -> bool {
         self.0.u32(0..1000) < chances
     }

@@ -27,7 +27,7 @@ use super::world::World;
 /// How late a listing may be.
 pub(super) const LATE: Duration = Duration::from_secs(60);
 
-/// How much the store's clock is off at the most, either way.
+/// How far the store's clock is off at the most, either way.
 const WOBBLE_MS: u32 = 2000;
 
 /// What may happen to a request, and how often in a thousand.
@@ -101,7 +101,7 @@ impl SimulatedStore {
     ) -> Result<T> {
         let (pause, fails_before, fails_after, crashes_before, crashes_after) =
             self.world.with_dice(|dice| {
-                // Where it would hurt most, requests are late most often.
+                // Requests are late most often where that hurts most.
                 let worse = if word == "put" && path.starts_with("names/") { 10 } else { 1 };
                 let stalls = dice.permille(self.weather.stalls * worse);
                 let longest = if stalls { self.weather.longest_stall } else { Duration::from_millis(200) };

@@ -13,7 +13,7 @@ use crate::failure::Advise;
 use crate::output::{self, Table, note};
 use crate::wiring::{self, Absent, Keys};
 
-/// Say which layers are public: all tenants share their chunks
+/// Choose the public layers, whose chunks all tenants share
 ///
 /// Layers of public base images (by diff id, whatever image they appear in) are sealed for the scope that all tenants
 /// share; everything else for its tenant's own. Never add what is not public: whoever has the shared scope's secret
@@ -58,7 +58,7 @@ struct Row {
     image: String,
 }
 
-/// Does it.
+/// Adds, removes or lists public layers.
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
     wiring::runtime()?.block_on(async {
         match &args.command {

@@ -71,7 +71,7 @@ pub(crate) struct ConversionArgs {
     #[arg(long, value_name = "none|zstd[:LEVEL]", value_parser = Compression::parse)]
     compression: Option<Compression>,
 
-    /// Replace an image of the same name that was sealed with other keys
+    /// Replace an image of the same name that cannot be opened here, such as one that was sealed with other keys
     #[arg(long)]
     replace: bool,
 }
@@ -149,7 +149,7 @@ pub(crate) async fn convert(
     mend(spec, name, store, keys, args, global, HashSet::new()).await
 }
 
-/// The same, when chunks of the store are known to be damaged: they are written anew.
+/// As [`convert`], when chunks of the store are known to be damaged: they are written anew.
 pub(crate) async fn mend(
     spec: &SourceSpec,
     name: &ImageName,

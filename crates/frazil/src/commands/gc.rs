@@ -13,7 +13,7 @@ use crate::exit::Exit;
 use crate::output::{self, Table, bytes, note};
 use crate::wiring::{self, Absent};
 
-/// Reclaim storage: let roots get on in their lives
+/// Reclaim storage: move roots on through their life cycle
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -27,7 +27,7 @@ enum Command {
     /// To be run now and then, say once an hour, on any machine, on several too. It can be killed at any time; the
     /// next run goes on. Ends with 1 if there is something for a person to look at.
     Run(Box<RunArgs>),
-    /// Say that the alarm was looked into: deletion goes on after a while, unless it is raised again
+    /// Clear the alarm, once somebody has looked into it: deletion goes on later, unless it is raised again
     ClearAlarm,
 }
 
@@ -51,27 +51,27 @@ struct RunArgs {
 #[derive(clap::Args, Debug)]
 #[allow(dead_code, reason = "read through the configuration")]
 struct PolicyArgs {
-    /// Make a new root when the youngest active one is so old [default: 30d]
+    /// Make a new root when the youngest active one is this old [default: 30d]
     #[arg(long, value_name = "AGE")]
     new_after: Option<String>,
 
-    /// Retire an active root when there has been a younger one for so long [default: 1d]
+    /// Retire an active root when there has been a younger one for this long [default: 1d]
     #[arg(long, value_name = "AGE")]
     retire_after: Option<String>,
 
-    /// Expire a root that was retired so long ago [default: 7d]
+    /// Expire a root that was retired this long ago [default: 7d]
     #[arg(long, value_name = "AGE")]
     expire_after: Option<String>,
 
-    /// Delete a root that expired so long ago [default: 7d]
+    /// Delete a root that expired this long ago [default: 7d]
     #[arg(long, value_name = "AGE")]
     delete_after: Option<String>,
 
-    /// Delete nothing for so long after an alarm was cleared [default: 10min]
+    /// Delete nothing for this long after an alarm was cleared [default: 10min]
     #[arg(long, value_name = "AGE")]
     quiet_after_alarm: Option<String>,
 
-    /// Delete so many objects in a second, at the most [default: 1000]
+    /// Delete at most this many objects per second [default: 1000]
     #[arg(long, value_name = "NUMBER")]
     delete_rate: Option<String>,
 }
@@ -88,7 +88,7 @@ fn policy(config: &Config) -> Result<Policy> {
     })
 }
 
-/// Does it.
+/// Runs a collection, or clears the alarm.
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
     wiring::runtime()?.block_on(async {
         let store = wiring::store(global, Absent::Refuse).await?;

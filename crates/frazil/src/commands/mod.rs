@@ -78,7 +78,7 @@ impl Command {
         }
     }
 
-    /// Does it.
+    /// Executes the command.
     pub(crate) fn execute(self, global: &Global) -> Result<Exit> {
         match self {
             Self::Init(args) => init::execute(&args, global),

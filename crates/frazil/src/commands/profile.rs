@@ -74,7 +74,7 @@ struct Mark {
     directory: PathBuf,
 }
 
-/// Does it.
+/// Shows, drops or marks profiles.
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
     match &args.action {
         Action::Show(show) => wiring::runtime()?.block_on(show.execute(global))?,
@@ -250,7 +250,7 @@ fn tell(shown: &Shown) -> Result<()> {
     output::print(&format!("\n{}", table.render()))
 }
 
-/// What an image or a command says must not speak to the terminal.
+/// Text of an image or a command must not control the terminal.
 fn readable(text: &str) -> String {
     text.chars().map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect()
 }

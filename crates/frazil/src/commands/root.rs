@@ -36,19 +36,19 @@ enum Command {
     },
     /// Make a new root: new images go to it from now on
     New,
-    /// Let a root take nothing new; an expired root is rescued: it is retired again
+    /// Retire a root: nothing new goes to it; an expired root is retired again
     Retire {
         /// The root's number
         #[arg(value_parser = number)]
         root: RootId,
     },
-    /// Let every read of a retired root raise the alarm; refused while names refer to it
+    /// Expire a retired root: from now on reading it raises the alarm; refused while names refer to it
     Expire {
         /// The root's number
         #[arg(value_parser = number)]
         root: RootId,
 
-        /// Refuse unless it was retired at least so long ago
+        /// Refuse unless it was retired at least this long ago
         #[arg(long, value_name = "AGE", value_parser = age, default_value = "7d")]
         after: Duration,
     },
@@ -58,7 +58,7 @@ enum Command {
         #[arg(value_parser = number)]
         root: RootId,
 
-        /// Refuse unless it expired at least so long ago: its readers need some minutes to raise the alarm
+        /// Refuse unless it expired at least this long ago: its readers need some minutes to raise the alarm
         #[arg(long, value_name = "AGE", value_parser = age, default_value = "7d")]
         after: Duration,
 
@@ -66,7 +66,7 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
 
-        /// Delete so many objects in a second, at the most
+        /// Delete at most this many objects per second
         #[arg(long, value_name = "NUMBER", default_value_t = Policy::default().deletions_per_second)]
         delete_rate: u32,
     },
@@ -108,7 +108,7 @@ struct AlarmLine {
     age_s: u64,
 }
 
-/// Does it.
+/// Runs the subcommand on the roots.
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
     wiring::runtime()?.block_on(async {
         let store = wiring::store(global, Absent::Refuse).await?;

@@ -87,7 +87,7 @@ impl Row {
     }
 }
 
-/// Does it.
+/// Makes, changes or shows scopes.
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
     wiring::runtime()?.block_on(async {
         match &args.command {

@@ -1,6 +1,6 @@
 //! The configuration file: TOML, read into texts by key, each with its line.
 //!
-//! Invariant: what is in the file and is no key is an error, and all errors of a file are told at once.
+//! Invariant: whatever in the file is not a key is an error, and all errors of a file are reported at once.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -124,7 +124,8 @@ impl Reading<'_> {
     }
 }
 
-/// A value of the file: as any other, but that a path must not depend on where a program was started.
+/// Checks a value of the file: as any other, except that a path must not depend on where a program was
+/// started.
 fn check(key: &dyn Entry, text: &str) -> Result<(), String> {
     key.check(text)?;
     if key.about().form == PathBuf::FORM && !Path::new(text).is_absolute() {

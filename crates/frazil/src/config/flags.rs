@@ -12,7 +12,7 @@ use super::keys;
 pub(crate) struct Flags(BTreeMap<&'static str, String>);
 
 impl Flags {
-    /// Those of a command line, whatever its command.
+    /// The flags of a command line, whatever its command.
     pub(crate) fn of(matches: &ArgMatches) -> Self {
         let mut flags = Self::default();
         let mut level = Some(matches);

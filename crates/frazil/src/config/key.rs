@@ -14,7 +14,7 @@ pub(crate) trait Value: Sized {
     /// What was expected instead.
     fn parse(text: &str) -> Result<Self, String>;
 
-    /// The same, seen from this directory: a relative path is one below it.
+    /// The value, seen from this directory: a relative path is one below it.
     fn within(self, _directory: &Path) -> Self {
         self
     }

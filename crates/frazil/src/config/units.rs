@@ -24,9 +24,9 @@ pub(crate) struct Share(pub(crate) f64);
 /// `true` or `false`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Switch {
-    /// It holds.
+    /// `true`.
     On,
-    /// It does not.
+    /// `false`.
     Off,
 }
 

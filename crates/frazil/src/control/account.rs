@@ -10,7 +10,7 @@ use frazil_mount::profile::Profiling;
 use frazil_mount::{FileRead, Image, PartRead, PrefetchCounts, Source, Wait};
 use serde::{Deserialize, Serialize};
 
-/// Who is asked about.
+/// The mount that is asked about.
 pub(crate) struct Subject {
     pub(crate) image: Arc<Image>,
     pub(crate) name: String,
@@ -38,7 +38,7 @@ pub(crate) struct AgentStats {
     pub(crate) requests: u64,
     /// The sealed bytes that they gave.
     pub(crate) fetched_bytes: u64,
-    /// The same after opening; a chunk that was opened twice counts twice.
+    /// The bytes of these chunks after opening; a chunk that was opened twice counts twice.
     pub(crate) decoded_bytes: u64,
     /// Reads that found their chunk decoded.
     pub(crate) hits: u64,
@@ -50,7 +50,7 @@ pub(crate) struct AgentStats {
     pub(crate) prefetch: Vec<Prefetched>,
 }
 
-/// What readers waited.
+/// How long readers waited.
 #[derive(Serialize, Deserialize, Clone, Copy, Default, Debug)]
 pub(crate) struct Waited {
     pub(crate) count: u64,

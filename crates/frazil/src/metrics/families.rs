@@ -30,7 +30,8 @@ impl std::fmt::Debug for Families {
     }
 }
 
-/// Who waits longer than this is kept waiting, in microseconds: an eighth of a second, a bound of the histogram.
+/// A reader that waits longer than this is kept waiting, in microseconds: an eighth of a second, a bound of
+/// the histogram.
 const STALL_US: u64 = 128_000;
 
 /// What each tier had itself, and what it asked the next one for; the last one misses what is nowhere.

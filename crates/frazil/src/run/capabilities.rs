@@ -28,7 +28,8 @@ const DEFAULT: CapabilitySet = CapabilitySet::AUDIT_WRITE
     .union(CapabilitySet::SETUID)
     .union(CapabilitySet::SYS_CHROOT);
 
-/// What a container's processes can ever hold in this network: whoever sees the host's may not forge its packets.
+/// What a container's processes can ever hold in this network: those that see the host's may not forge its
+/// packets.
 fn allowed(network: Network) -> CapabilitySet {
     match network {
         Network::Host => DEFAULT.difference(CapabilitySet::NET_RAW),
@@ -38,7 +39,7 @@ fn allowed(network: Network) -> CapabilitySet {
 
 /// Bounds what this process and its descendants can ever hold; the next execution as root gets just that.
 ///
-/// What it holds now it keeps until then, but for what files that it executes could inherit.
+/// What it holds now it keeps until then, except for what files that it executes could inherit.
 pub(crate) fn bound(network: Network) -> Result<(), Errno> {
     clear_ambient_capability_set()?;
     let held = capabilities(None)?;

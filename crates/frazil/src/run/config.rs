@@ -15,7 +15,7 @@ use crate::failure::Advise;
 /// What the command line says instead of the image's configuration.
 #[derive(Debug, Default)]
 pub(crate) struct Overrides {
-    /// Instead of `Entrypoint`; the image's `Cmd` is then nobody's argument. Empty: no entrypoint.
+    /// Instead of `Entrypoint`; the image's `Cmd` is then not used. Empty: no entrypoint.
     pub(crate) entrypoint: Option<OsString>,
     /// Instead of `Cmd`, if not empty.
     pub(crate) command: Vec<OsString>,

@@ -32,7 +32,7 @@ impl WindowSize {
         Ok(Self { rows, columns })
     }
 
-    /// Makes a terminal as large; who runs in it is told by the kernel.
+    /// Makes a terminal this large; the kernel tells the processes in it.
     pub(crate) fn apply(self, terminal: impl AsFd) -> Result<(), Errno> {
         let Self { rows: ws_row, columns: ws_col } = self;
         tcsetwinsize(terminal, Winsize { ws_row, ws_col, ws_xpixel: 0, ws_ypixel: 0 })
@@ -40,7 +40,8 @@ impl WindowSize {
 }
 
 /// Makes this process the leader of a session of its own, on a new terminal that is the user's, and hands the
-/// terminal's other end to the process at the socket. Inside the container's root, while the process is its root.
+/// terminal's other end to the process at the socket. To be called inside the container's root, while the
+/// process is its root.
 pub(super) fn take(size: WindowSize, socket: &UnixStream, user: &User) -> Result<(), SetupError> {
     let (far, near) = pair().step("make a terminal")?;
     size.apply(&near).step("size the terminal")?;

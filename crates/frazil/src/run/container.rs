@@ -38,7 +38,7 @@ struct Recipient {
 /// How a container is connected to the caller's terminal.
 #[derive(Debug)]
 enum Connection {
-    /// It is the container's, too.
+    /// The container shares it.
     Shared,
     /// The container has one of its own, which is not joined to it yet.
     Awaited,
@@ -130,8 +130,8 @@ pub(crate) struct Running {
 }
 
 impl Waiting {
-    /// Starts the process, which takes as long as a round trip: an image is on its way meanwhile. The `caller`'s
-    /// terminal is given if the container is to have one of its own.
+    /// Starts the process, which takes as long as a round trip: the image is on its way meanwhile. The
+    /// `caller`'s terminal is given if the container is to have one of its own.
     pub(crate) fn start(caller: Option<Terminal>) -> Result<Self> {
         let pair = || UnixStream::pair().context("cannot make a socket");
         let ((socket, their_socket), (terminal, their_terminal)) = (pair()?, pair()?);
@@ -140,8 +140,8 @@ impl Waiting {
         // The kernel's link works without the path, which a mount namespace may not have.
         let mut command = Command::new("/proc/self/exe");
         if caller.is_some() {
-            // Out of the terminal's reach: the kernel keeps one signal of a kind, and what the terminal sent would
-            // take the place of what is passed on.
+            // Out of the terminal's reach: the kernel keeps one pending signal of a kind, and one from the
+            // terminal would take the place of one that is passed on.
             command.process_group(0);
         }
         let child = command
@@ -201,8 +201,8 @@ fn watch(child: &Child) -> Result<OwnedFd> {
     pidfd_open(pid, PidfdFlags::empty()).context("cannot watch the container")
 }
 
-/// A shell in the container may have made itself the terminal's foreground, and could not give it back: it does
-/// not see processes outside.
+/// A shell in the container may have put itself into the terminal's foreground, and could not give the
+/// terminal back: it does not see processes outside.
 fn take_terminal_back() {
     if std::io::stdin().is_terminal()
         && let Ok(terminal) = File::open("/dev/tty")
@@ -216,8 +216,8 @@ fn take_terminal_back() {
 mod tests {
     use super::*;
 
-    /// The signal that ends a container with this connection when the terminal hangs up, then a process asks for its
-    /// end.
+    /// The signal that ends a container with this connection: first the terminal hangs up, then a process
+    /// asks for the container's end.
     fn ended_by(connection: Connection) -> Option<i32> {
         let mut container = Command::new("sleep").arg("60").spawn().unwrap();
         let addressee = Addressee::default();

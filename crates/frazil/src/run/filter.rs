@@ -43,7 +43,7 @@ const PORTS: [libc::c_long; 2] = [libc::SYS_ioperm, libc::SYS_iopl];
 #[cfg(not(target_arch = "x86_64"))]
 const PORTS: [libc::c_long; 0] = [];
 
-/// Gives this process no keys but new ones, and refuses those calls to it and to all that it starts.
+/// Gives this process a new keyring, and refuses those calls to it and to everything that it starts.
 pub(crate) fn apply(privilege: Privilege) -> io::Result<()> {
     join_new_keyring()?;
     load(&refusing(rules(privilege)?, libc::EPERM)?)?;

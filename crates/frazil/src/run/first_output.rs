@@ -1,8 +1,8 @@
 //! The first sign of life of a command: something is written to its standard output or error.
 //!
 //! Both are the caller's own, whatever they are, and stay so: the kernel tells of the write (inotify works on
-//! terminals, files and pipes, not on sockets). Whoever else writes there is taken for the command; that ends a
-//! recording early, once.
+//! terminals, files and pipes, not on sockets). Any other process that writes there is taken for the command;
+//! that ends a recording early, once.
 
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
@@ -46,7 +46,7 @@ impl FirstOutput {
     }
 }
 
-/// Whether writes there say nothing of who writes: a device without a file of its own.
+/// Whether a write there does not tell which process wrote: so for a device without a file of its own.
 fn is_everybodys(path: &str) -> bool {
     /// The major number of /dev/null and its like.
     const MEMORY_DEVICES: u32 = 1;

@@ -176,8 +176,8 @@ fn execute(spec: &Spec, user: &User, terminal: &UnixStream) -> Result<Infallible
     Err(SetupError { step: format!("execute {}", program.display()), reason, exit })
 }
 
-/// Whether a program that is named by its path is there. The kernel says of a missing interpreter what it says of a
-/// missing program.
+/// Whether a program that is named by its path is there. The kernel reports a missing interpreter as it
+/// reports a missing program.
 fn is_file(program: &OsStr) -> bool {
     program.as_bytes().contains(&b'/') && Path::new(program).is_file()
 }
@@ -197,7 +197,7 @@ fn enter(directory: &Path) -> io::Result<()> {
 fn become_user(user: &User) -> Result<(), SetupError> {
     own_pipes(user);
     let groups: Vec<Gid> = user.groups.iter().map(|&group| Gid::from_raw(group)).collect();
-    // A user namespace with one group may not set any; what it has is the caller's own.
+    // A user namespace with one group may not set any; the group that it has is the caller's own.
     let denied = fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny");
     if !denied {
         set_thread_groups(&groups).step("set the groups")?;
@@ -208,7 +208,7 @@ fn become_user(user: &User) -> Result<(), SetupError> {
     set_thread_res_uid(uid, uid, uid).map_err(unmapped).step(format!("become user {}", user.uid))
 }
 
-/// The kernel says "invalid argument" of an id that a user namespace does not map.
+/// The kernel reports "invalid argument" for an id that a user namespace does not map.
 fn unmapped(error: Errno) -> String {
     match error {
         Errno::INVAL => {
@@ -219,7 +219,8 @@ fn unmapped(error: Errno) -> String {
     }
 }
 
-/// Lets the user open /dev/stdout and its like anew where they are pipes: those belong to who made them.
+/// Lets the user open /dev/stdout and the like anew where they are pipes: those belong to the user who made
+/// them.
 fn own_pipes(user: &User) {
     let owner = Some(Uid::from_raw(user.uid));
     for stream in [io::stdin().as_fd(), io::stdout().as_fd(), io::stderr().as_fd()] {

@@ -1,9 +1,9 @@
 //! The namespaces: those of `frazil run` itself, in which the image is mounted, and the container's.
 //!
-//! Invariants: a mount made for a container exists in no namespace that outlives `frazil run`, so however it
-//! ends, the kernel takes the mounts away; and in no namespace of the process that serves it. That process would wait
-//! for itself: when it is killed, the kernel takes the namespace down before it closes the device by which the mount's
-//! reads are answered.
+//! Invariants: a mount made for a container exists in no namespace that outlives `frazil run`, so the kernel
+//! takes the mounts away whatever ends it; nor does it exist in a namespace of the process that serves it.
+//! That process would wait for itself: when it is killed, the kernel takes the namespace down before it
+//! closes the device by which the mount's reads are answered.
 
 use std::fs;
 use std::io::{self, Write};

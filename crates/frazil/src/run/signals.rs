@@ -81,7 +81,7 @@ impl Signals {
     }
 }
 
-/// Lets every signal through again, as a program expects that was just started: execution keeps the mask.
+/// Lets every signal through again, as a program that was just started expects: executing it keeps the mask.
 pub(crate) fn unblock() -> io::Result<()> {
     let mut set = MaybeUninit::uninit();
     // SAFETY: sigemptyset initialises the set, of which the next call only reads; the old mask is not asked for.

@@ -89,7 +89,7 @@ pub(crate) struct Process {
     pub(crate) environment: Vec<OsString>,
     /// An absolute path; made if it does not exist.
     pub(crate) directory: PathBuf,
-    /// Who executes it.
+    /// The user that executes it.
     pub(crate) user: UserSpec,
 }
 

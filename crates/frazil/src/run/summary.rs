@@ -36,7 +36,7 @@ pub(crate) struct Summary {
     pub(crate) chunks_total: u64,
     /// Chunks that could not be had.
     pub(crate) errors: u64,
-    /// What a profile had fetched ahead; none if nothing was recorded or played.
+    /// What a profile caused to be fetched ahead; none if nothing was recorded or played.
     pub(crate) profile: Option<ProfileSummary>,
 }
 
@@ -47,7 +47,7 @@ pub(crate) struct ProfileSummary {
     pub(crate) prefetched_chunks: u64,
     /// Their sealed bytes.
     pub(crate) prefetched_bytes: u64,
-    /// Chunks of those that were read.
+    /// Of those, the chunks that were read.
     pub(crate) used_chunks: u64,
     /// Their sealed bytes.
     pub(crate) used_bytes: u64,
@@ -95,7 +95,7 @@ impl Summary {
         }
     }
 
-    /// With what a profile had fetched ahead.
+    /// Adds what a profile caused to be fetched ahead.
     pub(crate) fn with_profile(mut self, profiling: Option<&Profiling>, image: &Image) -> Self {
         let Some(counts) = profiling.map(Profiling::counts) else { return self };
         let ahead = image.prefetch_counts(Source::Profile);

@@ -197,7 +197,7 @@ fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> Result<(), Errno> {
         match rustix::io::write(to, bytes) {
             Ok(len) => bytes = bytes.get(len..).unwrap_or_default(),
             Err(Errno::INTR) => {}
-            // The caller's own descriptors may be anything, and shared with who made them so.
+            // The caller's own descriptors may be anything, and are shared with whoever set them up that way.
             Err(Errno::AGAIN) => drop(poll(&mut [PollFd::new(&to, PollFlags::OUT)], None)),
             Err(error) => return Err(error),
         }
@@ -214,7 +214,7 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    /// What is to be told when the caller's terminal changes its size.
+    /// What to tell when the caller's terminal changes its size.
     pub(crate) fn window(&self) -> Window {
         self.window.clone()
     }

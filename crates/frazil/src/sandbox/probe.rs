@@ -37,7 +37,7 @@ pub(crate) struct Findings {
     tcp: Option<String>,
     udp: Option<String>,
     netlink: Option<String>,
-    /// Any socket that has a path, connected to without help, and by who stays outside.
+    /// Connecting to a socket with a path: without help, then (`dialled`) by the process that stays outside.
     socket: Option<String>,
     dialled: Option<String>,
     signal: Option<String>,

@@ -54,11 +54,11 @@ const REFUSED: [libc::c_long; 43] = [
     libc::SYS_personality,
 ];
 
-/// Those that name a process first, which may be this one.
+/// Calls whose first argument names a process, which may be this one.
 const OF_ITSELF_ALONE: [(libc::c_long, fn() -> u32); 2] =
     [(libc::SYS_tgkill, std::process::id), (libc::SYS_prlimit64, || 0)];
 
-/// What a descriptor can be told: whom to signal, and with what, and what to type into a terminal.
+/// What can be set on a descriptor: whom to signal and with what, and what to type into a terminal.
 const TOLD: [(libc::c_long, &[libc::c_ulong]); 2] = [
     (libc::SYS_fcntl, &[F_SETOWN, F_SETSIG, F_SETOWN_EX]),
     (libc::SYS_ioctl, &[FIOSETOWN, SIOCSPGRP, TYPING[0], TYPING[1]]),
@@ -86,7 +86,7 @@ fn rules() -> io::Result<Rules> {
         let requests = requests.iter().map(|request| argument(1, SeccompCmpOp::Eq, *request));
         rules.insert(call, requests.collect::<io::Result<_>>()?);
     }
-    // What is sent goes to who is connected: a datagram with an address would go anywhere.
+    // Data is sent to the connected peer only: a datagram with an address would go anywhere.
     rules.insert(libc::SYS_sendto, vec![pointer(4)?]);
     rules.insert(libc::SYS_clone, vec![user_namespace()?]);
     Ok(rules)

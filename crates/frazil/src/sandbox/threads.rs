@@ -43,7 +43,7 @@ pub(super) fn restrict_all(rules: Option<&Rules>) -> io::Result<()> {
     let deadline = Instant::now() + PATIENCE;
     let (mut told, mut restricted) = (HashSet::new(), HashSet::from([this]));
     loop {
-        // In this order: whom a restricted thread has started before, it shows.
+        // In this order: threads that a restricted thread has started before then are seen in the list.
         restricted.extend(heard(&done)?);
         let open: Vec<i32> = threads()?.into_iter().filter(|thread| !restricted.contains(thread)).collect();
         if open.is_empty() {
@@ -120,8 +120,8 @@ fn give_capabilities_up() -> bool {
     unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()) == 0 }
 }
 
-/// The handler. Landlock demands the flag of who has no privileges, so that comes first; what a thread was about to
-/// do, it does when the handler has returned, with both.
+/// The handler. Landlock demands the "no new privileges" flag of a process without privileges, so that comes
+/// first; what a thread was about to do it does when the handler has returned, under both.
 extern "C" fn restrict(_: i32) {
     let rules_fd = RULES_FD.load(SeqCst);
     // SAFETY: the calls read numbers of this frame and its callees; errno is put back as it was found.

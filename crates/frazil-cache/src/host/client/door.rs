@@ -22,10 +22,10 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Where the connection is made, by whoever needs one first.
 pub(super) struct Door {
     path: PathBuf,
-    /// Who connects where this process may not.
+    /// Connects where this process may not.
     dial: Option<Dial>,
     link: Mutex<Option<Arc<Link>>>,
-    /// Held by who connects; the others wait for it.
+    /// Held by whoever connects; the others wait for it.
     connecting: tokio::sync::Mutex<()>,
     counters: Arc<Counters>,
 }

@@ -13,12 +13,13 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How often one that is not there is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// Whether a host cache serves this socket, and this user. One that has too much to do does.
+/// Whether a host cache serves this socket, and this user. One that has too much to do counts as serving.
 pub fn is_served(path: &Path) -> bool {
     is_served_within(path, Duration::ZERO)
 }
 
-/// The same of a host cache that may be about to come back: one that is not there is looked for so long.
+/// As [`is_served`], for a host cache that may be about to come back: while it is not there, it is looked for
+/// until `patience` is over.
 pub fn is_served_within(path: &Path, patience: Duration) -> bool {
     let deadline = Instant::now() + patience;
     loop {

@@ -22,13 +22,13 @@ const READ_BUFFER_LEN: usize = 8 << 10;
 pub(super) struct Link {
     requests: mpsc::Sender<Bytes>,
     pending: Arc<Pending>,
-    /// What the host cache takes at once; who wants more waits here.
+    /// What the host cache takes at once; whoever wants more waits here.
     places: Arc<Semaphore>,
     task: JoinHandle<()>,
 }
 
 impl Link {
-    /// Asks and answers over this connection, on which so many questions may be under way.
+    /// Asks and answers over this connection, on which `in_flight` questions may be under way.
     pub(super) fn start(stream: UnixStream, in_flight: u32) -> Self {
         let in_flight = (in_flight as usize).min(Semaphore::MAX_PERMITS);
         let places = Arc::new(Semaphore::new(in_flight));
@@ -55,7 +55,7 @@ impl Link {
         !self.pending.is_broken()
     }
 
-    /// The answer; none if the connection broke. Who stops waiting lets the host cache know.
+    /// The answer; none if the connection broke. A caller that stops waiting lets the host cache know.
     pub(super) async fn ask(&self, question: Question) -> Option<Answer> {
         let _place = self.places.acquire().await.ok()?;
         let (told, answer) = oneshot::channel();
@@ -95,7 +95,7 @@ impl Drop for Link {
     }
 }
 
-/// The urgency that may still rise.
+/// The urgency of a prefetch, which may still rise.
 fn prefetch_of(question: &Question) -> Option<Urgency> {
     match question {
         Question::Chunk { priority: Priority::Prefetch, .. } => Some(Urgency::current()),
@@ -118,7 +118,7 @@ impl Drop for Waits<'_> {
     }
 }
 
-/// Tells everybody who waits, however the connection ends.
+/// Tells every waiter when the connection ends, however it ends.
 struct Broken {
     pending: Arc<Pending>,
     places: Arc<Semaphore>,
@@ -152,7 +152,7 @@ async fn read(socket: OwnedReadHalf, pending: &Pending) -> io::Result<()> {
         let body = body(&mut socket, header.body_len as usize).await?;
         let answer = Answer::decode(&header, body).map_err(garbled)?;
         if let Some(waiter) = pending.take(header.id) {
-            // Who waited may have stopped just now.
+            // The waiter may have stopped waiting just now.
             let _ = waiter.answer.send(answer);
         }
     }

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::host::protocol::Answer;
 
-/// Who waits for an answer.
+/// A caller that waits for an answer.
 #[derive(Debug)]
 pub(super) struct Waiter {
     pub(super) answer: oneshot::Sender<Answer>,
@@ -15,7 +15,7 @@ pub(super) struct Waiter {
     pub(super) body_limit: u32,
 }
 
-/// Everybody who waits; none after the connection has broken.
+/// All waiters; none after the connection has broken.
 #[derive(Debug, Default)]
 pub(super) struct Pending(Mutex<State>);
 

@@ -152,7 +152,7 @@ impl Fetch {
                     return Ok(Some((wanted, (fetch, start, next))));
                 }
             }
-            // That all of it came is for its reader to verify.
+            // Its reader verifies that all of it came.
             Ok(None)
         });
         Ok(ManifestBytes { len, bytes: pieces.boxed() })

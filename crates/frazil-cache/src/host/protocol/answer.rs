@@ -25,14 +25,14 @@ const LAST_KNOWN: u8 = 1;
 /// What the host cache answers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Answer {
-    /// Sealed bytes. Who gets them verifies them.
+    /// Sealed bytes. Whoever gets them verifies them.
     Chunk {
-        /// Who had them.
+        /// The level that had them.
         by: Level,
         /// The bytes.
         sealed: Bytes,
     },
-    /// What the name stands for; none if it is nobody's.
+    /// What the name stands for; none if it stands for nothing.
     Reference(Option<Named>),
     /// A piece of a manifest.
     Manifest {

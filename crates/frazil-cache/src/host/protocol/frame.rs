@@ -67,7 +67,7 @@ impl Header {
     }
 }
 
-/// The first so many bytes, and the rest.
+/// The first `N` bytes, and the rest.
 pub(super) fn split<const N: usize>(bytes: &[u8]) -> Option<([u8; N], &[u8])> {
     let (first, rest) = bytes.split_first_chunk()?;
     Some((*first, rest))

@@ -10,7 +10,7 @@ const MAGIC: [u8; 8] = *b"FRAZILHC";
 /// Whether the connection is taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
-    /// It is; so many requests may be under way on it at once.
+    /// It is; `in_flight` requests may be under way on it at once.
     Welcome {
         /// How many.
         in_flight: u32,

@@ -65,7 +65,7 @@ pub enum Question {
     Chunk {
         /// The chunk.
         wanted: Wanted,
-        /// Who waits for it.
+        /// Whether a reader waits for it.
         priority: Priority,
         /// The trace that the request belongs to, if somebody traces.
         trace: Option<TraceContext>,
@@ -307,7 +307,7 @@ fn reference(body: &[u8]) -> Option<Request> {
     Some(Request::Ask(Question::Reference { tenant, name }))
 }
 
-/// What an earlier host cache answers to either is the same.
+/// The purpose that this detail stands for. An earlier host cache answers both in the same way.
 fn purpose(detail: u8) -> Purpose {
     match detail {
         STARTING => Purpose::Starting,

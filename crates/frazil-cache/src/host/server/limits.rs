@@ -16,7 +16,7 @@ pub struct Limits {
     /// Bytes of answers that wait to be written on one connection: 64 chunks of 512 KiB. The bytes may be of
     /// chunks that the memory tier has let go of by then.
     pub answer_bytes_per_connection: usize,
-    /// The same, of all connections.
+    /// Bytes of answers that wait to be written, on all connections.
     pub answer_bytes: usize,
     /// How long one request may take: less than agents wait, so that they learn why.
     pub request_deadline: Duration,

@@ -33,11 +33,11 @@ pub trait TenantPolicy: Debug + Send + Sync {
     fn may_ask(&self, peer: &Peer, tenant: &str) -> bool;
 }
 
-/// The server's own user and root may ask for every tenant's, nobody else for any.
+/// The server's own user and root may ask for every tenant's names, nobody else for any.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OwnUser;
 
-/// Everybody who may connect may ask for every tenant's.
+/// Everybody who may connect may ask for every tenant's names.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AnyTenant;
 
@@ -91,7 +91,7 @@ impl Peers {
         self.tenants.may_ask(peer, tenant)
     }
 
-    /// The permissions of the socket's file: the kernel keeps those out who are never served.
+    /// The permissions of the socket's file: the kernel keeps out whoever is never served.
     pub fn socket_mode(&self) -> u32 {
         if self.uids.is_empty() && self.gids.is_empty() { 0o600 } else { 0o666 }
     }

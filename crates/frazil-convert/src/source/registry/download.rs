@@ -15,10 +15,10 @@ use tokio_util::io::StreamReader;
 
 use super::{BlobStream, Digest, Repository, SourceError, Wanted};
 
-/// Most broken connections of one blob's download in a row: between two of them hardly anything came.
+/// The most times in a row that one blob's download may break with hardly anything coming in between.
 const MAX_BREAKS: u32 = 16;
 
-/// So many bytes between two breaks are progress.
+/// This many bytes between two breaks count as progress.
 const PROGRESS: u64 = 1 << 20;
 
 struct Download {
@@ -27,7 +27,7 @@ struct Download {
     size: u64,
     /// Bytes that were handed out.
     offset: u64,
-    /// Bytes of the current body that were handed out from an earlier one.
+    /// Bytes of the current body that an earlier body has handed out already.
     skip: u64,
     body: Option<Response>,
     breaks: u32,

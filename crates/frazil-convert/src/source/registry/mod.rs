@@ -1,7 +1,7 @@
 //! Images in a registry.
 //!
-//! Spoken directly over HTTP rather than through a registry client crate, because each of these is needed and
-//! none was found together: bodies with a bound, a refusal in the middle of a conversion answered with fresh
+//! This speaks HTTP directly rather than through a registry client crate, because each of these is needed and
+//! no crate has them all: bodies with a bound, a refusal in the middle of a conversion answered with fresh
 //! credentials, identity tokens, downloads that resume, and no panic on a malformed token.
 //! Format: OCI distribution-spec 1.1.
 
@@ -104,14 +104,15 @@ impl Repository {
         }
     }
 
-    /// Whether new credentials could change the answer: some registries say 403 of expired ones.
+    /// Whether new credentials could change the answer: some registries answer 403 to expired ones.
     fn is_refusal(&self, status: StatusCode) -> bool {
         let granted = self.granted.load(Ordering::Relaxed);
         status == StatusCode::UNAUTHORIZED || (status == StatusCode::FORBIDDEN && granted)
     }
 
-    /// Whether an answer from here is the registry's own. Whoever it redirects to may ask for credentials as much
-    /// as it likes: they are the registry's alone, and so is the right to say where its tokens come from.
+    /// Whether an answer from here is the registry's own. A host that it redirects to may ask for credentials
+    /// as much as it likes: only the registry gets them, and only the registry may say where its tokens come
+    /// from.
     fn is_own(&self, url: &Url) -> bool {
         let own = Url::parse(&format!("{}://{}/", self.http.scheme(), self.api_host()));
         own.is_ok_and(|own| own.origin() == url.origin())
@@ -150,7 +151,7 @@ impl Repository {
     async fn send(&self, wanted: &Wanted<'_>, pass: &Pass) -> Result<Response, Failure> {
         let (scheme, host, repository) = (self.http.scheme(), self.api_host(), self.reference.repository());
         let url = format!("{scheme}://{host}/v2/{repository}/{}", wanted.path);
-        // A blob is hashed as it is stored; no proxy shall compress it once more.
+        // A blob is hashed as it is stored; no proxy may compress it once more.
         let mut request = self.http.client().get(url).header(ACCEPT_ENCODING, "identity");
         if let Some(accept) = wanted.accept {
             request = request.header(ACCEPT, accept);

@@ -1,4 +1,4 @@
-//! A prefetch in the hands of who asked for it.
+//! A prefetch in the hands of whoever asked for it.
 
 use std::sync::Arc;
 

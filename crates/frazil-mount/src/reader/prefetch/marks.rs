@@ -60,7 +60,7 @@ impl Sum {
     }
 }
 
-/// Whose mark this is; nobody's if it is none.
+/// The source that this mark stands for; none if it is no mark.
 fn source_of(mark: u8) -> Option<Source> {
     Source::ALL.get(usize::from(mark).checked_sub(1)?).copied()
 }
@@ -74,7 +74,7 @@ impl Marks {
         }
     }
 
-    /// How many chunks are ahead of readers who will come for them.
+    /// How many chunks are ahead of readers that will come for them.
     pub(super) fn ahead(&self) -> usize {
         self.ahead.load(Relaxed)
     }
@@ -92,7 +92,7 @@ impl Marks {
         }
     }
 
-    /// It has come.
+    /// A chunk that was prefetched for this source has come.
     pub(super) fn came(&self, source: Source, bytes: u64) {
         self.tallies[source.rank()].fetched.add(bytes);
     }
@@ -102,18 +102,19 @@ impl Marks {
         source_of(self.by_chunk.get(index.as_usize())?.load(Relaxed))
     }
 
-    /// It could not be had.
+    /// This chunk could not be had.
     pub(super) fn failed(&self, index: ChunkIndex, source: Source) {
         self.take(index);
         self.tallies[source.rank()].failed_chunks.fetch_add(1, Relaxed);
     }
 
-    /// It lies in a tier below, and is ahead of nobody here.
+    /// This chunk lies in a tier below, and is ahead of nobody here.
     pub(super) fn settled(&self, index: ChunkIndex) {
         self.take(index);
     }
 
-    /// Somebody reads this chunk; says whether it was ahead of him. Next to nothing if it was not prefetched.
+    /// A reader reads this chunk; says whether it was ahead of the reader. Costs next to nothing if it was
+    /// not prefetched.
     pub(in crate::reader) fn read(&self, index: ChunkIndex, bytes: impl FnOnce() -> u64) -> bool {
         let source = self.take(index);
         if let Some(source) = source {
@@ -122,7 +123,7 @@ impl Marks {
         source.is_some()
     }
 
-    /// It is thrown away.
+    /// This chunk is thrown away.
     pub(in crate::reader) fn evicted(&self, index: ChunkIndex) {
         if let Some(source) = self.take(index) {
             self.tallies[source.rank()].evicted_chunks.fetch_add(1, Relaxed);

@@ -33,7 +33,8 @@ const SLOW: Duration = Duration::from_millis(300);
 /// Chunks that may be ahead of the readers on a slow link.
 const AHEAD_ON_SLOW: usize = 8;
 
-/// So many errors in a row, and it rests; for so long, and twice as long each next time, up to the last.
+/// After this many errors in a row everything rests: for the first of these times, and twice as long each
+/// next time, up to the last.
 const FAILURES_BEFORE_REST: u32 = 2;
 const REST_FIRST: Duration = Duration::from_millis(200);
 const REST_LONGEST: Duration = Duration::from_secs(10);
@@ -45,13 +46,13 @@ pub(super) struct Pace {
     is_starting: bool,
     in_flight: usize,
     bytes_in_flight: u64,
-    /// Of each level.
+    /// The quickest answer of each level.
     best: [Best; Level::ALL.len()],
     /// How long answers take now: a moving average.
     recent: Duration,
     /// How long they would take if each were as quick as the quickest of its level: averaged in step with it.
     quickest: Duration,
-    /// How many of the answers are the origin's, averaged in the same way.
+    /// The share of the answers that are the origin's: a moving average, too.
     origin_share: f64,
     failures: u32,
     rests_until: Option<Instant>,
@@ -117,7 +118,7 @@ impl Pace {
         (is_known && !is_full && self.origin_share >= 0.5).then_some(self.recent)
     }
 
-    /// Whether a prefetch of so many sealed bytes may start.
+    /// Whether a prefetch of `bytes` sealed bytes may start.
     pub(super) fn verdict(&self, bytes: u64, scene: Scene) -> Verdict {
         if let Some(until) = self.rests_until.filter(|until| *until > scene.now) {
             return Verdict::Rest(until);
@@ -142,8 +143,8 @@ impl Pace {
         self.bytes_in_flight = self.bytes_in_flight.saturating_sub(bytes);
     }
 
-    /// An answer came, for a reader or ahead of one, after so long. That a reader is answered says nothing of how
-    /// prefetches fare.
+    /// An answer came after `latency`, for a reader or ahead of one. That a reader is answered says nothing
+    /// of how prefetches fare.
     pub(super) fn answered(&mut self, now: Instant, began: Priority, by: Level, latency: Duration) {
         let best = self.best[by as usize].note(now, latency);
         if began == Priority::Prefetch {

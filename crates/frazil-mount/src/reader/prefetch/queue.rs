@@ -37,8 +37,8 @@ impl Queue {
         self.0.iter().all(VecDeque::is_empty)
     }
 
-    /// The next chunk that `is_wanted`, and of which run: of the first source that has one and `may_go`. The run
-    /// goes to the end of its line.
+    /// The next chunk that `is_wanted`, and the run that it is of: from the first source that has such a
+    /// chunk and `may_go`. The run goes to the end of its line.
     pub(super) fn next(
         &mut self,
         is_wanted: impl Fn(&Run, ChunkIndex) -> bool,

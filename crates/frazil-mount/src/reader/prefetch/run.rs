@@ -111,7 +111,7 @@ impl Run {
         self.tell(&state);
     }
 
-    /// Nothing more of it is begun.
+    /// Begins nothing more of this run.
     pub(super) fn cancel(&self) {
         self.cancelled.store(true, Relaxed);
         let mut state = self.lock();
@@ -121,7 +121,7 @@ impl Run {
         self.tell(&state);
     }
 
-    /// Waits until everything of it has come, or will not.
+    /// Waits until everything of this run has come, or will not come.
     pub(super) async fn finished(&self) {
         let mut finished = self.finished.subscribe();
         // The sender is a part of this.
@@ -162,7 +162,7 @@ pub(super) enum Next {
 /// How a prefetch ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Landing {
-    /// It was fetched, of so many sealed bytes.
+    /// It was fetched; it has `bytes` sealed bytes.
     Fetched { bytes: u64 },
     /// A reader was quicker.
     There,

@@ -1,4 +1,4 @@
-//! Who knew that a chunk would be read.
+//! What knew that a chunk would be read.
 
 /// Why a chunk is prefetched. The earlier ones go first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -25,14 +25,14 @@ pub(super) enum Keep {
     Decoded,
     /// At the cost of its compressed bytes.
     Sealed,
-    /// The same, while nothing else wants the room.
+    /// Sealed as well, but only while nothing else wants the room.
     Spare,
     /// In a tier below.
     Below,
 }
 
 impl Source {
-    /// All of them, in the order in which they are served.
+    /// All sources, in the order in which they are served.
     pub const ALL: [Self; 5] =
         [Self::ReadAhead, Self::Metadata, Self::Profile, Self::Neighbour, Self::Hydrate];
 

@@ -35,8 +35,8 @@ impl Image {
         Supplied::Kept
     }
 
-    /// Waits until there is room for so many sealed bytes ahead of the readers, or for a moment; says whether there
-    /// is.
+    /// Waits until there is room for `bytes` sealed bytes ahead of the readers, or for a moment; says whether
+    /// there is.
     pub async fn room_ahead(&self, bytes: u64) -> bool {
         // Listened for from before the look: room that is made in between is heard of.
         let made = self.prefetches.room();
