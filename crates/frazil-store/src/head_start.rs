@@ -1,15 +1,17 @@
-//! A head start: the profiles of a manifest once more and, in the same object, how the bundle begins that was made last.
+//! A head start: a second copy of a manifest's profiles and, in the same object, the beginning of the newest
+//! bundle.
 //!
 //! ```text
 //! length of the profiles (u64) ‖ profiles ‖ bundle id (32) ‖ length of the bundle (u64) ‖ hash (32) ‖ its first MiB
 //! ```
 //!
-//! The hash is BLAKE3(id ‖ length ‖ first MiB): it tells damage, so that none is kept; who reads the bundle authenticates
-//! it.
+//! The hash is BLAKE3(id ‖ length ‖ first MiB): it detects damage, so that nothing damaged is kept; the
+//! reader of the bundle authenticates it.
 //!
-//! Who has nothing of an image reads this object in place of the profiles, and has its first chunks a round trip sooner.
-//! Only the profiles say which bundle a start reads: whoever reads holds the bundle's id against the one that he looks
-//! for. It is put before they are, so where there is none there are no profiles.
+//! A reader that has nothing of an image reads this object in place of the profiles, and has its first chunks
+//! a round trip sooner. Only the profiles say which bundle a start reads: the reader compares the bundle's id
+//! with the one that it looks for. The head start is put before the profiles, so where there is none there
+//! are no profiles.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -23,7 +25,7 @@ use object_store::path::Path;
 
 use crate::images::optional;
 use crate::objects::Durability;
-use crate::pieces::{Gathering, Pieces};
+use crate::pieces::{self, Gathering, Pieces};
 use crate::{Store, StoreError, layout};
 
 /// How much of a bundle is in a head start, in bytes: the shortest bundle, and what a link of 1 Gbit/s brings in 8 ms.
@@ -47,18 +49,19 @@ pub struct HeadStart {
     pub head: Option<BundleHead>,
 }
 
-/// How a bundle begins, with its bytes in a stream of a store's or of whoever hands them on.
+/// How a bundle begins, its bytes in a stream: a store's, or that of whoever hands them on.
 pub struct BundleHead<S = Pieces> {
     /// Which one.
     pub id: BundleId,
     /// The length of all of it, in bytes.
     pub bundle_len: u64,
-    /// Its first [`BUNDLE_HEAD_LEN`] bytes, as they come; it ends with [`StoreError::Damaged`] if they are others.
+    /// Its first [`BUNDLE_HEAD_LEN`] bytes, as they come; ends with [`StoreError::Damaged`] if they are not
+    /// those.
     pub bytes: S,
 }
 
 impl HeadStart {
-    /// What comes, of which the profiles are waited for; `None` if nothing does.
+    /// Waits for the profiles and gives them with the rest as it comes; `None` if nothing comes.
     pub(crate) async fn of(mut coming: Gathering, path: &Path) -> Result<Option<Self>, StoreError> {
         if !coming.reach(1).await? {
             return Ok(None);
@@ -87,8 +90,8 @@ impl HeadStart {
                 let mut hash = [0; blake3::OUT_LEN];
                 about.copy_to_slice(&mut hash);
                 let id = BundleId::from_bytes(id);
-                let bytes = held_against(hash, hasher(&id, bundle_len), coming.all(), path.to_string());
-                Some(BundleHead { id, bundle_len, bytes })
+                let bytes = held_against(hash, hasher(&id, bundle_len), coming.all(), path.clone());
+                Some(BundleHead { id, bundle_len, bytes: pieces::read_on(bytes) })
             }
         };
         Ok(Some(HeadStart { profiles, head }))
@@ -128,11 +131,12 @@ fn hasher(id: &BundleId, bundle_len: u64) -> blake3::Hasher {
     hasher
 }
 
-/// The bundles that were written last, until the profiles that name them are.
+/// The bundles that were written last, each kept until the profiles that name it are written.
 #[derive(Default, Debug)]
 pub(crate) struct LatelyMade(Mutex<VecDeque<Made>>);
 
-/// So many images may be learnt at the same time through one store before one goes without the head of its bundle.
+/// How many images may be learnt at the same time through one store before one goes without the head of its
+/// bundle.
 const LATELY_MAX: usize = 16;
 
 impl LatelyMade {
@@ -159,7 +163,7 @@ impl LatelyMade {
 }
 
 impl Store {
-    /// The head start of a manifest, of which the profiles have come; `None` if there is none.
+    /// The head start of a manifest, as soon as its profiles have come; `None` if there is none.
     ///
     /// # Errors
     /// What the store says, and what is wrong with the object.
@@ -178,7 +182,8 @@ impl Store {
         }
     }
 
-    /// Replaces the head start of a manifest, and gives it. Before its profiles are: where there is none, there are none.
+    /// Replaces the head start of a manifest, and gives it. Put before the profiles: where it is missing,
+    /// they are too.
     pub(crate) async fn put_head_start(
         &self,
         root: RootId,
@@ -204,8 +209,8 @@ impl Store {
     }
 }
 
-/// The bytes, of which the hash is known; whether it is theirs is said when they have come.
-fn held_against(hash: [u8; blake3::OUT_LEN], hasher: blake3::Hasher, bytes: Pieces, path: String) -> Pieces {
+/// The bytes, whose hash is known; whether it matches is said when all of them have come.
+fn held_against(hash: [u8; blake3::OUT_LEN], hasher: blake3::Hasher, bytes: Pieces, path: Path) -> Pieces {
     futures::stream::try_unfold((bytes, hasher, BUNDLE_HEAD_LEN), move |(mut bytes, mut hasher, missing)| {
         let path = path.clone();
         async move {
@@ -217,10 +222,7 @@ fn held_against(hash: [u8; blake3::OUT_LEN], hasher: blake3::Hasher, bytes: Piec
                 }
                 // What is cut off is seen by its length.
                 None if missing > 0 || hasher.finalize().as_bytes() == &hash => Ok(None),
-                None => Err(StoreError::Damaged {
-                    path,
-                    reason: "the bundle in it does not match its hash".to_owned(),
-                }),
+                None => Err(StoreError::damaged(&path, "the bundle in it does not match its hash")),
             }
         }
     })

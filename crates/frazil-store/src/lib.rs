@@ -30,6 +30,7 @@ mod kms_client;
 mod layout;
 mod leftovers;
 mod location;
+mod long_upload;
 mod mutation;
 mod name;
 mod objects;
@@ -62,7 +63,7 @@ mod unchecked;
 pub use bases::Base;
 #[cfg(feature = "cloud")]
 pub use bucket::{BucketUrl, Provider};
-pub use coming::{ComingManifest, MANIFEST_FRONT_LEN};
+pub use coming::{Coming, MANIFEST_FRONT_LEN};
 pub use error::{ErrorClass, StoreError};
 pub use head_start::{BUNDLE_HEAD_LEN, BundleHead, HeadStart};
 pub use images::{Beside, MAX_LAYER_INDEX_BYTES, MAX_MANIFEST_BYTES, Published};

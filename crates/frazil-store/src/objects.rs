@@ -19,13 +19,14 @@ use object_store::{
     PutOptions, PutResult, UpdateVersion, WriteMultipart,
 };
 
-use crate::StoreError;
 use crate::barrier::Barrier;
-use crate::coming::ComingManifest;
+use crate::coming::Coming;
 use crate::exclusion::Exclusion;
 use crate::leftovers::Leftovers;
+use crate::long_upload::LongUpload;
 use crate::mutation::{self, Mutation};
 use crate::pieces::{self, Pieces};
+use crate::{ErrorClass, StoreError};
 
 /// What a put found.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -95,7 +96,7 @@ pub(crate) struct Objects {
     pub(crate) plain: Arc<dyn ObjectStore>,
     /// Puts are durable when they return.
     pub(crate) durable: Arc<dyn ObjectStore>,
-    /// Reads whose caller retries, and so nothing below may.
+    /// For reads that the caller retries, so that nothing below may retry too.
     pub(crate) once: Arc<dyn ObjectStore>,
     /// How long an answer and each piece of it is waited for; for ever where the kernel answers.
     pub(crate) stall: Option<Duration>,
@@ -107,6 +108,11 @@ pub(crate) struct Objects {
 }
 
 impl Objects {
+    /// Whether these are files of a directory.
+    fn is_directory(&self) -> bool {
+        self.leftovers.is_some()
+    }
+
     /// The object's length in bytes; `None` if it is not there.
     pub(crate) async fn len(&self, path: &Path) -> Result<Option<u64>, StoreError> {
         match self.within_stall("look at", path, self.plain.head(path)).await? {
@@ -128,7 +134,7 @@ impl Objects {
         self.read_from(&self.plain, path, limit).await
     }
 
-    /// The same for a caller that retries.
+    /// As [`Objects::read`], for a caller that retries.
     pub(crate) async fn read_once(&self, path: &Path, limit: u64) -> Result<Bytes, StoreError> {
         self.read_from(&self.once, path, limit).await
     }
@@ -195,27 +201,24 @@ impl Objects {
     }
 
     /// The object from this byte on, as it comes, with its whole length; not if it is longer than `limit` bytes.
-    pub(crate) async fn stream_from(
-        &self,
-        path: &Path,
-        from: u64,
-        limit: u64,
-    ) -> Result<ComingManifest, StoreError> {
+    pub(crate) async fn stream_from(&self, path: &Path, from: u64, limit: u64) -> Result<Coming, StoreError> {
         self.coming(&self.plain, path, (from > 0).then_some(GetRange::Offset(from)), limit).await
     }
 
-    /// All of the object as it comes, for a caller that does without it if need be; the same limit.
-    pub(crate) async fn stream_once(&self, path: &Path, limit: u64) -> Result<ComingManifest, StoreError> {
+    /// The whole object as it comes, for a caller that can do without it; not if it is longer than `limit`
+    /// bytes.
+    pub(crate) async fn stream_once(&self, path: &Path, limit: u64) -> Result<Coming, StoreError> {
         self.coming(&self.once, path, None, limit).await
     }
 
-    /// The first so many bytes of it, or all that there are, for the same caller; the same limit for the whole.
+    /// As [`Objects::stream_once`], but only its first bytes, or all that there are; `limit` is for the whole
+    /// object.
     pub(crate) async fn stream_begin_once(
         &self,
         path: &Path,
         len: u64,
         limit: u64,
-    ) -> Result<ComingManifest, StoreError> {
+    ) -> Result<Coming, StoreError> {
         self.coming(&self.once, path, Some(GetRange::Bounded(0..len)), limit).await
     }
 
@@ -225,7 +228,7 @@ impl Objects {
         path: &Path,
         range: Option<GetRange>,
         limit: u64,
-    ) -> Result<ComingManifest, StoreError> {
+    ) -> Result<Coming, StoreError> {
         let failed = {
             let path = path.clone();
             move |error| StoreError::backend("read", &path, error)
@@ -244,17 +247,17 @@ impl Objects {
                 pieces::within_stall(coming.map_err(failed).boxed(), self.stall, path)
             }
         };
-        Ok(ComingManifest { len, bytes })
+        Ok(Coming { len, bytes })
     }
 
     /// Writes a long object part by part. Not durable, and not there before it is finished.
-    pub(crate) async fn start_long(&self, path: &Path) -> Result<WriteMultipart, StoreError> {
+    pub(crate) async fn start_long(&self, path: &Path) -> Result<LongUpload, StoreError> {
         if let Some(leftovers) = &self.leftovers {
             leftovers.sweep_beside(path).await;
         }
         let started = self.plain.put_multipart(path).await;
         started
-            .map(|upload| WriteMultipart::new_with_chunk_size(upload, PART_LEN))
+            .map(|upload| LongUpload::new(WriteMultipart::new_with_chunk_size(upload, PART_LEN)))
             .map_err(|error| StoreError::backend("write", path, error))
     }
 
@@ -311,7 +314,7 @@ impl Objects {
 
     /// Writes a record, durably, if it is still the version that was expected; `None` expects it to be absent.
     ///
-    /// An earlier attempt of the same write whose answer was lost counts as this one.
+    /// An earlier attempt at the same write, whose answer was lost, counts as this one.
     pub(crate) async fn swap(
         self: &Arc<Self>,
         path: &Path,
@@ -345,28 +348,34 @@ impl Objects {
         }
     }
 
-    /// Writes an object whose content its path decides, unless it is there; durable at the barrier, whoever wrote
-    /// it. One of another length is what a power cut left, and is replaced.
+    /// Writes an object whose content is decided by its path, unless it is there; durable at the barrier,
+    /// whoever wrote it. One of another length is what a power cut left, and is replaced. If nobody knows
+    /// what came of the first attempt, a second one follows that replaces, and so may be repeated.
     pub(crate) async fn put_if_absent(&self, path: &Path, bytes: Bytes) -> Result<Put, StoreError> {
         let len = bytes.len() as u64;
-        let found = self.len(path).await?;
+        let mut found = self.len(path).await?;
+        if found.is_none() {
+            match self.write(path, bytes.clone(), PutMode::Create, Durability::AtBarrier).await {
+                Ok(_) => return Ok(Put::New),
+                // Somebody was faster.
+                Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {}
+                Err(error) => {
+                    let error = StoreError::backend("write", path, error);
+                    if error.class() != ErrorClass::Transient {
+                        return Err(error);
+                    }
+                    tracing::debug!(%path, %error, "writing it once more");
+                }
+            }
+            found = self.len(path).await?;
+        }
         if found == Some(len) {
             self.barrier.note_put();
             return Ok(Put::Present);
         }
-        if found.is_none() {
-            match self.write(path, bytes.clone(), PutMode::Create, Durability::AtBarrier).await {
-                Ok(_) => return Ok(Put::New),
-                Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {}
-                Err(error) => return Err(StoreError::backend("write", path, error)),
-            }
-            // Somebody was faster.
-            if self.len(path).await? == Some(len) {
-                self.barrier.note_put();
-                return Ok(Put::Present);
-            }
+        if let Some(found) = found {
+            tracing::warn!(%path, expected = len, found, "replacing an object of the wrong length");
         }
-        tracing::warn!(%path, expected = len, ?found, "replacing an object of the wrong length");
         self.put(path, bytes, Durability::AtBarrier).await.map(|()| Put::New)
     }
 
@@ -386,7 +395,7 @@ impl Objects {
         exclusion.alone(async move { objects.delete(&path).await }).await
     }
 
-    /// Deletes objects, in as few requests as the store can do it in; those that are gone already are no error.
+    /// Deletes objects, in as few requests as the store allows; those that are gone already are no error.
     pub(crate) async fn delete_all(&self, paths: Vec<Path>) -> Result<(), StoreError> {
         let mut outcomes = self.plain.delete_stream(stream::iter(paths.into_iter().map(Ok)).boxed());
         while let Some(outcome) = outcomes.next().await {
@@ -416,18 +425,24 @@ impl Objects {
         path: &Path,
         mut pick: impl FnMut(Listed) -> Option<T>,
     ) -> Result<C, StoreError> {
-        let picked = self.below(path).try_filter_map(|listed| std::future::ready(Ok(pick(listed))));
-        match picked.try_collect().await {
-            Err(StoreError::NotFound { .. }) => Ok(C::default()),
-            picked => picked,
+        let (mut all, mut picked, mut has_begun) = (self.below(path), C::default(), false);
+        while let Some(listed) = all.next().await {
+            match listed {
+                Ok(listed) => picked.extend(pick(listed)),
+                // Once the listing has begun this is an error: half a list must not pass for a whole one.
+                Err(StoreError::NotFound { .. }) if !has_begun => break,
+                Err(error) => return Err(error),
+            }
+            has_begun = true;
         }
+        Ok(picked)
     }
 
-    /// Copies an object as it is, on the store's side, in place of one that may be lost.
+    /// Copies an object as it is, on the store's side, over one that may be lost.
     pub(crate) async fn copy(&self, from: &Path, to: &Path) -> Result<(), StoreError> {
-        if self.leftovers.is_some() {
-            // A copy in a directory is a link, put into its place with rename(2): which does nothing, and leaves the
-            // link, where the place has the same one already.
+        if self.is_directory() {
+            // A copy in a directory is a link that rename(2) puts into place. Where the place has the same
+            // file already, rename(2) does nothing and leaves the link behind.
             self.delete(to).await?;
         }
         let copied = self.durable.copy(from, to).await;

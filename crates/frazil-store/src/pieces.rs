@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
+use tokio::sync::mpsc;
 
 use crate::StoreError;
 use crate::coming::MANIFEST_FRONT_LEN;
@@ -19,7 +20,7 @@ pub type Piece = Result<Bytes, StoreError>;
 /// An object's bytes, as they come.
 pub type Pieces = BoxStream<'static, Piece>;
 
-/// Pieces, of which the first are put together.
+/// Pieces, the first of which are put together.
 pub(crate) struct Gathering {
     here: BytesMut,
     rest: Pieces,
@@ -30,7 +31,7 @@ impl Gathering {
         Self { here: BytesMut::new(), rest: pieces }
     }
 
-    /// Waits until so many bytes have come, or all that there are; says whether there are so many.
+    /// Waits until `len` bytes have come, or all that there are; says whether there are that many.
     pub(crate) async fn reach(&mut self, len: u64) -> Result<bool, StoreError> {
         while (self.here.len() as u64) < len {
             match self.rest.try_next().await? {
@@ -41,7 +42,7 @@ impl Gathering {
         Ok(true)
     }
 
-    /// The next bytes; none if so many do not come.
+    /// The next `len` bytes; none if fewer come.
     pub(crate) async fn take(&mut self, len: usize) -> Result<Option<Bytes>, StoreError> {
         Ok(self.reach(len as u64).await?.then(|| self.here.split_to(len).freeze()))
     }
@@ -53,7 +54,26 @@ impl Gathering {
     }
 }
 
-/// A range of a file, read in pieces of which the first is a manifest's front.
+/// The pieces, read as they come, even while nobody takes them: a connection that nobody reads fills up and
+/// stalls, and the way to the store with it. They are kept until they are taken, so they must be few.
+pub(crate) fn read_on(mut pieces: Pieces) -> Pieces {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        let pass_on = async {
+            while let Some(piece) = pieces.next().await
+                && sender.send(piece).is_ok()
+            {}
+        };
+        tokio::select! {
+            () = pass_on => {}
+            () = sender.closed() => {}
+        }
+    });
+    stream::unfold(receiver, |mut pieces| async move { pieces.recv().await.map(|piece| (piece, pieces)) })
+        .boxed()
+}
+
+/// A range of a file, read in pieces; the first is as long as a manifest's front.
 pub(crate) fn of_file(file: std::fs::File, range: Range<u64>, path: &Path) -> Pieces {
     let (file, path) = (Arc::new(file), path.to_string());
     let pieces = stream::try_unfold(range.start, move |at| {

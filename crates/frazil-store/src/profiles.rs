@@ -13,6 +13,7 @@ use object_store::path::Path;
 
 use crate::head_start::{BUNDLE_HEAD_LEN, Made};
 use crate::images::optional;
+use crate::long_upload::LongUpload;
 use crate::objects::{Durability, PART_LEN};
 use crate::pieces::Pieces;
 use crate::{Store, StoreError, layout};
@@ -108,11 +109,11 @@ pub struct BundleWriter {
     id: BundleId,
     path: Path,
     written: u64,
-    /// What is of it in a head start.
+    /// The part of it that goes into a head start.
     head: BytesMut,
     /// What may be all of it: a short bundle is one request.
     first: BytesMut,
-    upload: Option<object_store::WriteMultipart>,
+    upload: Option<LongUpload>,
 }
 
 impl BundleWriter {
@@ -129,18 +130,17 @@ impl BundleWriter {
             self.first.extend_from_slice(&bytes);
             return Ok(());
         }
+        let failed = |error| StoreError::backend("write", &self.path, error);
         let upload = match &mut self.upload {
             Some(upload) => upload,
             none => {
                 let upload = none.insert(self.store.objects().start_long(&self.path).await?);
-                upload.put(std::mem::take(&mut self.first).freeze());
+                let first = std::mem::take(&mut self.first).freeze();
+                upload.put(first, PARTS_AT_ONCE).await.map_err(failed)?;
                 upload
             }
         };
-        let failed = |error| StoreError::backend("write", &self.path, error);
-        upload.wait_for_capacity(PARTS_AT_ONCE).await.map_err(failed)?;
-        upload.put(bytes);
-        Ok(())
+        upload.put(bytes, PARTS_AT_ONCE).await.map_err(failed)
     }
 
     /// All of it is there now.

@@ -3,9 +3,11 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use frazil_format::ChunkId;
+use frazil_format::{BundleId, ChunkId, ManifestId};
 use frazil_store::{ErrorClass, Put, Store, StoreError, StoreOptions};
 
 use crate::namespace::block_on;
@@ -43,15 +45,7 @@ impl S3Server {
     }
 
     pub(crate) fn make_bucket(&self, bucket: &str) {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        let host = format!("127.0.0.1:{}", self.port);
-        write!(
-            stream,
-            "PUT /{bucket} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-        )
-        .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
+        let answer = asked(&format!("127.0.0.1:{}", self.port), "PUT", &format!("/{bucket}"));
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
 
@@ -73,6 +67,19 @@ impl S3Server {
         let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         assert!(output.status.success() && said.contains("test result: ok. 1 passed"), "{said}");
     }
+}
+
+/// What a server answers to a request without a body.
+fn asked(host: &str, method: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(host).unwrap();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 impl Drop for S3Server {
@@ -165,6 +172,63 @@ fn a_key_that_is_rotated_in_the_shared_file_is_used_without_opening_the_store_ag
     });
 }
 
+#[test]
+fn a_chunk_is_put_although_a_connection_breaks() {
+    let Some(location) = std::env::var_os(BUCKET) else {
+        let server = S3Server::start();
+        server.make_bucket("images");
+        server.run("buckets::a_chunk_is_put_although_a_connection_breaks", "s3://images");
+        return;
+    };
+    let upstream = std::env::var("AWS_ENDPOINT_URL").unwrap();
+    let location = location.to_str().unwrap().parse().unwrap();
+    for (seed, breaks) in [(1, Breaks::BeforeTheServer), (2, Breaks::BeforeTheAnswer)] {
+        let breaker = Breaker::start(upstream.strip_prefix("http://").unwrap(), breaks);
+        // SAFETY: this process runs this test alone, and no other thread looks at the environment meanwhile.
+        unsafe { std::env::set_var("AWS_ENDPOINT_URL", format!("http://{}", breaker.address)) };
+        block_on(async {
+            let store = Store::open_or_create(&location, &StoreOptions::default()).await.unwrap();
+            let chunk = sealed(300_000, seed);
+            store.put_chunk(ROOT, &chunk.id, &chunk.chunk).await.unwrap();
+            assert!(breaker.has_broken.load(Relaxed), "{breaks:?}");
+            assert_eq!(store.get_chunk(ROOT, &chunk.id).await.unwrap(), chunk.chunk);
+        });
+    }
+}
+
+#[test]
+fn a_bundle_that_is_given_up_leaves_no_parts_in_a_bucket() {
+    let Some(location) = std::env::var_os(BUCKET) else {
+        let server = S3Server::start();
+        server.make_bucket("images");
+        server.run("buckets::a_bundle_that_is_given_up_leaves_no_parts_in_a_bucket", "s3://images");
+        return;
+    };
+    let location = location.to_str().unwrap().parse().unwrap();
+    let uploads = || {
+        let endpoint = std::env::var("AWS_ENDPOINT_URL").unwrap();
+        let answer = asked(endpoint.strip_prefix("http://").unwrap(), "GET", "/images?uploads");
+        answer.matches("<Upload>").count()
+    };
+    block_on(async {
+        let store = Store::open_or_create(&location, &StoreOptions::default()).await.unwrap();
+        let (manifest, id) = (ManifestId::from_bytes([3; 32]), BundleId::from_bytes([7; 32]));
+        let mut writer = store.write_bundle(ROOT, &manifest, &id);
+        for _ in 0..20 {
+            writer.write(vec![7; 1 << 20].into()).await.unwrap();
+        }
+        assert_eq!(uploads(), 1, "it is under way");
+        drop(writer);
+        for _ in 0..MAX_KNOCKS {
+            if uploads() == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("its parts are still there");
+    });
+}
+
 fn write_key(file: &std::path::Path, key: &str) {
     let content = format!("[work]\naws_access_key_id = {key}\naws_secret_access_key = secret\n");
     std::fs::write(file, content).unwrap();
@@ -203,4 +267,68 @@ impl Witness {
     fn saw(&self, text: &str) -> bool {
         String::from_utf8_lossy(&self.seen.lock().unwrap()).contains(text)
     }
+}
+
+/// Where a connection breaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Breaks {
+    BeforeTheServer,
+    BeforeTheAnswer,
+}
+
+/// Passes requests on to a server, but for the first that puts a chunk, whose connection it resets. It ends with the
+/// process.
+struct Breaker {
+    address: std::net::SocketAddr,
+    has_broken: Arc<AtomicBool>,
+}
+
+impl Breaker {
+    fn start(upstream: &str, breaks: Breaks) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (upstream, has_broken) = (upstream.to_owned(), Arc::new(AtomicBool::new(false)));
+        let broken = has_broken.clone();
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let (server, broken) = (TcpStream::connect(&upstream).unwrap(), broken.clone());
+                std::thread::spawn(move || pass_on(&client, &server, breaks, &broken));
+            }
+        });
+        Self { address, has_broken }
+    }
+}
+
+/// Passes on what both sides say in turns, until the connection has to break.
+fn pass_on(client: &TcpStream, server: &TcpStream, breaks: Breaks, broken: &AtomicBool) {
+    let mut answers = server.try_clone().unwrap();
+    let (is_awaited, to_client) = (Arc::new(AtomicBool::new(false)), client.try_clone().unwrap());
+    let to_break = is_awaited.clone();
+    std::thread::spawn(move || {
+        let (mut to_client, mut piece) = (to_client, [0; 8192]);
+        while let Ok(len @ 1..) = answers.read(&mut piece) {
+            if to_break.load(Relaxed) {
+                return reset(&to_client);
+            }
+            let _ = to_client.write_all(&piece[..len]);
+        }
+    });
+    let (mut questions, mut to_server, mut piece) = (client, server, [0; 8192]);
+    while let Ok(len @ 1..) = questions.read(&mut piece) {
+        let said = String::from_utf8_lossy(&piece[..len]);
+        if said.starts_with("PUT ") && said.contains("/chunks/") && !broken.swap(true, Relaxed) {
+            match breaks {
+                Breaks::BeforeTheServer => return reset(client),
+                Breaks::BeforeTheAnswer => is_awaited.store(true, Relaxed),
+            }
+        }
+        if to_server.write_all(&piece[..len]).is_err() {
+            return;
+        }
+    }
+}
+
+/// Ends a connection so that the other side has an error of it.
+fn reset(stream: &TcpStream) {
+    rustix::net::connect_unspec(stream).unwrap();
 }
