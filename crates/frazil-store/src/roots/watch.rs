@@ -1,9 +1,9 @@
 //! How a reader learns that its root has expired, without a request for every chunk.
 //!
-//! Invariant: whoever reads from a root through this store, or says that it has one mounted, has looked at the root's
-//! state within the last [`WINDOW`], or tries to every few seconds where the store fails. A root that is expired or
-//! deleted raises the alarm. So an alarm is raised at the latest one window after the first read of an expired root;
-//! deletion keeps a multiple of that as its distance.
+//! Invariant: whoever reads from a root through this store, or says that it has one mounted, has looked at
+//! the root's state within the last [`WINDOW`], or tries to every few seconds while the store fails. A root
+//! that is expired or deleted raises the alarm. So an alarm is raised at the latest one window after the
+//! first read of an expired root; deletion waits for a multiple of that.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -19,14 +19,17 @@ use crate::mutation::{self, Mutation};
 use crate::record::Found;
 use crate::{RootState, Store};
 
-/// How old what a reader knows of its root may be.
+/// How old a reader's knowledge of its root may be.
 pub const WINDOW: Duration = Duration::from_secs(60);
 
 /// How long a look may take before it is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// After a look that saw nothing the reads of so long do not look: a store that fails must not be asked more often
-/// for it than readers' own budgets allow.
+/// How long a chunk waits for a look that takes longer than its own read.
+const BEHIND_A_CHUNK: Duration = Duration::from_millis(50);
+
+/// For this long after a look that saw nothing, reads do not look again: a store that fails must not be asked
+/// more often for the root than readers' own budgets allow.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]
@@ -37,7 +40,7 @@ pub(crate) struct RootWatch {
 
 #[derive(Clone, Copy, Debug)]
 struct Look {
-    /// When it is time for the next one.
+    /// When it is time for the next look.
     due: Instant,
     is_over: bool,
 }
@@ -48,7 +51,7 @@ impl RootWatch {
         self.expired_reads.load(Relaxed)
     }
 
-    /// Whether it is time to look at a root again. Who is told so is the one who looks.
+    /// Whether it is time to look at a root again. The caller that is told so has to look.
     fn is_due(&self, root: RootId) -> bool {
         let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
@@ -95,12 +98,19 @@ impl Store {
         self.watch().expired_reads()
     }
 
-    /// The read, and beside it, now and then, a look at its root.
+    /// The read and, now and then, a look at its root beside it. A chunk waits only a moment for the look: the
+    /// tiers give it little time.
     pub(crate) async fn noticed<T>(&self, root: RootId, access: Access, read: impl Future<Output = T>) -> T {
         if mutation::is(Mutation::NoWatch) || !self.watch().is_due(root) {
             return read.await;
         }
-        futures::join!(read, self.look_at(root, access)).0
+        // A task of its own: a read that is hedged or given up does not take the look with it.
+        let store = self.clone();
+        let look = tokio::spawn(async move { store.look_at(root, access).await });
+        let read = read.await;
+        let behind = if access == Access::Chunk { BEHIND_A_CHUNK } else { PATIENCE };
+        let _ = tokio::time::timeout(behind, look).await;
+        read
     }
 
     async fn look_at(&self, root: RootId, access: Access) {
