@@ -79,8 +79,8 @@ pub enum ConvertError {
     /// The tree cannot be written as EROFS.
     #[error("cannot write the image's metadata")]
     Metadata(#[from] ErofsError),
-    /// The name stands for an image that these keys do not open.
-    #[error("the image {name} was sealed with other keys")]
+    /// The name stands for an image that may be sound, and cannot be opened here: with these keys, or by this program.
+    #[error("the image {name} stays: it cannot be opened here")]
     NotOurs {
         /// The name.
         name: String,
@@ -108,7 +108,7 @@ impl ConvertError {
             Self::Source(source) => source.hint(),
             Self::Layer { source, .. } => source.hint(),
             Self::NotOurs { .. } => Some(
-                "use the keyring that it was made with (--keys), another --name, or --replace to give it up"
+                "use the keyring and the Frazil that it was made with, another --name, or --replace to give it up"
                     .to_owned(),
             ),
             Self::TooLarge { .. } => Some("raise the limit with --max-image-size".to_owned()),

@@ -1,7 +1,7 @@
 //! What a name stands for before an image is converted under it.
 //!
-//! Invariant: an image that these keys cannot open is somebody's, and is replaced only for whoever asked for just
-//! that. One that nobody can read any more is no obstacle.
+//! Invariant: an image that these keys cannot open belongs to somebody, and is replaced only for a caller
+//! that asked for exactly that. One that nobody can read any more is no obstacle.
 
 use frazil_format::{FormatError, Manifest, ProfileKey, SealedManifest, wrap_context};
 use frazil_store::{ErrorClass, ImageName, Reference, Store, StoreError};
@@ -12,24 +12,32 @@ use crate::{ConvertError, Keys, Standing};
 pub(crate) struct Stands {
     pub(crate) reference: Reference,
     pub(crate) manifest: Manifest,
-    /// Of what lies beside it.
+    /// The key of what lies beside it.
     pub(crate) key: ProfileKey,
 }
 
-/// What the name stands for, opened; `None` if it is nothing, or nothing that can be read.
+/// What the name stands for, opened; `None` if that is nothing, or nothing that can be read.
 pub(crate) async fn look_up(
     store: &Store,
     name: &ImageName,
     keys: &Keys<'_>,
 ) -> Result<Option<Stands>, ConvertError> {
-    let Some(reference) = store.reference(keys.tenant, name).await? else { return Ok(None) };
+    let reference = match store.reference(keys.tenant, name).await {
+        Ok(Some(reference)) => reference,
+        Ok(None) => return Ok(None),
+        Err(error @ StoreError::Damaged { .. }) => {
+            tracing::warn!(%name, %error, "replacing a reference that cannot be read");
+            return Ok(None);
+        }
+        Err(error) => return Err(error.into()),
+    };
     let error = match open(store, name, &reference, keys).await {
         Ok((manifest, key)) => return Ok(Some(Stands { reference, manifest, key })),
         Err(error) => error,
     };
     match &error {
         ConvertError::Store(store) if store.class() == ErrorClass::Transient => return Err(error),
-        _ if is_foreign(&error) && keys.standing == Standing::ReplaceOwn => {
+        _ if may_be_sound(&error) && keys.standing == Standing::ReplaceOwn => {
             let (name, source) = (name.to_string(), Box::new(error));
             return Err(ConvertError::NotOurs { name, source });
         }
@@ -39,17 +47,17 @@ pub(crate) async fn look_up(
     Ok(None)
 }
 
-/// Whether the manifest may be sound, and only the key is missing.
-fn is_foreign(error: &ConvertError) -> bool {
-    matches!(
-        error,
-        ConvertError::Store(
-            StoreError::KeyNotFound { .. }
-                | StoreError::KeyMismatch { .. }
-                | StoreError::KeyRefused { .. }
-                | StoreError::KeyService { .. }
-        ) | ConvertError::Format(FormatError::WrongDataKey { .. })
-    )
+/// Whether the manifest may be sound and only this program cannot read it: because the key or the permission
+/// is missing, or because a newer program has written it.
+fn may_be_sound(error: &ConvertError) -> bool {
+    match error {
+        ConvertError::Store(StoreError::KeyNotFound { .. } | StoreError::KeyDamaged { .. }) => true,
+        ConvertError::Store(error) => !matches!(error.class(), ErrorClass::NotFound | ErrorClass::Corrupt),
+        ConvertError::Format(error) => {
+            matches!(error, FormatError::WrongDataKey { .. } | FormatError::UnknownVersion { .. })
+        }
+        _ => false,
+    }
 }
 
 async fn open(

@@ -95,7 +95,14 @@ fn prepare_directory(path: &Path, location: &StoreLocation) -> Result<(), StoreE
         let is_ours = |name: &str| {
             matches!(
                 name,
-                "roots" | "names" | "scopes" | "bases" | "gc" | exclusion::FILE_NAME | "lost+found"
+                "roots"
+                    | "names"
+                    | "starters"
+                    | "scopes"
+                    | "bases"
+                    | "gc"
+                    | exclusion::FILE_NAME
+                    | "lost+found"
             ) || name.starts_with("frazil.json")
         };
         if !name.to_str().is_some_and(is_ours) {

@@ -1,7 +1,7 @@
 //! What can go wrong with a store or a keyring.
 
 mod class;
-mod translate;
+pub(crate) mod translate;
 
 use std::io;
 use std::time::Duration;
@@ -43,7 +43,7 @@ pub enum StoreError {
     #[error(
         "not the name of a {kind}: {text:?} (1 to 64 letters, digits, '.', '_' or '-', a letter or digit first)"
     )]
-    BadLabel {
+    BadPlainName {
         /// `tenant` or `scope`.
         kind: &'static str,
         /// What was given.
@@ -123,6 +123,12 @@ pub enum StoreError {
         /// One of them, with its tenant.
         example: String,
     },
+    /// A name may refer to any root as long as it cannot be read.
+    #[error("no root is given up while a name cannot be read: {problem}")]
+    UnreadableName {
+        /// The name, and what is wrong with it.
+        problem: String,
+    },
     /// A root has not been long enough where it is.
     #[error(
         "root {root} has been {state} for {} s, and must have been so for {} s",
@@ -140,7 +146,7 @@ pub enum StoreError {
         needed: Duration,
     },
     /// Nothing is deleted while an alarm stands, nor shortly after it was cleared.
-    #[error("nothing is deleted: root {root} was read when nobody should have (a {access}, by {host})")]
+    #[error("nothing is deleted: root {root} was read after it had expired (a {access}, by {host})")]
     AlarmStands {
         /// The root that was read.
         root: RootId,
@@ -170,7 +176,7 @@ pub enum StoreError {
         location: String,
     },
     /// The store has too much to do, and says when to come back.
-    #[error("cannot {action} {path}: the store answers {status}, to be asked again in {} s", after.as_secs())]
+    #[error("cannot {action} {path}: the store answered {status}; try again in {} s", after.as_secs())]
     Throttled {
         /// What was tried.
         action: &'static str,
@@ -280,7 +286,7 @@ pub enum StoreError {
         reason: &'static str,
     },
     /// The wrapped key was wrapped by something else than the key that is here.
-    #[error("the data key was wrapped by {wanted}, here is {present}")]
+    #[error("the data key was wrapped by {wanted}, and here is {present}")]
     KeyMismatch {
         /// The provider and key that wrapped it.
         wanted: String,
@@ -322,7 +328,7 @@ pub enum StoreError {
         class: ErrorClass,
     },
     /// Keys of a service are made by its own tools.
-    #[error("every image is wrapped by {key} already, and new keys are made in the key service")]
+    #[error("every image is already wrapped by {key}; make the new key in the key service")]
     RotatedElsewhere {
         /// The key.
         key: String,
@@ -347,24 +353,6 @@ impl StoreError {
     /// Whether it says that the thing itself is missing or damaged, and trying again does not help.
     pub(crate) fn is_damage(&self) -> bool {
         matches!(self.class(), ErrorClass::NotFound | ErrorClass::Corrupt)
-    }
-
-    /// What a person could do about it.
-    pub fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::RootNotActive { .. } => Some("start again: it will go to the active root"),
-            Self::NoActiveRoot { .. } => Some("make one: frazil root new"),
-            Self::NoBucket { .. } => {
-                Some("make the bucket with the tools of its service, or see whether its name is right")
-            }
-            Self::NoSuchRoot { .. } => Some("see which there are: frazil root list"),
-            Self::LastActiveRoot { .. } => Some("make another one first: frazil root new"),
-            Self::RootInUse { .. } => Some("frazil gc run copies what they need to the active root"),
-            Self::AlarmStands { .. } => Some(
-                "find who reads the root and let it start again from its name, then: frazil gc clear-alarm",
-            ),
-            _ => None,
-        }
     }
 
     /// How long the store wants to be left alone before it is asked again.

@@ -8,17 +8,17 @@ use frazil_format::{LayerIndexId, ManifestId, RootId};
 use std::time::{Duration, Instant};
 
 use futures::future::{Either, select};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use object_store::path::Path;
 
 use crate::head_start::{BundleHead, HeadStart};
-use crate::name::Label;
+use crate::name::PlainName;
 use crate::objects::Durability;
 use crate::record::NameRecord;
 use crate::roots::alarm::Access;
 use crate::starter::Starter;
 use crate::{
-    ComingManifest, ErrorClass, ImageName, MANIFEST_FRONT_LEN, Reference, Store, StoreError, layout, record,
+    Coming, ErrorClass, ImageName, MANIFEST_FRONT_LEN, Reference, Store, StoreError, layout, record,
 };
 
 /// The longest layer index that is read, in bytes: ten million files of a hundred bytes.
@@ -27,11 +27,12 @@ pub const MAX_LAYER_INDEX_BYTES: u64 = 1 << 30;
 /// The longest manifest that is read, in bytes: two million chunks of a hundred and thirty bytes.
 pub const MAX_MANIFEST_BYTES: u64 = 256 << 20;
 
-/// How much later than its name a starter may begin to come, at least: both are asked for at once. As long as the name
-/// took it may take in any case, for so long takes whatever would be asked for in its place.
+/// How much later than its name a starter may begin to come, at least: both are asked for at once. It may in
+/// any case take as long as the name took, because whatever would be asked for in its place takes that long
+/// too.
 const STARTER_BEHIND: Duration = Duration::from_millis(50);
 
-/// How much later than their manifest profiles may come: both are asked for at once.
+/// How much later than their manifest the profiles may come: both are asked for at once.
 pub(crate) const PROFILES_BEHIND: Duration = Duration::from_millis(10);
 
 /// How long after its last byte a connection serves the next request.
@@ -46,10 +47,11 @@ pub struct Published {
     /// What the name stands for.
     pub reference: Reference,
     /// The manifest, as it was put, of which [`MANIFEST_FRONT_LEN`] bytes have come.
-    pub manifest: ComingManifest,
-    /// Its profiles, as they were put, or that there are none; nothing is known of them if they came much later.
+    pub manifest: Coming,
+    /// Its profiles, as they were put, or that there are none; nothing is known of them if they came too
+    /// late.
     pub profiles: Option<Option<Bytes>>,
-    /// What came behind them in a head start.
+    /// The beginning of a bundle, which came behind them in a head start.
     pub head: Option<BundleHead>,
 }
 
@@ -105,7 +107,7 @@ impl Store {
         name: &ImageName,
         reference: Reference,
     ) -> Result<(), StoreError> {
-        let path = layout::name(&Label::tenant(tenant)?, name)?;
+        let path = layout::name(&PlainName::tenant(tenant)?, name)?;
         let manifest = layout::manifest(reference.root, &reference.manifest);
         if self.objects().len(&manifest).await?.is_none() {
             return Err(StoreError::NotFound { path: manifest.to_string() });
@@ -131,7 +133,7 @@ impl Store {
 
     /// What a name stands for; `None` if it is nobody's.
     pub async fn reference(&self, tenant: &str, name: &ImageName) -> Result<Option<Reference>, StoreError> {
-        let path = layout::name(&Label::tenant(tenant)?, name)?;
+        let path = layout::name(&PlainName::tenant(tenant)?, name)?;
         let reference = self.read_name(&path).await?;
         if let Some(reference) = reference {
             self.lately_named().add(reference, &path);
@@ -140,19 +142,19 @@ impl Store {
         Ok(reference)
     }
 
-    /// What a name stands for, its manifest as it was put and comes, not verified, and what is wanted beside it: all at
-    /// once if the name has a starter, otherwise one after the other. `None` if it is nobody's name. The root is not
-    /// looked at: whoever reads on says so with [`Store::in_use`], which does.
+    /// What a name stands for, its manifest as it was put and as it comes, not verified, and what is wanted
+    /// beside it: all at once if the name has a starter, otherwise one after the other. `None` if nobody has
+    /// the name. The root is not looked at: whoever reads on calls [`Store::in_use`], which does.
     pub async fn published(
         &self,
         tenant: &str,
         name: &ImageName,
         beside: Beside,
     ) -> Result<Option<Published>, StoreError> {
-        let path = layout::name(&Label::tenant(tenant)?, name)?;
+        let path = layout::name(&PlainName::tenant(tenant)?, name)?;
         let Some((reference, starter)) = self.named(&path, beside).await? else { return Ok(None) };
         self.lately_named().add(reference, &path);
-        if let Some(starter) = starter.filter(|starter| starter.reference == reference) {
+        if let Some(starter) = starter.filter(|starter| starter.reference() == reference) {
             match starter.published(self, beside).await {
                 Ok(published) => return Ok(Some(published)),
                 Err(error) => tracing::debug!(%name, %error, "its starter is of no use"),
@@ -180,7 +182,7 @@ impl Store {
         Ok(reference.map(|reference| (reference, starter.and_then(Result::ok).flatten())))
     }
 
-    /// The same as [`Store::published`] of what a name stands for.
+    /// As [`Store::published`], of a reference that is known already.
     async fn published_by_id(&self, reference: Reference, beside: Beside) -> Result<Published, StoreError> {
         let Reference { root, manifest: id } = &reference;
         let path = layout::manifest(*root, id);
@@ -189,7 +191,8 @@ impl Store {
             coming.gathered(MANIFEST_FRONT_LEN).await
         });
         let profiles = std::pin::pin!(async {
-            // Until the connection that brought the name is free: a new one takes a round trip or more.
+            // Until the connection that brought the name is free: opening a new one takes a round trip or
+            // more.
             tokio::time::sleep(CONNECTION_FREED).await;
             Ok::<_, StoreError>(match beside {
                 Beside::Profiles => (self.profiles(*root, id).await?, None),
@@ -217,16 +220,31 @@ impl Store {
     }
 
     /// A tenant's names and what they stand for, sorted by name.
+    ///
+    /// # Errors
+    /// What the store says, even if it says so of one name only.
     pub async fn names(&self, tenant: &str) -> Result<Vec<(ImageName, Reference)>, StoreError> {
-        let tenant_names = layout::names(&Label::tenant(tenant)?);
+        let names = self.each_name(tenant).await?;
+        names.into_iter().map(|(name, reference)| Ok((name, reference?))).collect()
+    }
+
+    /// A tenant's names, sorted, and what each stands for or why that cannot be said.
+    ///
+    /// # Errors
+    /// If the store does not list them.
+    pub async fn each_name(
+        &self,
+        tenant: &str,
+    ) -> Result<Vec<(ImageName, Result<Reference, StoreError>)>, StoreError> {
+        let tenant_names = layout::names(&PlainName::tenant(tenant)?);
         let paths = self.listed(&tenant_names).await?;
         let read = paths.iter().filter_map(|path| Some((layout::name_of(path)?, path))).map(
             |(name, path)| async move {
                 // A name that goes away while it is listed is not there.
-                self.read_name(path).await.map(|found| found.map(|reference| (name, reference)))
+                self.read_name(path).await.transpose().map(|found| (name, found))
             },
         );
-        let found: Vec<_> = stream::iter(read).buffered(CONCURRENT_READS).try_collect().await?;
+        let found: Vec<_> = stream::iter(read).buffered(CONCURRENT_READS).collect().await;
         let mut names: Vec<_> = found.into_iter().flatten().collect();
         names.sort_by(|(a, _), (b, _)| a.cmp(b));
         Ok(names)
@@ -234,7 +252,7 @@ impl Store {
 
     /// Takes a name away, and nothing else; says whether it was there.
     pub async fn unpublish(&self, tenant: &str, name: &ImageName) -> Result<bool, StoreError> {
-        let path = layout::name(&Label::tenant(tenant)?, name)?;
+        let path = layout::name(&PlainName::tenant(tenant)?, name)?;
         self.drop_starter(&path).await;
         self.objects().delete_record(&path).await
     }

@@ -28,7 +28,7 @@ impl StoreId {
         crate::random::bytes::<16>().map(|bytes| Self(hex::encode(bytes)))
     }
 
-    /// That of a store whose marker has not been read.
+    /// The id of a store whose marker has not been read.
     pub(crate) fn not_yet_known() -> Self {
         Self(String::new())
     }
@@ -141,7 +141,7 @@ pub enum RootState {
     Active,
     /// It is read only; what lives in it is being copied to an active root.
     Retired,
-    /// Nobody should read it any more; who does raises an alarm and is served.
+    /// Nobody should read it any more; a reader that does is served, and raises an alarm.
     Expired,
     /// Its chunks are being deleted, or are gone.
     Deleted,
@@ -220,7 +220,7 @@ pub(crate) async fn find<T: DeserializeOwned>(
     }
 }
 
-/// The same, also if the record cannot be understood: it can be replaced all the same.
+/// As [`find`], but also finds a record that cannot be understood: it can be replaced all the same.
 pub(crate) async fn find_any<T: DeserializeOwned>(
     objects: &Objects,
     path: &Path,
@@ -230,13 +230,24 @@ pub(crate) async fn find_any<T: DeserializeOwned>(
             Ok(Some(Found { record: decode(path, &content), version, written_ms }))
         }
         Err(StoreError::NotFound { .. }) => Ok(None),
-        Err(error) => Err(error),
+        Err(error) => Err(too_long(path, error)),
     }
 }
 
 /// The record at this path.
 pub(crate) async fn read<T: DeserializeOwned>(objects: &Objects, path: &Path) -> Result<T, StoreError> {
-    decode(path, &objects.read(path, MAX_RECORD_BYTES).await?)
+    let bytes = objects.read(path, MAX_RECORD_BYTES).await.map_err(|error| too_long(path, error))?;
+    decode(path, &bytes)
+}
+
+/// An object that is longer than any record is not a record.
+fn too_long(path: &Path, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Oversized { len, limit, .. } => {
+            StoreError::damaged(path, format!("{len} bytes are more than the {limit} of the longest record"))
+        }
+        error => error,
+    }
 }
 
 fn decode<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T, StoreError> {

@@ -4,17 +4,18 @@
 //! for each name: unwrap → the manifest with a new header, put → its profiles, put → the name moved to the new
 //! ```
 //!
-//! Invariant: at any moment each name leads to a whole manifest that one of the tenant's keys opens, and no chunk is
-//! read or written. So it can be broken off and taken up at any step; a name that somebody else changes meanwhile is
-//! looked at again. What no name leads to any more is garbage like any other.
+//! Invariant: at any moment each name leads to a whole manifest that one of the tenant's keys opens, and no
+//! chunk is read or written. So re-wrapping can be broken off and taken up again at any step; a name that
+//! somebody else changes meanwhile is looked at again. What no name leads to any more is garbage like any
+//! other.
 
 use frazil_format::{ManifestId, SealedManifest, wrap_context};
 
-use crate::name::Label;
+use crate::name::PlainName;
 use crate::publication::Moved;
 use crate::{ImageName, KeyProvider, Reference, Store, StoreError, layout};
 
-/// How often a name is looked at that others change meanwhile.
+/// How often a name that others keep changing is looked at.
 const MAX_SWAPS: usize = 16;
 
 /// What the rotation of a tenant's wrapping key came to.
@@ -45,13 +46,15 @@ enum Outcome {
 }
 
 impl Store {
-    /// Makes a new wrapping key the tenant's, and re-wraps every manifest that has a name with it. What another key
-    /// wrapped before that is what a rotation that was broken off has left to do: then that one goes on.
+    /// Makes a new wrapping key the tenant's, and re-wraps with it every manifest that has a name. If
+    /// manifests are still wrapped by an older key, an earlier rotation was broken off: then that one goes on
+    /// instead.
     ///
     /// # Errors
     ///
-    /// When the tenant's names cannot be read, and of the key provider when it cannot tell or make the tenant's key.
-    /// What an image's manifest, profiles or data key fail with is among [`Rewrapping::failed`], and stops no other.
+    /// When the tenant's names cannot be read, or the key provider cannot tell or make the tenant's key. A
+    /// failure of one image's manifest, profiles or data key is listed in [`Rewrapping::failed`], and stops
+    /// no other image.
     pub async fn rotate_key(&self, tenant: &str, keys: &dyn KeyProvider) -> Result<KeyRotation, StoreError> {
         let is_new = self.is_wrapped_by(&keys.current_key(tenant).await?, tenant).await?;
         let key = if is_new { keys.rotate(tenant).await? } else { keys.current_key(tenant).await? };
@@ -61,7 +64,8 @@ impl Store {
     /// Whether every manifest of a tenant that has a name is wrapped by this key. One that cannot be read tells nothing:
     /// re-wrapping says so.
     async fn is_wrapped_by(&self, key: &str, tenant: &str) -> Result<bool, StoreError> {
-        for (_, reference) in self.names(tenant).await? {
+        for (_, reference) in self.each_name(tenant).await? {
+            let Ok(reference) = reference else { continue };
             match self.verified_manifest(&reference).await {
                 Ok(manifest) if manifest.wrapped_key().key_id != key => return Ok(false),
                 Ok(_) | Err(_) => {}
@@ -73,7 +77,7 @@ impl Store {
     async fn rewrap(&self, tenant: &str, keys: &dyn KeyProvider) -> Result<Rewrapping, StoreError> {
         let current = keys.current_key(tenant).await?;
         let mut done = Rewrapping::default();
-        for (name, _) in self.names(tenant).await? {
+        for (name, _) in self.each_name(tenant).await? {
             match self.rewrap_name(tenant, &name, keys, &current).await {
                 Ok(Outcome::Current) => done.current += 1,
                 Ok(Outcome::Rewrapped) => done.rewrapped += 1,
@@ -90,7 +94,7 @@ impl Store {
         keys: &dyn KeyProvider,
         current: &str,
     ) -> Result<Outcome, StoreError> {
-        let path = layout::name(&Label::tenant(tenant)?, name)?;
+        let path = layout::name(&PlainName::tenant(tenant)?, name)?;
         for _ in 0..MAX_SWAPS {
             // A name that is gone needs no key.
             let Some(reference) = self.reference(tenant, name).await? else { return Ok(Outcome::Current) };
@@ -113,8 +117,9 @@ impl Store {
         Err(StoreError::Contended { path: path.to_string() })
     }
 
-    /// Before the name moves, so that breaking off loses none. Profiles open with the data key, which stays. Whoever
-    /// starts without them starts slower, so failing is no failure; their bundles are made again.
+    /// Done before the name moves, so that breaking off loses none. Profiles open with the data key, which
+    /// stays. A start without them is slower and no worse, so failing is no failure; their bundles are made
+    /// again.
     async fn take_profiles_along(&self, old: &Reference, new: &ManifestId) {
         let copied = match self.profiles(old.root, &old.manifest).await {
             Ok(Some(profiles)) => self.put_profiles(old.root, new, profiles).await,

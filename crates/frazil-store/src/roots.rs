@@ -116,10 +116,9 @@ impl Store {
         let mut number = youngest.map_or(0, RootId::number);
         // A listing may be late, and others may make roots too: a number is taken only if nobody ever had it.
         for _ in 0..MAX_ROOTS {
-            number = number.checked_add(1).ok_or_else(|| StoreError::Damaged {
-                path: layout::roots().to_string(),
-                reason: "there are no root numbers left".to_owned(),
-            })?;
+            number = number
+                .checked_add(1)
+                .ok_or_else(|| StoreError::damaged(&layout::roots(), "there are no root numbers left"))?;
             let root = RootId::from_number(number);
             let path = layout::root_state(root);
             let record = record::encode(&path, RootRecord { state: RootState::Active, revision: 0 })?;

@@ -1,15 +1,15 @@
 //! Scopes: the sharing domains of a store, each with a record that all machines agree on.
 //!
-//! Invariant: the record decides which secret is the scope's. A machine that has another secret, or none, is told so
-//! and seals nothing. What a record says of compression is vouched for by the secret; who only writes to the store
-//! cannot turn compression on (docs/FORMAT.md, "A store").
+//! Invariant: the record decides which secret is the scope's. A machine that has another secret, or none, is
+//! told so and seals nothing. What a record says of compression is vouched for by the secret; being able to
+//! write to the store is not enough to turn compression on (docs/FORMAT.md, "A store").
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use frazil_format::{Compression, ScopeId, ScopeSecret, WrappedKey};
 use serde::{Deserialize, Serialize};
 
-use crate::name::Label;
+use crate::name::PlainName;
 use crate::objects::{Put, Swap, Version};
 use crate::record::{self, Found, as_text};
 use crate::{KeyProvider, Store, StoreError, layout};
@@ -132,7 +132,7 @@ impl Store {
         keys: &dyn KeyProvider,
         compression: Compression,
     ) -> Result<Put, StoreError> {
-        let path = layout::scope(&Label::scope(name)?);
+        let path = layout::scope(&PlainName::scope(name)?);
         if self.scope_record(name).await?.is_some() {
             return Ok(Put::Present);
         }
@@ -165,15 +165,15 @@ impl Store {
         Err(contended(name))
     }
 
-    /// Gives a scope a new secret, and says its new id: what is sealed from now on has other keys, and shares nothing
-    /// with what was sealed before. Nothing that is stored needs the old one to be read. After a crash it goes on with
-    /// the secret that was made.
+    /// Gives a scope a new secret, and says its new id: what is sealed from now on has other keys, and shares
+    /// nothing with what was sealed before. Nothing that is stored needs the old secret to be read. After a
+    /// crash the rotation goes on with the secret that was made.
     pub async fn rotate_scope(&self, name: &str, keys: &dyn KeyProvider) -> Result<ScopeId, StoreError> {
         let Found { record, version, .. } = self.present_scope(name).await?;
         let old = open(name, &record, keys).await?;
         let bases = if name == SHARED_SCOPE { self.bases(&old.secret).await? } else { Vec::new() };
         let (secret, wrapped) = keys.next_scope_secret(name, &record.scope).await?;
-        // Before the secret changes and after: wherever this ends, the list stays what it was.
+        // Both before the secret changes and after: wherever this is broken off, the list stays what it was.
         for base in &bases {
             self.prepare_base(&old.secret, &secret, base).await?;
         }
@@ -190,17 +190,17 @@ impl Store {
     }
 
     async fn present_scope(&self, name: &str) -> Result<Found<ScopeRecord>, StoreError> {
-        let path = layout::scope(&Label::scope(name)?);
+        let path = layout::scope(&PlainName::scope(name)?);
         let not_found = || StoreError::NotFound { path: path.to_string() };
         self.read_scope(name).await?.ok_or_else(not_found)
     }
 
     async fn read_scope(&self, name: &str) -> Result<Option<Found<ScopeRecord>>, StoreError> {
-        record::find(self.objects(), &layout::scope(&Label::scope(name)?)).await
+        record::find(self.objects(), &layout::scope(&PlainName::scope(name)?)).await
     }
 
     async fn swap_scope(&self, name: &str, was: &Version, new: ScopeRecord) -> Result<Swap, StoreError> {
-        let path = layout::scope(&Label::scope(name)?);
+        let path = layout::scope(&PlainName::scope(name)?);
         let new = record::encode(&path, new)?;
         self.objects().swap(&path, Some(was), new).await
     }
@@ -272,7 +272,7 @@ pub(crate) mod hex_tag {
         Ok(tag)
     }
 
-    /// One that may be missing.
+    /// A tag that may be missing.
     pub(crate) mod optional {
         use serde::{Deserializer, Serializer};
 

@@ -14,8 +14,7 @@ use object_store::client::{
     HttpService, ReqwestConnector,
 };
 
-/// No error nests deeper; a chain that loops must not hang.
-const MAX_DEPTH: usize = 16;
+use crate::error::translate::causes;
 
 /// A store has too much to do, and says for how long.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -28,11 +27,9 @@ pub(crate) struct Throttled {
 }
 
 impl Throttled {
-    /// The one at the bottom of an error's chain.
+    /// The [`Throttled`] at the bottom of an error's chain.
     pub(crate) fn in_chain(error: &(dyn Error + 'static)) -> Option<Self> {
-        std::iter::successors(Some(error), |&error| error.source())
-            .take(MAX_DEPTH)
-            .find_map(|error| error.downcast_ref::<Self>().copied())
+        causes(error).find_map(|error| error.downcast_ref::<Self>().copied())
     }
 
     fn by(answer: &HttpResponse) -> Option<Self> {

@@ -1,6 +1,6 @@
 //! What is found at a location, until it is known whether it is a store.
 //!
-//! A store's marker says so, and what is read in the meantime is not shown to anybody: so the marker and the first
+//! A store's marker says so. What is read before that is not shown to anybody, so the marker and the first
 //! name can be asked for at the same time.
 
 use std::sync::Arc;
@@ -41,8 +41,8 @@ impl Unchecked {
             .await
             .map_err(|error| or_not_found(error, || not_a_store(&self.location)))?;
         if !marker.store_id.is_well_formed() {
-            let reason = "its store id is not 32 hexadecimal digits".to_owned();
-            return Err(StoreError::Damaged { path: layout::marker().to_string(), reason });
+            let reason = "its store id is not 32 hexadecimal digits";
+            return Err(StoreError::damaged(&layout::marker(), reason));
         }
         Ok(marker.store_id)
     }

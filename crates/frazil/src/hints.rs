@@ -29,7 +29,7 @@ fn of_one(error: &(dyn Error + 'static)) -> Option<String> {
     error.downcast_ref::<MountError>().and_then(of_mount)
 }
 
-/// A store's error is no link of its own in the chain below a conversion's.
+/// A store's error is not a link of its own in the chain of a conversion's error.
 fn of_convert(error: &ConvertError) -> Option<String> {
     match error {
         ConvertError::Layer { source, .. } => of_convert(source),
@@ -38,7 +38,7 @@ fn of_convert(error: &ConvertError) -> Option<String> {
     }
 }
 
-/// A conversion brings back what is missing; what is damaged only a scrub notices.
+/// A conversion brings back what is missing; damage is noticed only by a scrub.
 const LOST: &str = "the store has lost a part of this image: frazil scrub --from SOURCE brings it back";
 
 fn of_read(error: &ReadError) -> Option<String> {
@@ -86,7 +86,21 @@ fn of_store(error: &StoreError) -> Option<String> {
         StoreError::Io { source, .. } if source.kind() == ErrorKind::StorageFull => {
             "make room, and convert again: what is there is not written twice".to_owned()
         }
-        error => return error.hint().map(str::to_owned),
+        StoreError::RootNotActive { .. } => "start again: it will go to the active root".to_owned(),
+        StoreError::NoActiveRoot { .. } => "make one: frazil root new".to_owned(),
+        StoreError::NoBucket { .. } => {
+            "make the bucket with the tools of its service, or see whether its name is right".to_owned()
+        }
+        StoreError::NoSuchRoot { .. } => "see which there are: frazil root list".to_owned(),
+        StoreError::LastActiveRoot { .. } => "make another one first: frazil root new".to_owned(),
+        StoreError::RootInUse { .. } => "frazil gc run copies what they need to the active root".to_owned(),
+        StoreError::UnreadableName { .. } => {
+            "convert the image again under that name, or take the name away: frazil rm".to_owned()
+        }
+        StoreError::AlarmStands { .. } => {
+            "find who reads the root and let it start again from its name, then: frazil gc clear-alarm".to_owned()
+        }
+        _ => return None,
     })
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn runtime() -> Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")
 }
 
-/// The same, of a process that serves an image for as long as that is mounted.
+/// As [`runtime`], for a process that serves an image for as long as it is mounted.
 pub(crate) fn serving_runtime() -> Result<Runtime> {
     allocator::let_go_at_once();
     runtime()
@@ -84,9 +84,9 @@ pub(crate) async fn store(global: &Global, absent: Absent) -> Result<Store> {
 /// A tenant's keys.
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
-    /// Whose they are.
+    /// The tenant that they belong to.
     pub(crate) tenant: String,
-    /// Who has them.
+    /// The provider that has them.
     pub(crate) provider: Arc<dyn KeyProvider>,
     /// The keyring, if it is one.
     pub(crate) keyring: Option<Keyring>,
@@ -145,7 +145,7 @@ pub(crate) async fn find(store: &Store, tenant: &str, text: &str) -> Result<(Ima
         return Ok((name, reference));
     }
     // A store that is published over HTTP has no listing: then there is nothing to guess from.
-    let names = match store.names(tenant).await {
+    let names = match store.each_name(tenant).await {
         Err(StoreError::ReadOnly { .. }) => return Err(anyhow!("there is no image {name} in {store}")),
         names => names?,
     };
@@ -216,7 +216,7 @@ pub(crate) struct OpenImage {
     pub(crate) config: Vec<u8>,
     /// Its reader.
     pub(crate) image: Arc<Image>,
-    /// How this start is recorded, and helped by earlier ones, if it is.
+    /// How this start is recorded and helped by earlier ones, if it is.
     pub(crate) profiling: Option<Profiling>,
     /// The disk tier of this process, if it has one.
     disk: Option<Arc<Disk>>,
@@ -243,11 +243,12 @@ pub(crate) fn complete(image: &Image) {
     image.prefetch(image.chunk_indexes(), Source::Hydrate).detach();
 }
 
-/// What is started, by the image's configuration; of what is not told, nothing is recorded or played.
+/// The label of what is started, by the image's configuration; without one nothing is recorded or played.
 pub(crate) type Labelled<'a> = Option<&'a (dyn Fn(&[u8]) -> Result<Label> + Sync)>;
 
-/// Says for as long as this process serves an image that it does: whoever deletes its root is stopped by that. Not at
-/// once, but after as long as it took to learn of the image: the connection that is free first is for its first chunks.
+/// Says that this process serves the image, for as long as it does: that stops whoever wants to delete its
+/// root. It begins not at once, but after as long as it took to learn of the image: the first free connection
+/// is for the image's first chunks.
 async fn in_use(catalog: Arc<dyn Catalog>, reference: Reference, way: Option<Duration>) {
     tokio::time::sleep(way.unwrap_or_default()).await;
     loop {
@@ -256,7 +257,7 @@ async fn in_use(catalog: Arc<dyn Catalog>, reference: Reference, way: Option<Dur
     }
 }
 
-/// The origin alone, guarded as ever: for who wants to know what the store itself says.
+/// The origin alone, guarded as ever: for a caller that wants to know what the store itself says.
 pub(crate) async fn origin(global: &Global, store: &Store) -> Result<Arc<dyn Tier>> {
     let origin = plan::origin(global.config()?, store.location())?;
     Ok(Tiers::stack(Plan::default(), OriginStore::of(store, origin)).await.tier)
@@ -284,7 +285,7 @@ pub(crate) async fn image(
 ) -> Result<OpenImage> {
     let (name, reference) = supply.find(&keys.tenant, name).await?;
     let Sources { tier, shelf, disk, sharing } = supply.sources().await;
-    // On their way beside the manifest, whose key opens them.
+    // The profiles are on their way beside the manifest, whose key opens them.
     let profiles = label.map(|_| match supply.profiles(&reference) {
         Some(known) => Fetching::known(Arc::clone(&shelf), reference, known),
         None => Fetching::start(Arc::clone(&shelf), reference),
@@ -312,7 +313,7 @@ pub(crate) async fn image(
     }
     let tier = profiling.as_ref().map_or(tier, Profiling::tier);
     let image = Image::over(table, tier, Handle::current(), options);
-    // On its way while the rest of the mount is prepared.
+    // This is on its way while the rest of the mount is prepared.
     profiling.iter().for_each(|profiling| profiling.begin(&image));
     image.prefetch_metadata();
     tokio::spawn(in_use(supply.catalog(), reference, supply.way()));

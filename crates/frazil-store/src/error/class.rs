@@ -45,12 +45,13 @@ impl StoreError {
             Self::CorruptChunk { .. }
             | Self::Oversized { .. }
             | Self::Damaged { .. }
+            | Self::UnreadableName { .. }
             | Self::BadManifest { .. }
             | Self::KeyDamaged { .. } => ErrorClass::Corrupt,
             Self::BadLocation { .. }
             | Self::LocationNotBuilt { .. }
             | Self::BadName { .. }
-            | Self::BadLabel { .. }
+            | Self::BadPlainName { .. }
             | Self::Occupied { .. }
             | Self::UnknownFormat { .. }
             | Self::NoActiveRoot { .. }

@@ -3,6 +3,7 @@
 //! Those of the operating system keep their number and lose the object store crate's wrapping, whose messages repeat
 //! their sources; so a printed chain says each thing once.
 
+use std::error::Error;
 use std::{fmt, io};
 
 use object_store::path::Path;
@@ -59,10 +60,15 @@ impl StoreError {
 }
 
 /// The errno at the bottom of an error's chain.
-fn raw_os_error(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+fn raw_os_error(error: &(dyn Error + 'static)) -> Option<i32> {
+    causes(error).find_map(|error| error.downcast_ref::<io::Error>()?.raw_os_error())
+}
+
+/// An error and what caused it, from the outside to the inside.
+pub(crate) fn causes<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     /// No crate nests deeper; a chain that loops must not hang.
     const MAX_DEPTH: usize = 16;
-    std::iter::successors(Some(error), |error| error.source())
-        .take(MAX_DEPTH)
-        .find_map(|error| error.downcast_ref::<io::Error>()?.raw_os_error())
+    std::iter::successors(Some(error), |&error| error.source()).take(MAX_DEPTH)
 }

@@ -1,7 +1,8 @@
 //! A census: what every name of every tenant refers to, and claims to be about to refer to.
 //!
-//! Invariant: for a root that was retired long enough before a census that its listing is not too late, the census has
-//! every name that refers to the root, or may yet come to. Whoever claims later sees that the root is retired.
+//! Invariant: if a root was retired so long before a census that listings are up to date again, the census
+//! has every name that refers to the root, or may yet come to. Whoever claims later sees that the root is
+//! retired.
 
 use frazil_format::RootId;
 use futures::{StreamExt, stream};
@@ -61,7 +62,7 @@ impl Census {
         Self::read(store, store.time(clock).await?).await
     }
 
-    /// A census of whatever time: it proves nothing of roots, and writes nothing.
+    /// A census at no particular time: it proves nothing about roots, and writes nothing.
     pub(crate) async fn untimed(store: &Store) -> Result<Self, StoreError> {
         Self::read(store, StoreTime::from_ms(0)).await
     }
@@ -80,18 +81,17 @@ impl Census {
             match read {
                 Ok(Some(entry)) => census.entries.push(entry),
                 Ok(None) => {}
-                Err(StoreError::Damaged { path, reason }) => {
-                    census.damaged.push(format!("{path} is damaged: {reason}"));
+                Err(error @ (StoreError::Damaged { .. } | StoreError::UnknownFormat { .. })) => {
+                    census.damaged.push(error.to_string());
                 }
-                Err(error @ StoreError::UnknownFormat { .. }) => census.damaged.push(error.to_string()),
                 Err(error) => return Err(error),
             }
         }
         Ok(census)
     }
 
-    /// Breaks every claim on one of these roots, none of which is active, and takes in what came of those that were
-    /// faster.
+    /// Breaks every claim on one of these roots, none of which is active, and records the outcome of
+    /// publications that were faster.
     pub(super) async fn break_claims(&mut self, store: &Store, roots: &[RootId]) -> Result<(), StoreError> {
         if mutation::is(Mutation::ClaimsStay) {
             self.forget_claims(roots);

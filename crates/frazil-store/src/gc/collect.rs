@@ -18,7 +18,7 @@ use crate::{RootState, Store, StoreError};
 pub enum Intent {
     /// It only says what it would do, by this machine's clock, and writes nothing.
     Plan,
-    /// It does it.
+    /// It takes the steps.
     Run,
 }
 
@@ -49,7 +49,7 @@ pub async fn collect(store: &Store, policy: &Policy, intent: Intent) -> Result<R
     let young = collection.grow().await?;
     collection.retire().await?;
 
-    // What every name refers to, begun after all that was retired is.
+    // What every name refers to. The census begins after everything that is to be retired is.
     let mut census = Census::take(store, intent.clock()).await?;
     collection.report.problems.extend(census.damaged.iter().cloned());
 
@@ -72,7 +72,7 @@ pub async fn collect(store: &Store, policy: &Policy, intent: Intent) -> Result<R
     // What is expired: deleted when it is time, unless somebody still reads it. What was deleted: swept again.
     collection.delete(&census).await?;
 
-    // What starts would have read of names that are gone.
+    // The starters of names that are gone.
     if intent == Intent::Run
         && let Err(error) = starters::sweep(store, &census).await
     {
@@ -102,7 +102,7 @@ impl Collection<'_> {
         }
     }
 
-    /// Makes a root if it is time; the root, if it does not exist yet because this is a plan.
+    /// Makes a root if it is time; returns it if it does not exist yet because this is a plan.
     async fn grow(&mut self) -> Result<Option<RootId>, StoreError> {
         let youngest = self.of_state(RootState::Active).pop();
         if youngest.is_some_and(|status| status.age(self.now) < self.policy.new_after) {
@@ -172,7 +172,7 @@ impl Collection<'_> {
 
     async fn expire(&mut self, census: &Census) -> Result<(), StoreError> {
         for RootStatus { root, since_ms, .. } in self.of_state(RootState::Retired) {
-            // By the time at which the census began: it must not have come too soon for a late listing.
+            // Measured up to when the census began: it must not have begun too soon for a late listing.
             let left = self.policy.expire_after.saturating_sub(census.taken.since(since_ms));
             if !left.is_zero() {
                 self.wait(root, "expire", left);
@@ -229,7 +229,7 @@ impl Collection<'_> {
             Err(
                 error @ (StoreError::AlarmStands { .. }
                 | StoreError::RootInUse { .. }
-                | StoreError::Damaged { .. }),
+                | StoreError::UnreadableName { .. }),
             ) => {
                 self.blocked(root, "delete", &error);
                 return Ok(());
@@ -264,7 +264,7 @@ impl Collection<'_> {
     }
 }
 
-/// Whether a root was moved; not if somebody else was faster, whose business it is then.
+/// Whether a root was moved; if somebody else was faster, it was not, and the root is theirs to deal with.
 fn advanced(moved: Result<(), StoreError>) -> Result<bool, StoreError> {
     match moved {
         Ok(()) => Ok(true),
@@ -279,8 +279,7 @@ fn unused(census: &Census, root: RootId) -> Result<(), StoreError> {
         return Ok(());
     }
     if let Some(damaged) = census.damaged.first() {
-        let reason = "it may refer to any root, so none is given up".to_owned();
-        return Err(StoreError::Damaged { path: damaged.clone(), reason });
+        return Err(StoreError::UnreadableName { problem: damaged.clone() });
     }
     match census.users(root) {
         None => Ok(()),

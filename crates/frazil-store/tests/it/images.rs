@@ -40,7 +40,7 @@ async fn tenants_do_not_see_each_others_names() {
     assert_eq!(scene.store.names("other").await.unwrap().len(), 1);
     for tenant in ["", "..", "a/b"] {
         let error = scene.store.names(tenant).await.unwrap_err();
-        assert!(matches!(error, StoreError::BadLabel { .. }), "{error}");
+        assert!(matches!(error, StoreError::BadPlainName { .. }), "{error}");
     }
 }
 

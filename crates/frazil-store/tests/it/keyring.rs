@@ -117,7 +117,7 @@ async fn what_another_key_wrapped_is_refused_with_the_names_of_both() {
     let present = other.tenant("default").unwrap();
     let error = other.unwrap("default", &wrapped, &context).await.unwrap_err();
     let expected =
-        format!("the data key was wrapped by keyring {}, here is keyring {present}", wrapped.key_id);
+        format!("the data key was wrapped by keyring {}, and here is keyring {present}", wrapped.key_id);
     assert_eq!(error.to_string(), expected);
 
     let error = keyring.unwrap("default", &wrapped, &wrap_context("default", "else")).await.unwrap_err();
@@ -146,7 +146,7 @@ fn a_key_name_cannot_leave_the_keyring() {
     let (_directory, keyring) = new_keyring();
     for name in ["", "..", "../x", "a/b", ".hidden"] {
         let error = keyring.scope(name).unwrap_err();
-        assert!(matches!(error, StoreError::BadLabel { .. }), "{name}: {error}");
+        assert!(matches!(error, StoreError::BadPlainName { .. }), "{name}: {error}");
     }
 }
 

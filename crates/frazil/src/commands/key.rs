@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, anyhow};
-use frazil_store::{KeyRotation, Rewrapping, StoreError};
+use frazil_store::{KeyRotation, Reference, Rewrapping, Store, StoreError};
 use serde::Serialize;
 
 use crate::cli::Global;
@@ -23,8 +23,8 @@ pub(crate) struct Args {
 enum KeyCommand {
     /// Make a new wrapping key, and wrap the keys of all the tenant's images with it
     ///
-    /// No chunk is read or written. When it is broken off, or fails for some image, it is to be run again: it goes on
-    /// with the key that it made. The old key is kept.
+    /// No chunk is read or written. If it is interrupted, or fails for an image, run it again: it goes on with the
+    /// key that it made. The old key is kept.
     Rotate {
         /// Print what was done as JSON
         #[arg(long)]
@@ -55,7 +55,7 @@ struct Row {
     images: usize,
 }
 
-/// Does it.
+/// Shows or rotates the keys.
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
     wiring::runtime()?.block_on(async {
         match &args.command {
@@ -70,7 +70,7 @@ async fn rotate(json: bool, global: &Global) -> Result<Exit> {
     let Keys { tenant, provider, keyring } = wiring::keys(global, Absent::Refuse)?;
     let KeyRotation { key, is_new, rewrapping } = store.rotate_key(&tenant, provider.as_ref()).await?;
     let Rewrapping { rewrapped, failed, .. } = rewrapping;
-    // They are sound: a collection takes them along.
+    // These images are sound: a collection takes them along.
     let are_left_behind = failed.iter().all(|(_, error)| matches!(error, StoreError::RootNotActive { .. }));
     let failed: BTreeMap<String, String> =
         failed.into_iter().map(|(name, error)| (name.to_string(), chain(&error.into()))).collect();
@@ -102,9 +102,15 @@ async fn list(json: bool, global: &Global) -> Result<Exit> {
     let store = wiring::store(global, Absent::Refuse).await?;
     let Keys { tenant, provider, keyring } = wiring::keys(global, Absent::Refuse)?;
     let mut images: BTreeMap<String, usize> = BTreeMap::new();
-    for (_, reference) in store.names(&tenant).await? {
-        let manifest = wiring::sealed_manifest(&store, &reference).await?;
-        *images.entry(manifest.wrapped_key().key_id.clone()).or_default() += 1;
+    let mut exit = Exit::SUCCESS;
+    for (name, reference) in store.each_name(&tenant).await? {
+        match key_of(&store, reference).await {
+            Ok(key) => *images.entry(key).or_default() += 1,
+            Err(error) => {
+                note(format!("error: {name}: {}", chain(&error)));
+                exit = Exit::FAILURE;
+            }
+        }
     }
     let current = provider.current_key(&tenant).await?;
     let retired = keyring.map(|keyring| keyring.retired(&tenant)).transpose()?.unwrap_or_default();
@@ -117,12 +123,17 @@ async fn list(json: bool, global: &Global) -> Result<Exit> {
     rows.extend(images.into_iter().map(|(key, images)| Row { key, state: "elsewhere", images }));
     if json {
         output::json(&rows)?;
-        return Ok(Exit::SUCCESS);
+        return Ok(exit);
     }
     let mut table = Table::new(&["KEY", "STATE", "IMAGES"]);
     for Row { key, state, images } in rows {
         table.row(vec![key, state.to_owned(), images.to_string()]);
     }
     output::print(&table.render())?;
-    Ok(Exit::SUCCESS)
+    Ok(exit)
+}
+
+/// The key that an image needs.
+async fn key_of(store: &Store, reference: Result<Reference, StoreError>) -> Result<String> {
+    Ok(wiring::sealed_manifest(store, &reference?).await?.wrapped_key().key_id.clone())
 }

@@ -207,3 +207,42 @@ fn what_inspect_cannot_count_is_not_known_and_is_no_zero() {
     let warned = String::from_utf8_lossy(&said.stderr);
     assert!(said.status.success() && warned.contains("what scopes are called"), "{warned}");
 }
+
+#[test]
+fn a_name_that_cannot_be_read_hides_no_other_and_is_replaced_or_removed() {
+    let home = Home::new();
+    for name in ["first", "second", "third"] {
+        home.convert(HELLO, name);
+    }
+    let record = |name: &str| home.store().join("names/default").join(name);
+    for unreadable in [b"torn".to_vec(), vec![b' '; 100_000]] {
+        for name in ["first", "third"] {
+            fs::write(record(name), &unreadable).unwrap();
+        }
+        for command in [["images"].as_slice(), &["key", "list"]] {
+            let listed = output(&mut home.frazil(command));
+            assert_eq!(listed.status.code(), Some(1), "{command:?}: {listed:?}");
+            let [said, warned] = [listed.stdout, listed.stderr].map(|text| String::from_utf8(text).unwrap());
+            assert!(said.contains("second") || said.contains("current"), "{said}");
+            assert!(warned.contains("error: first: names/default/first is damaged"), "{warned}");
+            assert!(warned.contains("error: third: "), "{warned}");
+        }
+        home.refuses(["key", "rotate"]).is(
+            1,
+            "names/default/first is damaged",
+            "mend or remove these images",
+        );
+        home.verify("second");
+        // An unreadable name keeps every root, and no collection from its other work.
+        home.says(["root", "new"]);
+        let collected = output(&mut home.frazil(["gc", "run", "--json"]));
+        assert!(String::from_utf8_lossy(&collected.stdout).contains("names/default/first is damaged"));
+        home.says(["rm", "first", "third"]);
+        assert_eq!(home.images(), ["second"]);
+        home.convert(HELLO, "first");
+        home.convert(HELLO, "third");
+    }
+    fs::write(record("first"), b"torn").unwrap();
+    home.convert(HELLO, "first");
+    home.verify("first");
+}

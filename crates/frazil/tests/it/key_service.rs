@@ -119,7 +119,7 @@ fn keys_of_a_service_are_rotated_by_naming_the_new_one_first() {
     let new = kms.key("alias/new");
     run(&mut kms.frazil(&home, "kms:alias/old", &["convert", "--name", "hello", HELLO]));
     let refused = output(&mut kms.frazil(&home, "kms:alias/old", &["key", "rotate"]));
-    Refusal::of(&refused).is(1, &format!("every image is wrapped by {old} already"), "kms:NEW,OLD");
+    Refusal::of(&refused).is(1, &format!("every image is already wrapped by {old}"), "kms:NEW,OLD");
     let both = "kms:alias/new,alias/old";
     let done = run(&mut kms.frazil(&home, both, &["key", "rotate", "--json"]));
     let done: Value = serde_json::from_str(&done).unwrap();

@@ -117,7 +117,7 @@ fn an_image_that_other_keys_sealed_is_replaced_only_for_who_asks_for_it() {
     // The tenant's key is lost; the scope's is not.
     fs::remove_file(home.keys().join("tenants/default.key")).unwrap();
     let refused = home.refuses(["convert", "--name", "hello", HELLO]);
-    refused.is(1, "the image hello was sealed with other keys", "--replace");
+    refused.is(1, "the image hello stays: it cannot be opened here", "--replace");
     assert_eq!(fs::read(home.store().join("names/default/hello")).unwrap(), before);
     home.says(["convert", "--name", "hello", "--replace", HELLO]);
     home.verify("hello");
