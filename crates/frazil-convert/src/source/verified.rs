@@ -76,11 +76,6 @@ impl<R> Verified<R> {
     pub fn layer(inner: R, layer: &LayerDescriptor) -> Self {
         Self::new(inner, layer.digest, layer.size)
     }
-
-    /// Bytes that have passed.
-    pub fn bytes_seen(&self) -> u64 {
-        self.check.seen
-    }
 }
 
 impl<R: Read> Verified<R> {
@@ -88,15 +83,6 @@ impl<R: Read> Verified<R> {
     pub fn finish(mut self) -> io::Result<()> {
         let mut buffer = vec![0; DRAIN_BUFFER_BYTES];
         while self.read(&mut buffer)? > 0 {}
-        Ok(())
-    }
-}
-
-impl<R: AsyncRead + Unpin> Verified<R> {
-    /// Reads what the consumer left, and proves the whole.
-    pub async fn finish_async(mut self) -> io::Result<()> {
-        let mut buffer = vec![0; DRAIN_BUFFER_BYTES];
-        while tokio::io::AsyncReadExt::read(&mut self, &mut buffer).await? > 0 {}
         Ok(())
     }
 }
@@ -219,7 +205,8 @@ mod tests {
         let size = DATA.len() as u64;
         let error = verified(&DATA[..5], size).finish().unwrap_err();
         assert_eq!(verify_error(&error), &VerifyError::Short { expected: size, actual: 5 });
-        let error = verified(DATA, 5).finish_async().await.unwrap_err();
+        let error =
+            tokio::io::AsyncReadExt::read_to_end(&mut verified(DATA, 5), &mut Vec::new()).await.unwrap_err();
         assert_eq!(verify_error(&error), &VerifyError::Long { expected: 5 });
     }
 

@@ -1,8 +1,8 @@
 //! Proving the user to a registry: Basic, or a Bearer token from the token server that the registry names.
 //!
-//! The registry is first asked anonymously; its challenge tells what it wants. Tokens live for minutes, so any
-//! later refusal leads here again, and stored credentials are looked up anew. Many layers that are refused at
-//! once renew once.
+//! The registry is first asked anonymously; its challenge tells what it wants. Tokens live for minutes, so
+//! any later refusal leads here again, and stored credentials are looked up anew. If many layers are refused
+//! at once, there is one renewal for all.
 //! Format: RFC 7235; distribution's "Token Authentication Specification" and "OAuth2 Token Authentication".
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
@@ -43,7 +43,11 @@ enum Authorization {
         username: String,
         password: String,
     },
-    Bearer(HeaderValue),
+    Bearer {
+        token: HeaderValue,
+        /// Whether it was got with the credential that is stored.
+        with_credential: bool,
+    },
 }
 
 /// An authorization to use, and to complain about if it is refused.
@@ -70,7 +74,7 @@ impl Pass {
         match &self.authorization {
             Authorization::Anonymous => request,
             Authorization::Basic { username, password } => request.basic_auth(username, Some(password)),
-            Authorization::Bearer(token) => request.header(AUTHORIZATION, token.clone()),
+            Authorization::Bearer { token, .. } => request.header(AUTHORIZATION, token.clone()),
         }
     }
 }
@@ -85,8 +89,8 @@ impl Authenticator {
         Pass { generation: state.generation, authorization: state.authorization.clone() }
     }
 
-    /// Replaces `refused`, unless another request already did. The headers must be the registry's own and not those
-    /// of somebody it redirected to.
+    /// Replaces `refused`, unless another request already did. The headers must be the registry's own, and
+    /// not those of a host that it redirected to.
     pub(super) async fn renew(
         &self,
         http: &Http,
@@ -117,7 +121,7 @@ impl Authenticator {
                 }
                 let service = service.as_deref();
                 let ask = || token(http, reference, realm, service, credential.as_ref());
-                Authorization::Bearer(retry.run(ask).await?)
+                Authorization::Bearer { token: retry.run(ask).await?, with_credential: credential.is_some() }
             }
         };
         state.generation = state.generation.wrapping_add(1);
@@ -153,8 +157,8 @@ impl Pass {
     /// Which credentials were refused with this pass.
     pub(super) fn stored(&self) -> Stored {
         match self.authorization {
-            Authorization::Anonymous => Stored::None,
-            _ => Stored::Refused,
+            Authorization::Anonymous | Authorization::Bearer { with_credential: false, .. } => Stored::None,
+            Authorization::Basic { .. } | Authorization::Bearer { .. } => Stored::Refused,
         }
     }
 }

@@ -4,7 +4,6 @@
 //! `max_delay` between them.
 
 use std::future::Future;
-use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use super::SourceError;
@@ -89,9 +88,7 @@ impl RetryPolicy {
     pub(super) fn backoff(&self, attempt: u32) -> Duration {
         let doubled = 2_u32.saturating_pow(attempt.saturating_sub(1));
         let bound = self.base_delay.saturating_mul(doubled).min(self.max_delay);
-        // The standard library's hash keys are the randomness at hand.
-        let fraction = RandomState::new().hash_one(attempt) as f64 / u64::MAX as f64;
-        bound.mul_f64(fraction)
+        bound.mul_f64(fastrand::f64())
     }
 }
 
