@@ -27,7 +27,7 @@ use frazil_format::{BundleId, ChunkId, DiffId, LayerIndexId, ManifestId, RootId}
 use object_store::path::Path;
 
 use crate::StoreError;
-use crate::name::{ImageName, Label};
+use crate::name::{ImageName, PlainName};
 
 /// The object that makes a place a store.
 pub(crate) fn marker() -> Path {
@@ -53,7 +53,12 @@ pub(crate) fn root_state(root: RootId) -> Path {
 /// and people like, and that a store of a million chunks has four thousand in each.
 pub(crate) fn chunk(root: RootId, id: &ChunkId) -> Path {
     let [first, ..] = id.as_bytes();
-    in_root(root).join("chunks").join(format!("{first:02x}")).join(id.to_string())
+    chunk_directory(root, u16::from(*first)).join(id.to_string())
+}
+
+/// Where the chunks lie whose ids begin with this byte.
+pub(crate) fn chunk_directory(root: RootId, first: u16) -> Path {
+    chunks(root).join(format!("{first:02x}"))
 }
 
 /// A layer index.
@@ -92,7 +97,7 @@ pub(crate) fn scopes() -> Path {
 }
 
 /// The record of a scope.
-pub(crate) fn scope(scope: &Label<'_>) -> Path {
+pub(crate) fn scope(scope: &PlainName<'_>) -> Path {
     scopes().join(format!("{}.json", scope.as_str()))
 }
 
@@ -117,13 +122,13 @@ pub(crate) fn base_of(record: &Path) -> Option<DiffId> {
 }
 
 /// Where a tenant's references lie.
-pub(crate) fn names(tenant: &Label<'_>) -> Path {
+pub(crate) fn names(tenant: &PlainName<'_>) -> Path {
     all_names().join(tenant.as_str().to_owned())
 }
 
 /// The reference of an image's name. The name is encoded already: joined as a plain string, its percent signs
 /// would be encoded again.
-pub(crate) fn name(tenant: &Label<'_>, name: &ImageName) -> Result<Path, StoreError> {
+pub(crate) fn name(tenant: &PlainName<'_>, name: &ImageName) -> Result<Path, StoreError> {
     Path::parse(format!("{}/{}", names(tenant), name.to_file_name()))
         .map_err(|_| StoreError::BadName { text: name.to_string(), reason: "it makes no path" })
 }
@@ -158,7 +163,7 @@ pub(crate) fn owner_of(reference: &Path) -> Option<(String, ImageName)> {
     let mut parts = reference.parts().skip(1);
     let tenant = parts.next()?.as_ref().to_owned();
     (parts.count() == 1).then_some(())?;
-    Label::tenant(&tenant).ok()?;
+    PlainName::tenant(&tenant).ok()?;
     Some((tenant, name_of(reference)?))
 }
 
@@ -187,7 +192,15 @@ pub(crate) fn manifests(root: RootId) -> Path {
     in_root(root).join("manifests")
 }
 
-/// What stands beside the manifests of a root, by the manifest: `profiles` and `bundles`.
+/// The kinds of things that stand beside manifests, each in a directory of its own.
+pub(crate) const COMPANIONS: [&str; 2] = ["profiles", "bundles"];
+
+/// The directories that hold everything of a root but its state.
+pub(crate) fn directories_of(root: RootId) -> impl Iterator<Item = Path> {
+    ["chunks", "layers", "manifests"].into_iter().chain(COMPANIONS).map(move |kind| in_root(root).join(kind))
+}
+
+/// What stands beside the manifests of a root, by the manifest.
 pub(crate) fn companions(root: RootId, kind: &str) -> Path {
     in_root(root).join(kind.to_owned())
 }
@@ -233,14 +246,14 @@ mod tests {
         assert_eq!(bundle.as_ref(), format!("roots/00000001/bundles/{id}/{id}"));
         assert_eq!(id_of::<BundleId>(&bundle), id.parse().ok());
         assert_eq!(
-            name(&Label::tenant("default").unwrap(), &"a/b:1".parse().unwrap()).unwrap().as_ref(),
+            name(&PlainName::tenant("default").unwrap(), &"a/b:1".parse().unwrap()).unwrap().as_ref(),
             "names/default/a%2Fb:1"
         );
     }
 
     #[test]
     fn a_path_says_whose_it_is() {
-        let reference = name(&Label::tenant("default").unwrap(), &"../x %".parse().unwrap()).unwrap();
+        let reference = name(&PlainName::tenant("default").unwrap(), &"../x %".parse().unwrap()).unwrap();
         assert_eq!(name_of(&reference).unwrap().as_str(), "../x %");
         assert_eq!(starter(&reference).as_ref(), reference.as_ref().replacen("names", "starters", 1));
         assert_eq!(name_of_starter(&starter(&reference)), reference);

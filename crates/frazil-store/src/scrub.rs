@@ -29,8 +29,8 @@ const CONCURRENT_RECORDS: usize = 8;
 /// The directories that a root's chunks lie in.
 const DIRECTORIES: u16 = 256;
 
-/// The most damaged chunks that a journal keeps. With more of them it stays where it is, and a scrub that goes on finds
-/// the rest again.
+/// The most damaged chunks that a journal keeps. Beyond that the journal is not moved on, and a scrub that
+/// goes on from it finds the rest again.
 const MAX_KEPT: usize = 512;
 
 const JOURNAL: &str = "scrubs";
@@ -55,7 +55,7 @@ pub struct Scrub {
     /// The root.
     #[serde(with = "as_text")]
     pub root: RootId,
-    /// Chunks that were read, by the scrubs that this one goes on with too.
+    /// Chunks that were read, including those read by the scrubs that this one continues.
     pub chunks: u64,
     /// Their bytes.
     pub bytes: u64,
@@ -79,7 +79,7 @@ pub struct Fault {
 /// An image that cannot be read whole.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 pub struct BrokenImage {
-    /// Whose it is.
+    /// The tenant that it belongs to.
     pub tenant: String,
     /// Its name.
     pub name: String,
@@ -127,7 +127,7 @@ pub async fn scrub(store: &Store, root: RootId, options: &ScrubOptions) -> Resul
     let first = done.directories.min(DIRECTORIES);
     let mut damaged = BTreeMap::new();
     for id in done.damaged.iter().filter_map(|id| id.parse::<ChunkId>().ok()) {
-        // Found by the scrub that this one goes on with; it may be mended by now.
+        // Found by the scrub that this one continues; it may be mended by now.
         damaged.extend(check(store, root, &id).await?.err().map(|reason| (id, reason)));
     }
     for directory in first..DIRECTORIES {
@@ -166,7 +166,7 @@ pub async fn roots(store: &Store) -> Result<Vec<RootId>, StoreError> {
         .collect())
 }
 
-/// Those of the chunks that are still not what their ids name, or are gone.
+/// The chunks among these that still are not what their ids name, or are gone.
 ///
 /// # Errors
 /// Those of the store.
@@ -193,7 +193,7 @@ async fn scrub_directory(
     damaged: &mut BTreeMap<ChunkId, String>,
     pace: &mut Pace,
 ) -> Result<(), StoreError> {
-    let path = layout::chunks(root).join(format!("{directory:02x}"));
+    let path = layout::chunk_directory(root, directory);
     let chunk = |listed: Listed| Some((layout::id_of(&listed.path)?, listed.len));
     let mut chunks: Vec<(ChunkId, u64)> = store.objects().all_below(&path, chunk).await?;
     chunks.sort_unstable();
@@ -311,7 +311,7 @@ pub async fn broken_images(
 
 async fn keep(store: &Store, root: RootId, done: &ScrubJournal) -> Result<(), StoreError> {
     match journal::write(store, JOURNAL, root, done).await {
-        // Who may only read can scrub too; only not go on.
+        // Without permission to write one can scrub too, but not go on later.
         Err(error) if error.class() == ErrorClass::Denied => {
             tracing::debug!(%error, "the scrub keeps no journal");
             Ok(())

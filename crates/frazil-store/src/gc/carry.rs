@@ -14,9 +14,6 @@ use crate::objects::{Durability, Listed};
 use crate::room::Room;
 use crate::{ErrorClass, Store, StoreError, layout};
 
-/// The kinds of things that stand beside manifests, each in a directory of its own.
-const KINDS: [&str; 2] = ["profiles", "bundles"];
-
 /// Layer indexes that are looked at at once.
 const CONCURRENT_INDEXES: usize = 8;
 
@@ -29,7 +26,7 @@ pub(super) struct Companions(HashMap<ManifestId, Vec<(Path, Path)>>);
 impl Companions {
     pub(super) async fn list(store: &Store, from: RootId, to: RootId) -> Result<Self, StoreError> {
         let mut by_manifest = HashMap::<_, Vec<_>>::new();
-        for kind in KINDS {
+        for kind in layout::COMPANIONS {
             let source = layout::companions(from, kind);
             let found: Vec<Listed> = store.objects().all_below(&source, Some).await?;
             if found.is_empty() {
@@ -48,7 +45,7 @@ impl Companions {
         Ok(Self(by_manifest))
     }
 
-    /// Copies those of a manifest, as they are.
+    /// Copies a manifest's profiles and bundles, as they are.
     pub(super) async fn copy(
         &self,
         store: &Store,
@@ -75,8 +72,8 @@ fn place(path: &Path, source: &Path, target: &Path) -> Option<(ManifestId, Path)
     Some((manifest, target.parts().chain(parts).collect()))
 }
 
-/// Copies the layer indexes of a root whose chunks are all in the target, once; how many. They are what lets the next
-/// conversion of an image with the same layers find them there.
+/// Copies the layer indexes of a root whose chunks are all in the target, once; says how many. With them the
+/// next conversion of an image that has these layers finds them there.
 pub(super) async fn layer_indexes(
     store: &Store,
     from: RootId,

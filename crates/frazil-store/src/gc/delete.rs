@@ -88,7 +88,7 @@ async fn read(store: &Store, path: Path) -> Result<Option<SealedManifest>, Store
     }
 }
 
-/// Deletes everything of a deleted root, or goes on with it; what this call deleted.
+/// Deletes everything of a deleted root, or goes on with that; says what this call deleted.
 pub(super) async fn sweep(store: &Store, root: RootId, policy: &Policy) -> Result<Deletion, StoreError> {
     let mut done = Deletion { root, images: Vec::new(), objects: 0, bytes: 0, unreferenced_bytes: 0 };
     let mut journal: DeletionJournal = journal::read(store, JOURNAL, root).await?;
@@ -109,8 +109,8 @@ pub(super) async fn sweep(store: &Store, root: RootId, policy: &Policy) -> Resul
         }
     }
     if let Some(leftovers) = &store.objects().leftovers {
-        for directory in ["chunks", "layers", "manifests", "profiles", "bundles"] {
-            leftovers.clear(&layout::companions(root, directory)).await;
+        for directory in layout::directories_of(root) {
+            leftovers.clear(&directory).await;
         }
     }
     if done.objects > 0 || !journal.complete {
@@ -153,7 +153,7 @@ async fn delete_batch(
 
 type Listing = futures::stream::BoxStream<'static, Result<Listed, StoreError>>;
 
-/// The next object; none also if the directory is not there.
+/// The next object; also none if the directory is not there.
 async fn next(listing: &mut Listing) -> Result<Option<Listed>, StoreError> {
     match listing.next().await {
         None | Some(Err(StoreError::NotFound { .. })) => Ok(None),
@@ -161,7 +161,8 @@ async fn next(listing: &mut Listing) -> Result<Option<Listed>, StoreError> {
     }
 }
 
-/// Whether a root has nothing but its record, and no deletion was cut short: what that leaves is in no listing.
+/// Whether a root has nothing left but its record, and no deletion was cut short: no listing shows what that
+/// leaves.
 pub(super) async fn is_swept(store: &Store, root: RootId) -> Result<bool, StoreError> {
     let mut listing = store.objects().below(&layout::in_root(root));
     while let Some(listed) = next(&mut listing).await? {

@@ -25,7 +25,7 @@ use crate::wiring::{self, Absent};
 /// read whole, or anything else is damaged.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Read so many bytes in a second, at the most
+    /// Read at most this many bytes per second
     #[arg(long, value_name = "SIZE", default_value_t = Size(ScrubOptions::default().bytes_per_second))]
     rate: Size,
 
@@ -65,6 +65,8 @@ struct Mended {
     chunks_written: u64,
     /// Damaged chunks that are sound now.
     chunks_mended: u64,
+    /// Damaged chunks that still are; perhaps no image needs them.
+    chunks_damaged: u64,
     still_broken: Vec<BrokenImage>,
 }
 
@@ -74,7 +76,7 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
         let store = wiring::store(global, Absent::Refuse).await?;
         let options = ScrubOptions { bytes_per_second: args.rate.0 };
         if args.rate.0 == 0 {
-            return Err(anyhow!("at 0 bytes in a second nothing is ever read")).hint("such as --rate 64M");
+            return Err(anyhow!("a rate of 0 reads nothing")).hint("give one, such as --rate 64M");
         }
         let roots = match args.root {
             Some(root) => vec![root],
@@ -90,7 +92,11 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
             None => None,
         };
         let sound = match &mended {
-            Some(mended) => mended.still_broken.is_empty(),
+            Some(mended) => {
+                mended.still_broken.is_empty()
+                    && mended.chunks_damaged == 0
+                    && scrubs.iter().all(|scrub| scrub.damaged_records.is_empty())
+            }
             None => scrubs.iter().all(Scrub::is_sound),
         };
         let document = Document { sound, roots: scrubs, mended };
@@ -117,11 +123,12 @@ async fn mend(
     let keys = wiring::keys(global, Absent::Refuse)?;
     let damaged: HashSet<ChunkId> = scrubs.iter().flat_map(Scrub::damaged_chunks).collect();
     let conversion = convert::mend(source, &name, store, &keys, &args.conversion, global, damaged).await?;
-    let (mut chunks_mended, mut still_broken) = (0_u64, Vec::new());
+    let (mut chunks_mended, mut chunks_damaged, mut still_broken) = (0_u64, 0_u64, Vec::new());
     for scrub in scrubs {
         let before: HashSet<ChunkId> = scrub.damaged_chunks().collect();
         let after = scrub::check_again(store, scrub.root, before.iter().copied()).await?;
         chunks_mended += before.len().saturating_sub(after.len()) as u64;
+        chunks_damaged += after.len() as u64;
         still_broken.extend(scrub::broken_images(store, scrub.root, &after).await?);
     }
     Ok(Mended {
@@ -129,6 +136,7 @@ async fn mend(
         manifest: conversion.manifest.to_string(),
         chunks_written: conversion.chunks_new,
         chunks_mended,
+        chunks_damaged,
         still_broken,
     })
 }
@@ -156,8 +164,8 @@ impl Document {
         if let Some(mended) = &self.mended {
             let _ = writeln!(
                 text,
-                "mended {}: {} chunks written, {} of the damaged ones are sound now",
-                mended.name, mended.chunks_written, mended.chunks_mended
+                "mended {}: {} chunks written, {} of the damaged ones are sound now, {} are not",
+                mended.name, mended.chunks_written, mended.chunks_mended, mended.chunks_damaged
             );
             for image in &mended.still_broken {
                 text += &broken_in_words(image);
