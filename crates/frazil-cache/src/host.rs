@@ -11,7 +11,6 @@ mod client;
 mod error;
 mod guarded;
 mod heads;
-mod jitter;
 mod joint;
 mod kept;
 mod kept_bundles;

@@ -16,6 +16,7 @@ mod ending;
 mod error;
 mod flights;
 pub mod host;
+mod jitter;
 mod memory;
 mod origin;
 pub mod policy;
@@ -26,7 +27,7 @@ mod tier;
 pub mod trace;
 
 pub use disk::{Disk, DiskCounts, DiskOptions};
-pub use error::TierError;
+pub use error::{TierError, chain};
 pub use frazil_store::{ErrorClass, ImageName, Reference};
 pub use memory::{ENTRY_OVERHEAD_BYTES, Memory, MemoryCounts};
 pub use origin::Origin;

@@ -26,9 +26,9 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::catalog::{about, verified};
 use super::error::Remark;
-use super::jitter::{backoff, spread};
 use super::protocol::{Answer, Extent, MANIFEST_PIECE_LEN, ProtocolError, Question};
 use super::{Catalog, HostError, HostStats, ManifestBytes, Named};
+use crate::jitter::{backoff, spread};
 use crate::resilience::Urgency;
 use crate::trace::{self, TraceContext};
 use crate::{Served, Tier, TierError, Wanted};
@@ -90,7 +90,7 @@ impl HostCache {
         Self::reached_by(None, path, options)
     }
 
-    /// The same, to which somebody else connects when this process may not.
+    /// The host cache that serves the socket at `path`; `dial` connects to it where this process may not.
     pub fn reached_by(dial: Option<Dial>, path: impl Into<PathBuf>, options: HostCacheOptions) -> Self {
         let path = path.into();
         let counters = Arc::<Counters>::default();
@@ -119,22 +119,24 @@ impl HostCache {
         }
     }
 
-    /// Asks once, without waiting for a host cache that is not there.
+    /// Asks once whether anybody is there. A host cache that is absent is not waited for; one that is there
+    /// is waited for as long as patience lasts.
     ///
     /// # Errors
     /// [`HostError`] if there is none, or if it does not serve this process.
     pub async fn ping_once(&self) -> Result<(), HostError> {
         let link = self.door.enter().await?;
-        match link.ask(Question::Ping).await {
-            Some(Answer::Pong) => Ok(()),
-            _ => Err(self.wrong_answer()),
+        match tokio::time::timeout(self.options.patience, link.ask(Question::Ping)).await {
+            Ok(Some(Answer::Pong)) => Ok(()),
+            Ok(_) => Err(self.wrong_answer()),
+            Err(_) => Err(self.silent()),
         }
     }
 
     /// What the host cache has counted.
     ///
     /// # Errors
-    /// [`HostError`] if it does not answer, or not with that.
+    /// [`HostError`] if it does not answer, or answers something else.
     pub async fn stats(&self) -> Result<HostStats, HostError> {
         let answer = self.ask(Question::Stats).await;
         match answer.map_err(|failure| failure.into_host("the statistics of the host cache"))? {
@@ -249,6 +251,10 @@ impl HostCache {
         HostError::Protocol { path: self.path.clone(), source: ProtocolError::WrongAnswer }
     }
 
+    fn silent(&self) -> HostError {
+        HostError::remark(self.to_string(), ErrorClass::Transient, "it is there and does not answer")
+    }
+
     fn tier_error(&self, wanted: &Wanted, failure: Failure) -> TierError {
         let (id, tier) = (wanted.id, self.to_string());
         let (class, source): (_, Arc<dyn std::error::Error + Send + Sync>) = match failure {
@@ -334,7 +340,7 @@ impl Catalog for HostCache {
     /// An earlier host cache does not know the question, and says so: then nobody is told.
     async fn in_use(&self, root: RootId, id: &ManifestId) {
         if let Err(failure) = self.ask(Question::InUse { root, id: *id }).await {
-            tracing::debug!(manifest = %id, "{}", super::error::chain(&failure.into_host(&about(id))));
+            tracing::debug!(manifest = %id, "{}", crate::chain(&failure.into_host(&about(id))));
         }
     }
 }

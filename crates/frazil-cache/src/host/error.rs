@@ -21,9 +21,7 @@ pub enum HostError {
         path: PathBuf,
     },
     /// Another process has this socket's lock, and nobody can reach it.
-    #[error(
-        "{path} is missing, and another process that holds {path}.lock is to serve it: fuser names that one"
-    )]
+    #[error("{path} is missing although another process holds {path}.lock; fuser {path}.lock names it")]
     SocketGone {
         /// The socket.
         path: PathBuf,
@@ -51,7 +49,7 @@ pub enum HostError {
         path: PathBuf,
         /// How long it was tried, in milliseconds.
         patience_ms: u64,
-        /// What the last attempt failed of.
+        /// Why the last attempt failed.
         source: Arc<dyn Error + Send + Sync>,
     },
     /// The host cache takes no requests of this process's user.
@@ -113,16 +111,4 @@ impl HostError {
     pub(crate) fn remark(what: String, class: ErrorClass, remark: impl Into<String>) -> Self {
         Self::LookUp { what, class, source: Arc::new(Remark(remark.into())) }
     }
-}
-
-/// An error and what caused it, in one line, nothing twice.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
-    /// No error nests deeper; a chain that loops must not hang.
-    const MAX_DEPTH: usize = 16;
-    let causes = std::iter::successors(Some(error), |error| (**error).source()).take(MAX_DEPTH);
-    causes.map(ToString::to_string).fold(String::new(), |line, cause| match line.as_str() {
-        "" => cause,
-        said if said.ends_with(&cause) => line,
-        _ => format!("{line}: {cause}"),
-    })
 }

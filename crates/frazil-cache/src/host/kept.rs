@@ -5,9 +5,9 @@
 //! <directory>/references/<BLAKE3 of tenant, 0, name>  JSON: tenant, name and what it stood for
 //! ```
 //!
-//! Invariant: a kept manifest is the one that its id names; what is handed on while it comes is the reader's to verify,
-//! and is kept when all of it has come. A name is asked of the origin every time; what was known last is an answer only
-//! when the origin gives none, and says so.
+//! Invariant: a kept manifest is the one that its id names; what is handed on while it comes is the reader's
+//! to verify, and is kept when all of it has come. The origin is asked for a name every time; the last known
+//! answer is given only when the origin gives none, and says that it is the last known.
 
 mod fetches;
 pub(super) mod files;
@@ -25,6 +25,7 @@ use bytes::Bytes;
 use frazil_format::{ManifestId, RootId, SealedFront};
 use frazil_store::{ErrorClass, ImageName, MANIFEST_FRONT_LEN, MAX_MANIFEST_BYTES};
 use futures::stream::{StreamExt, TryStreamExt, once};
+use tokio::sync::Semaphore;
 
 use super::catalog::verified;
 use super::stats::CatalogStats;
@@ -44,14 +45,14 @@ pub struct KeptOptions {
 }
 
 impl KeptOptions {
-    /// In this directory; three seconds (a mount that waits longer feels broken), 1 GiB (a thousand manifests of
-    /// images of several gigabytes).
+    /// Keeps them in this directory; waits for three seconds (a mount that waits longer feels broken), and
+    /// keeps 1 GiB (a thousand manifests of images of several gigabytes).
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self { directory: directory.into(), patience: Duration::from_secs(3), manifest_bytes: 1 << 30 }
     }
 }
 
-/// A catalog that remembers. Clones are the same.
+/// A catalog that remembers. A clone is the same catalog.
 #[derive(Clone, Debug)]
 pub struct KeptCatalog {
     below: Arc<dyn Catalog>,
@@ -59,8 +60,13 @@ pub struct KeptCatalog {
     references: Files,
     manifests: Files,
     fetches: Fetches,
+    /// Held by whoever has a whole kept manifest in memory, until it is verified.
+    reading: Arc<Semaphore>,
     counters: Arc<Counters>,
 }
+
+/// How many kept manifests are read as a whole at once.
+const MANIFESTS_AT_ONCE: usize = 4;
 
 #[derive(Debug, Default)]
 struct Counters {
@@ -80,6 +86,7 @@ impl KeptCatalog {
             references: Files::new(options.directory.join("references"), references::MAX_BYTES),
             manifests,
             fetches: Fetches::default(),
+            reading: Arc::new(Semaphore::new(MANIFESTS_AT_ONCE)),
             counters: Arc::default(),
         }
     }
@@ -120,7 +127,7 @@ impl KeptCatalog {
                 let text = references::encode(tenant, name, named.reference);
                 self.references.write(&file_name, text).await;
             }
-            // Nobody's: what it stood for must not come back when the origin is away.
+            // The name stands for nothing now: what it stood for must not come back when the origin is away.
             None => self.references.remove(&file_name).await,
         }
     }
@@ -134,6 +141,7 @@ impl KeptCatalog {
     /// The manifest that is kept, verified as a whole.
     async fn kept_manifest(&self, root: RootId, id: &ManifestId) -> Option<Bytes> {
         let file = file_name(root, id);
+        let _reading = self.reading.acquire().await.ok()?;
         let Outcome::Found(bytes) = self.manifests.read(&file, MAX_MANIFEST_BYTES).await else { return None };
         match verified(id, bytes) {
             Ok(bytes) => Some(bytes),
@@ -144,14 +152,15 @@ impl KeptCatalog {
         }
     }
 
-    /// What the manifest that is kept begins with, verified as far as that goes, and the length of it all.
+    /// The front of the kept manifest, verified as far as a front can be, and the length of the whole.
     async fn kept_front(&self, root: RootId, id: &ManifestId) -> Option<(u64, Bytes)> {
         let front = self.manifests.read_front(&file_name(root, id), MANIFEST_FRONT_LEN).await?;
         let read = SealedFront::read(id, &front).ok().flatten()?;
         Some((read.total_len(), front))
     }
 
-    /// A manifest whose front is here; the rest is that of the kept one, or of the origin's if that is damaged.
+    /// A manifest whose front is here; the rest comes from the kept manifest, or from the origin if that is
+    /// damaged.
     fn behind(&self, front: Bytes, len: u64, root: RootId, id: &ManifestId) -> ManifestBytes {
         let (kept, id, from) = (self.clone(), *id, front.len() as u64);
         let rest = async move {
@@ -198,7 +207,7 @@ impl Catalog for KeptCatalog {
         match answer {
             Err(error) if error.class() == ErrorClass::Transient => {
                 let known = self.last_known(tenant, name).await.ok_or_else(|| error.clone())?;
-                tracing::warn!(%name, "{}: the last known answer is given", super::error::chain(&error));
+                tracing::warn!(%name, "{}: the last known answer is given", crate::chain(&error));
                 Ok(Some(known))
             }
             Err(error) => Err(error),

@@ -1,8 +1,8 @@
 //! The serving side: one task for each connection, one for each request that has to wait.
 //!
-//! Invariants: what is under way is bounded, per connection and in all, and who asks for more is told when to ask
-//! again; an agent that does not read its answers delays nobody and is let go; a request that waits delays no other
-//! one, not even of its own connection.
+//! Invariants: what is under way is bounded, per connection and in all, and whoever asks for more is told
+//! when to ask again; an agent that does not read its answers delays nobody and is let go; a request that
+//! waits delays no other one, not even on its own connection.
 
 mod connection;
 mod limits;
@@ -24,12 +24,12 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
-use super::error::chain;
 use super::protocol::{Answer, Extent, Hello, MANIFEST_PIECE_LEN, MAX_STATS_BODY, Question, Verdict};
 use super::{
     Catalog, CatalogStats, Counter, CounterSource, HostError, HostSocket, HostStats, ManifestBytes, Meter,
     ProfileShelf,
 };
+use crate::chain;
 use crate::trace::TraceContext;
 use crate::{Served, Tier, TierError, Wanted};
 
@@ -44,7 +44,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Mounts of which the catalog is told at once: more than start in the time that a store takes to say how a root is.
 const MOUNTS_TOLD_MAX: usize = 256;
 
-/// When who found too many connections should come back.
+/// When an agent that found too many connections should come back.
 const RETRY_CONNECTION: Duration = Duration::from_millis(500);
 
 /// How a server serves.
@@ -65,7 +65,8 @@ pub struct ServerOptions {
 }
 
 impl Default for ServerOptions {
-    /// The own user and root, for every tenant; the default limits; nothing beside the own statistics.
+    /// Serves the server's own user and root, for every tenant, with the default limits, and has only its own
+    /// statistics.
     fn default() -> Self {
         Self {
             peers: Peers::default(),
@@ -233,7 +234,7 @@ impl Inner {
         self.tier.get(wanted).instrument(span).await
     }
 
-    /// The same, within the deadline. It runs as long as somebody polls it.
+    /// This answer, or an error when the deadline is over. It is worked on for as long as somebody polls it.
     async fn answer_in_time(&self, answer: impl Future<Output = Answer>) -> Answer {
         let deadline = self.options.limits.request_deadline;
         tokio::time::timeout(deadline, answer).await.unwrap_or_else(|_| Answer::Error {
@@ -253,10 +254,11 @@ impl Inner {
         }
     }
 
-    /// Tells the catalog that an image is mounted; beside the answer, for a store that is slow to say how its root is
-    /// must not hold up a mount.
+    /// Tells the catalog that an image is mounted. That happens beside the answer: a store that is slow to
+    /// say how its root is must not hold up a mount.
     fn mounted(&self, root: RootId, id: ManifestId) {
-        // One that is not told of now, because the store is slow, is told of within a minute: agents say it again.
+        // A mount that is not told of now, because the store is slow, is told of within a minute: agents say
+        // it again.
         let Ok(saying) = Arc::clone(&self.mounts_being_told).try_acquire_owned() else { return };
         let catalog = Arc::clone(&self.catalog);
         tokio::spawn(async move {
@@ -289,7 +291,7 @@ impl Inner {
             match bytes.next().await {
                 None => break,
                 Some(Ok(next)) => here.extend_from_slice(&next),
-                // Who asks for what is behind is told.
+                // Whoever asks for the bytes behind these is told.
                 Some(Err(_)) if !here.is_empty() => break,
                 Some(Err(error)) => return Err(error),
             }
@@ -323,11 +325,15 @@ impl Inner {
     }
 }
 
-/// What a manifest has from this offset on, as much as goes into one answer.
+/// The bytes of a manifest from this offset on, as many as go into one answer. They are copied to memory of
+/// their own, because a client that does not read must not hold all of a manifest.
 fn piece(manifest: &Bytes, offset: u64) -> Bytes {
     let start = usize::try_from(offset).unwrap_or(usize::MAX).min(manifest.len());
     let end = start.saturating_add(MANIFEST_PIECE_LEN as usize).min(manifest.len());
-    manifest.slice(start..end)
+    match end - start == manifest.len() {
+        true => manifest.clone(),
+        false => Bytes::copy_from_slice(manifest.get(start..end).unwrap_or_default()),
+    }
 }
 
 /// Polls a future once: what is at hand is answered without a task.

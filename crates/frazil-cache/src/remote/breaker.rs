@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::jitter::spread;
+
 /// How many failures in a row open the breaker.
 const MAX_FAILURES: u32 = 5;
 
@@ -35,7 +37,8 @@ struct Open {
 }
 
 impl Breaker {
-    /// Whether a read may ask the node now. Of an open breaker it is the probe, so ask only to do it.
+    /// Whether a read may ask the node now. If the breaker is open, that read is the probe, so ask only to
+    /// make it.
     pub(super) fn admits_read(&self) -> bool {
         let mut state = self.state();
         match &mut state.open {
@@ -43,7 +46,7 @@ impl Breaker {
             Some(open) if Instant::now() < open.until => false,
             Some(open) => {
                 // Should the probe be lost, the next one is due in as long again.
-                open.until = Instant::now() + jittered(open.cooldown);
+                open.until = Instant::now() + spread(open.cooldown);
                 open.is_probed = true;
                 true
             }
@@ -72,7 +75,7 @@ impl Breaker {
             None if state.failures >= MAX_FAILURES => FIRST_COOLDOWN,
             None => return,
         };
-        let until = Instant::now() + jittered(cooldown);
+        let until = Instant::now() + spread(cooldown);
         state.open = Some(Open { until, cooldown, is_probed: false });
     }
 
@@ -80,11 +83,6 @@ impl Breaker {
         // Every change is one assignment: a panic elsewhere leaves nothing half done.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Half of it to all of it, so that the hosts of a zone do not come back in step.
-pub(super) fn jittered(duration: Duration) -> Duration {
-    duration.mul_f64(fastrand::f64().mul_add(0.5, 0.5))
 }
 
 #[cfg(test)]

@@ -12,12 +12,12 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
-use super::breaker::jittered;
 use super::landing::Landing;
 use super::session::Session;
 use super::shard::Item;
 use super::vitals::{InFlight, Vitals};
 use super::wire::Dialer;
+use crate::jitter::spread;
 
 /// How many questions may wait to be sent.
 const MAX_QUEUED: usize = 64;
@@ -120,7 +120,7 @@ impl Keeper {
                 }
             }
             backoff = if self.vitals.answers() == answered_before { backoff } else { FIRST_BACKOFF };
-            self.refuse_for(jittered(backoff)).await;
+            self.refuse_for(spread(backoff)).await;
             backoff = backoff.saturating_mul(2).min(MAX_BACKOFF);
         }
     }

@@ -24,7 +24,7 @@ use crate::host::protocol::{
 use crate::host::socket_buffers;
 use crate::resilience::{Priority, Urgency};
 
-/// When who asked too much should ask again: the time in which a full connection drains.
+/// When an agent that asked too much should ask again: the time in which a full connection drains.
 const RETRY: Duration = Duration::from_millis(10);
 
 /// Requests are short: a page holds dozens.
@@ -173,6 +173,14 @@ impl Connection {
             return Err(ProtocolError::RepeatedId(id).into());
         }
         self.server.tally.asked(&question);
+        // A question that changes something is begun only if there is a place for it to go on.
+        let place = match question {
+            Question::Shelve { .. } => match self.place() {
+                None => return self.reply(id, busy()).await,
+                place => place,
+            },
+            _ => None,
+        };
         let server = Arc::clone(&self.server);
         let peer = self.peer;
         let urgency = Urgency::new(priority_of(&question));
@@ -182,7 +190,7 @@ impl Connection {
         if let Some(answer) = at_once(&mut answer).await {
             return self.reply(id, answer).await;
         }
-        let Some(place) = self.place() else {
+        let Some(place) = place.or_else(|| self.place()) else {
             drop(answer);
             return self.reply(id, busy()).await;
         };
@@ -275,7 +283,7 @@ impl Waiting {
     }
 }
 
-/// A request with its header. What is wrong with its body is not wrong with the connection yet.
+/// Reads a request with its header. A bad body does not make the connection bad yet.
 async fn read_frame(
     reader: &mut BufReader<OwnedReadHalf>,
 ) -> Result<(Header, Result<Request, ProtocolError>), Ending> {
@@ -293,7 +301,7 @@ async fn read_frame(
     Ok((header, Request::decode(&header, body)))
 }
 
-/// Names and manifests are waited for by who asks.
+/// The priority of a question. Whoever asks for a name or a manifest waits for it.
 fn priority_of(question: &Question) -> Priority {
     match question {
         Question::Chunk { priority, .. } => *priority,

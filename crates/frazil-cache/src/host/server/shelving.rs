@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
 use super::{Answer, Inner, Peer};
-use crate::host::error::chain;
+use crate::chain;
 use crate::host::profile_shelf::whole;
 use crate::host::protocol::{Purpose, Shelved};
 use crate::host::{HostError, ProfileShelf};
@@ -24,7 +24,7 @@ use crate::host::{HostError, ProfileShelf};
 /// Pieces that wait for a slow store.
 const PIECES_MAX: usize = 4;
 
-/// What one connection is about.
+/// What one connection has under way, and what it may ask about.
 #[derive(Default)]
 pub(super) struct Shelving {
     /// What is being uploaded.
@@ -56,7 +56,7 @@ enum Into {
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        // One that has finished does not mind.
+        // Aborting a task that has finished does nothing.
         if let Into::Shelf(_, writing) = &self.into {
             writing.abort();
         }
@@ -103,7 +103,7 @@ impl Inner {
         }
     }
 
-    /// The next piece of an upload, the first one begins it.
+    /// Takes the next piece of an upload; the first one begins it.
     pub(super) async fn shelve(&self, peer: Peer, shelving: &Shelving, what: &Shelved, next: Next) -> Answer {
         let mut upload = shelving.upload.lock().await;
         let begins = |upload: &Upload| upload.what != *what || upload.next != 0;
@@ -119,14 +119,21 @@ impl Inner {
                 && upload.next == next.offset
                 && next.offset.saturating_add(next.piece.len() as u64) <= upload.limit
         });
-        let Some(mut current) = upload.take().filter(|_| fits) else {
+        if !fits {
+            *upload = None;
             return refused("this is not what is to follow");
+        }
+        // The upload stays in its place during this wait: a request that is given up may be repeated. A
+        // writer that has ended says why below.
+        let room = match upload.as_ref().map(|upload| &upload.into) {
+            Some(Into::Shelf(pieces, _)) => pieces.clone().reserve_owned().await.ok(),
+            Some(Into::Memory(_)) | None => None,
         };
+        let Some(mut current) = upload.take() else { return refused("this is not what is to follow") };
         current.next = current.next.saturating_add(next.piece.len() as u64);
-        match &mut current.into {
-            Into::Memory(bytes) => bytes.extend_from_slice(&next.piece),
-            // A writer that has ended says why below.
-            Into::Shelf(pieces, _) => drop(pieces.send(Ok(next.piece)).await),
+        match (&mut current.into, room) {
+            (Into::Memory(bytes), _) => bytes.extend_from_slice(&next.piece),
+            (Into::Shelf(..), room) => drop(room.map(|room| room.send(Ok(next.piece)))),
         }
         let ended = matches!(&current.into, Into::Shelf(pieces, _) if pieces.is_closed());
         if next.last || ended {
@@ -200,7 +207,7 @@ impl Inner {
         Ok(shelf)
     }
 
-    /// What the manifest begins with: the rest need not be waited for to know whose it is.
+    /// The front of the manifest: the rest need not be waited for to know whose it is.
     async fn sealed_front(&self, of: &Reference) -> Result<SealedFront, Answer> {
         let coming = self.catalog.manifest_from(of.root, &of.manifest, 0).await;
         let mut coming = coming.map_err(|error| told(&error))?;
