@@ -1,8 +1,8 @@
 //! A FUSE thread that is lent to the reader of its request.
 //!
-//! What a request needs may be here already, sealed: then its own thread opens it, without the way to another thread and
-//! back, which would take a third as long again. It is lent for little: other requests wait for the same threads, and
-//! several chunks are better opened at once.
+//! What a request needs may be here already, sealed: then the request's own thread opens it, without the way
+//! to another thread and back, which would take a third as long again. The thread is lent for little: other
+//! requests wait for the same threads, and several chunks are better opened at once.
 
 use std::cell::Cell;
 
@@ -14,8 +14,17 @@ thread_local! {
     static LEFT: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Lends this thread to `work`.
+/// Lends this thread to the reader of a request that it has begun.
 pub(crate) fn to_reader<T>(work: impl FnOnce() -> T) -> T {
+    lend(LENT_BYTES, work)
+}
+
+/// Lends this thread to `work`, for as much as that opens.
+pub(crate) fn wholly<T>(work: impl FnOnce() -> T) -> T {
+    lend(u32::MAX, work)
+}
+
+fn lend<T>(bytes: u32, work: impl FnOnce() -> T) -> T {
     struct TakenBack;
 
     impl Drop for TakenBack {
@@ -24,12 +33,12 @@ pub(crate) fn to_reader<T>(work: impl FnOnce() -> T) -> T {
         }
     }
 
-    LEFT.set(LENT_BYTES);
+    LEFT.set(bytes);
     let _taken_back = TakenBack;
     work()
 }
 
-/// Whether this thread may open so many bytes now; it may open as many less afterwards.
+/// Whether this thread may open `bytes` bytes now; they are taken from what it may open afterwards.
 pub(crate) fn take(bytes: u32) -> bool {
     let left = LEFT.get().checked_sub(bytes);
     LEFT.set(left.unwrap_or_default());

@@ -31,6 +31,7 @@ pub use explain::{Explanation, FileRead, PartRead};
 pub use export::{Exported, export};
 pub use mount::{
     Detached, Face, FaceChoice, HandedOn, MountOptions, Mounted, Shown, mount, mount_detached, unmount,
+    unmount_or_detach,
 };
 pub use reader::{
     AddressSpace, Arrival, ArrivalError, ChunkIndex, ChunkTable, Counters, Image, ImageError, ImageOptions,

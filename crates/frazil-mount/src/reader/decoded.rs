@@ -9,10 +9,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::ChunkIndex;
+use super::chunk_cache::{ChunkCache, Worth};
 use super::coverage::Coverage;
-use super::shelf::{Shelf, Worth};
 
-/// Of the budget, one part in so many is for chunks that were read to their end.
+/// One part in this many of the budget is for chunks that were read to their end.
 const SPARE_SHARE: u64 = 4;
 
 /// A decoded chunk, and how much of it was read.
@@ -22,12 +22,12 @@ pub(super) struct Opened {
 }
 
 /// The decoded chunks of one image.
-pub(super) struct Decoded(Shelf<Arc<Opened>>);
+pub(super) struct Decoded(ChunkCache<Arc<Opened>>);
 
 impl Decoded {
     /// A cache that holds at most `budget_bytes` of decoded chunks.
     pub(super) fn new(budget_bytes: u64) -> Self {
-        Self(Shelf::new(budget_bytes, budget_bytes / SPARE_SHARE))
+        Self(ChunkCache::new(budget_bytes, budget_bytes / SPARE_SHARE))
     }
 
     pub(super) fn get(&self, index: ChunkIndex) -> Option<Arc<Opened>> {
@@ -44,12 +44,12 @@ impl Decoded {
         self.0.insert(index, chunk, len, Worth::Dear)
     }
 
-    /// Keeps nothing any more; gives what was.
+    /// Stops keeping anything; gives what was kept.
     pub(super) fn clear(&self) -> Vec<ChunkIndex> {
         [Worth::Spare, Worth::Dear].map(|worth| self.0.clear(worth, |_| true)).concat()
     }
 
-    /// All of it was read.
+    /// All of this chunk was read.
     pub(super) fn has_served(&self, index: ChunkIndex) {
         self.0.spare(index);
     }

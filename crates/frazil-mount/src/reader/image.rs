@@ -43,9 +43,9 @@ pub struct ImageOptions {
     pub sealed_budget_bytes: u64,
     /// How far ahead of a program that reads front to back to fetch, in bytes of the image; 0 fetches nothing ahead.
     pub read_ahead_bytes: u64,
-    /// From which latency of the origin on what lies beside a chunk that had to be fetched is fetched along with it: a
-    /// guess, that gains nothing where chunks come at once, or where the wire is full. Not before any chunk has come,
-    /// and never without read-ahead.
+    /// From this latency of the origin on, what lies beside a chunk that had to be fetched is fetched along
+    /// with it: a guess, which gains nothing where chunks come at once, or where the wire is full. Not before
+    /// any chunk has come, and never without read-ahead.
     pub guess_from: Duration,
     /// How much of the metadata area to fetch when the image is mounted, in bytes of the image.
     pub metadata_ahead_bytes: u64,
@@ -96,7 +96,7 @@ pub struct Image {
     pub(super) account: Account,
     pub(super) streams: Streams,
     pub(super) neighbours: Neighbours,
-    /// From which latency on; never if nothing.
+    /// It guesses from this latency on; never if there is none.
     pub(super) guess_from: Option<Duration>,
     /// The chunks that somebody knew would be read: nothing is guessed from their being read.
     pub(super) foretold: Blocks,
@@ -109,7 +109,7 @@ pub struct Image {
     /// For work that the image starts by itself.
     pub(super) me: Weak<Image>,
     complaints: Complaints,
-    /// A permit for each that looks what file a failed read was of.
+    /// A permit for each search for the file that a failed read was of.
     looking_for_files: Arc<Semaphore>,
 }
 
@@ -147,7 +147,7 @@ impl Image {
             runtime,
             deadline: options.deadline,
             decoded: Decoded::new(options.decoded_budget_bytes),
-            opened_ahead: OpenedAhead::new(options.decoded_budget_bytes / 2),
+            opened_ahead: OpenedAhead::new(options.decoded_budget_bytes / 2, cores.saturating_sub(1).max(1)),
             sealed: Sealed::new(options.sealed_budget_bytes),
             openings: Flights::default(),
             fetches: Flights::default(),
@@ -158,7 +158,7 @@ impl Image {
             foretold: Blocks::new(chunk_count),
             metadata_ahead_bytes: options.metadata_ahead_bytes,
             prefetches: Prefetches::default(),
-            // Who waits for a core is bounded by who may read and by the prefetch window.
+            // How many wait for a core is bounded by how many may read and by the prefetch window.
             cores: Slots::new(cores, usize::MAX),
             me: me.clone(),
             complaints: Complaints::default(),
@@ -216,8 +216,8 @@ impl Image {
         self.touches.contains(index)
     }
 
-    /// These chunks are known to be read, and come ahead of their readers: that they are read one after the other says
-    /// nothing of what follows them in the image.
+    /// Says that these chunks will be read, and come ahead of their readers: that they are read one after the
+    /// other says nothing of what follows them in the image.
     pub fn foretell(&self, chunks: impl IntoIterator<Item = ChunkIndex>) {
         for chunk in chunks {
             self.foretold.set(chunk.as_usize()..chunk.as_usize() + 1);
@@ -282,7 +282,7 @@ impl Image {
                 None => None,
             };
             let file = file.as_deref().unwrap_or("(unknown)");
-            let causes = causes(&error);
+            let causes = frazil_cache::chain(&error);
             let image = &self.geometry().name;
             match chunk {
                 Some(chunk) => {
@@ -292,18 +292,6 @@ impl Image {
             }
         });
     }
-}
-
-/// An error and what caused it, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        line.push_str(": ");
-        line.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    line
 }
 
 impl Drop for Image {

@@ -9,6 +9,7 @@ mod address_space;
 mod arrival;
 mod at_hand;
 mod blocks;
+mod chunk_cache;
 mod chunk_table;
 mod complaints;
 mod counters;
@@ -22,7 +23,6 @@ mod prefetch;
 mod read;
 mod rest;
 mod sealed;
-mod shelf;
 mod streams;
 mod touches;
 

@@ -27,20 +27,20 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use tracing::{Instrument, debug_span};
 
 use super::account::Provenance;
+use super::chunk_cache::Worth;
 use super::chunk_table::Piece;
 use super::counters::add;
 use super::coverage::Coverage;
 use super::decoded::Opened;
 use super::flights::Flight;
 use super::prefetch::Source;
-use super::shelf::Worth;
 use super::{ChunkIndex, Image, READ_LEN_MAX, ReadError};
 use crate::lent;
 
 /// Chunks of one read that are fetched at the same time.
 const CHUNKS_AT_ONCE_MAX: usize = 16;
 
-/// Prefetches that a reader joins and that fail under it, before it goes alone.
+/// Prefetches that a reader joins and that fail under it, before it fetches by itself.
 const PREFETCHES_JOINED_MAX: usize = 2;
 
 static ZEROS: [u8; READ_LEN_MAX] = [0; READ_LEN_MAX];
@@ -137,7 +137,7 @@ impl Image {
         }
     }
 
-    /// A chunk that is decoded already, of which this part is read.
+    /// A chunk that is decoded already; this part of it is read.
     fn at_hand(&self, index: ChunkIndex, within: &Range<usize>) -> Option<Arc<Opened>> {
         let chunk = self.opened_already(index)?;
         self.touch(index);
@@ -146,7 +146,7 @@ impl Image {
         Some(chunk)
     }
 
-    /// A chunk that is decoded, or was opened ahead of its reader, who has come.
+    /// A chunk that is decoded, or that was opened ahead of its reader, which has come.
     fn opened_already(&self, index: ChunkIndex) -> Option<Arc<Opened>> {
         if let Some(chunk) = self.decoded.get(index) {
             return Some(chunk);
@@ -156,7 +156,7 @@ impl Image {
         Some(chunk)
     }
 
-    /// A chunk, of which this part is read.
+    /// A chunk; this part of it is read.
     async fn chunk(
         self: &Arc<Self>,
         index: ChunkIndex,
@@ -189,7 +189,8 @@ impl Image {
         }
     }
 
-    /// Has what lies beside this chunk fetched along with it, where that takes a while and nothing else is known.
+    /// Has what lies beside this chunk fetched along with it, where a fetch takes a while and nothing else is
+    /// known.
     fn look_beside(&self, index: ChunkIndex) {
         let (latency, guess_from) = (self.prefetches.free_latency(), self.guess_from);
         let is_far = latency.zip(guess_from).is_some_and(|(latency, from)| latency >= from);
@@ -259,7 +260,7 @@ impl Image {
 
     fn open_once(self: &Arc<Self>, index: ChunkIndex, urgency: &Urgency) -> Flight<Arc<Opened>> {
         self.openings.join(index, urgency, |urgency| {
-            // The span is that of who began: the others only wait.
+            // The span belongs to whoever began: the others only wait.
             let span = debug_span!("flight", chunk = index.as_usize(), priority = ?urgency.priority());
             Arc::clone(self).fly(index, urgency).instrument(span).boxed()
         })
@@ -296,7 +297,7 @@ impl Image {
         let flight = self.openings.join(index, &Urgency::new(Priority::Prefetch), |urgency| {
             let image = Arc::clone(self);
             async move {
-                // A reader who joins and finds it damaged goes on alone.
+                // A reader that joins and finds it damaged goes on alone.
                 let opened = image.open_kept(index, &urgency).await.unwrap_or(Err(ReadError::Stopped))?;
                 image.keep_opened_ahead(index, &opened);
                 Ok(opened)
@@ -341,7 +342,7 @@ impl Image {
                     return Ok(sealed);
                 }
                 let sealed = image.fetch(index, chunk, urgency).await?;
-                // Before the flight is over: a reader who comes then finds one or the other.
+                // Before the flight is over: a reader that comes then finds one or the other.
                 image.keep_ahead(index, &sealed);
                 Ok(sealed)
             }
@@ -351,7 +352,7 @@ impl Image {
         let flight = self.fetches.join(index, urgency, fetch);
         let began = flight.began;
         match self.fetches.land(flight).await {
-            // It was begun when nobody waited, and got the patience that nobody needs.
+            // It was begun when nobody waited, and had only the patience of a fetch that nobody needs.
             Err(_) if began == Priority::Prefetch && urgency.priority() == Priority::Demand => {
                 self.fetch(index, chunk, urgency.clone()).await
             }

@@ -4,18 +4,18 @@
 use frazil_format::SealedChunk;
 
 use super::ChunkIndex;
-use super::shelf::{Shelf, Worth};
+use super::chunk_cache::{ChunkCache, Worth};
 
 /// The sealed chunks of one image.
-pub(super) struct Sealed(Shelf<SealedChunk>);
+pub(super) struct Sealed(ChunkCache<SealedChunk>);
 
 impl Sealed {
     /// At most `budget_bytes` of sealed chunks.
     pub(super) fn new(budget_bytes: u64) -> Self {
-        Self(Shelf::new(budget_bytes, budget_bytes))
+        Self(ChunkCache::new(budget_bytes, budget_bytes))
     }
 
-    /// Bytes that may be added to what lies ahead of the readers, when so many are on their way.
+    /// Bytes that may be added to what lies ahead of the readers, when `in_flight` bytes are on their way.
     pub(super) fn free_ahead(&self, in_flight: u64) -> u64 {
         self.0.budget().saturating_sub(self.0.occupancy().dear.saturating_add(in_flight))
     }
@@ -37,22 +37,22 @@ impl Sealed {
         }
     }
 
-    /// It was opened: it stays only where there is room.
+    /// This chunk was opened: it stays only where there is room.
     pub(super) fn has_served(&self, index: ChunkIndex) {
         self.0.spare(index);
     }
 
-    /// Keeps none any more that has served or was a guess; gives what was.
+    /// Stops keeping those that have served or were guesses; says which those were.
     pub(super) fn clear_spare(&self) -> Vec<ChunkIndex> {
         self.0.clear(Worth::Spare, |_| true)
     }
 
-    /// Keeps none any more that waits for its reader and has to go; gives what was.
+    /// Stops keeping those that wait for their readers and have to go; says which those were.
     pub(super) fn clear_ahead(&self, has_to_go: impl Fn(ChunkIndex) -> bool) -> Vec<ChunkIndex> {
         self.0.clear(Worth::Dear, has_to_go)
     }
 
-    /// Nothing of it is to be read any more, or it is not what it should be.
+    /// Nothing of this chunk is to be read any more, or it is not what it should be.
     pub(super) fn remove(&self, index: ChunkIndex) {
         self.0.remove(index);
     }

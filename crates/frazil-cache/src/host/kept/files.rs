@@ -7,12 +7,15 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-/// The most files that are looked at when room is made.
+/// The most files that are kept.
 const MAX_FILES: usize = 1 << 16;
+
+/// How long after a directory was made its first file is in it for certain.
+const FILLED: Duration = Duration::from_secs(60);
 
 /// A directory of them.
 #[derive(Clone, Debug)]
@@ -50,7 +53,7 @@ impl Files {
         self.work(move |directory| directory.read(&path, max_len)).await.unwrap_or(Outcome::Absent)
     }
 
-    /// What a file begins with, up to so many bytes; none if there is nothing that can be read.
+    /// What a file begins with, up to `len` bytes; none if there is nothing that can be read.
     pub(in crate::host) async fn read_front(&self, name: &str, len: u64) -> Option<Bytes> {
         let path = self.path(name);
         let read = move |_: &Directory| {
@@ -63,8 +66,17 @@ impl Files {
     }
 
     pub(in crate::host) async fn write(&self, name: &str, bytes: Bytes) {
+        self.write_parts(name, move || vec![bytes]).await;
+    }
+
+    /// Writes these parts one after the other; they, too, are made off the reactor.
+    pub(in crate::host) async fn write_parts(
+        &self,
+        name: &str,
+        parts: impl FnOnce() -> Vec<Bytes> + Send + 'static,
+    ) {
         let path = self.path(name);
-        self.work(move |directory| directory.complain(directory.write(&path, &bytes))).await;
+        self.work(move |directory| directory.complain(directory.write(&path, &parts()))).await;
     }
 
     pub(in crate::host) async fn remove(&self, name: &str) {
@@ -112,17 +124,18 @@ impl Directory {
     }
 
     /// All of it or nothing, to whoever reads; what a power cut leaves is found out when it is read.
-    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        if bytes.len() as u64 > self.budget_bytes {
+    fn write(&self, path: &Path, parts: &[Bytes]) -> io::Result<()> {
+        let len = parts.iter().map(|part| part.len() as u64).sum();
+        if len > self.budget_bytes {
             return Ok(());
         }
         let parent = path.parent().unwrap_or(&self.path);
         fs::create_dir_all(parent)?;
-        self.make_room(bytes.len() as u64)?;
+        self.make_room(len)?;
         let number = self.number.fetch_add(1, Relaxed);
         let unfinished = parent.join(format!(".{}-{number}.unfinished", std::process::id()));
         let written = fs::File::create(&unfinished)
-            .and_then(|mut file| file.write_all(bytes))
+            .and_then(|mut file| parts.iter().try_for_each(|part| file.write_all(part)))
             .and_then(|()| fs::rename(&unfinished, path));
         if written.is_err() {
             let _ = fs::remove_file(&unfinished);
@@ -130,7 +143,7 @@ impl Directory {
         written
     }
 
-    /// Removes what was not used for longest, what was never finished included, until so many bytes fit.
+    /// Removes the files that were not used for longest, unfinished ones included, until `len` bytes fit.
     fn make_room(&self, len: u64) -> io::Result<()> {
         let mut files = Vec::new();
         list(&self.path, 2, &mut files)?;
@@ -170,17 +183,50 @@ struct Listed {
     used: SystemTime,
 }
 
-/// The files of a directory, and of those in it, so many levels deep.
+/// Lists the files of a directory and of those in it, `levels` levels deep. An inner directory whose files
+/// all had to go goes too.
 fn list(directory: &Path, levels: u32, files: &mut Vec<Listed>) -> io::Result<()> {
-    for entry in fs::read_dir(directory)?.take(MAX_FILES) {
+    for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let Ok(metadata) = entry.metadata() else { continue };
         if metadata.is_dir() && levels > 1 {
+            let before = files.len();
             list(&entry.path(), levels - 1, files)?;
+            let is_old =
+                metadata.modified().is_ok_and(|changed| changed.elapsed().is_ok_and(|age| age > FILLED));
+            if files.len() == before && is_old {
+                // Not if a file has come meanwhile.
+                let _ = fs::remove_dir(entry.path());
+            }
         } else if metadata.is_file() {
             let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
             files.push(Listed { path: entry.path(), len: metadata.len(), used });
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_directory_goes_with_its_last_file_and_not_before_its_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = Files::new(directory.path().to_owned(), 10);
+        let write = async |name: &str| files.write(name, Bytes::from_static(b"123456")).await;
+        write("old/0").await;
+        let long_ago = SystemTime::now() - 2 * FILLED;
+        for path in ["old/0", "old"] {
+            fs::File::open(files.path(path)).unwrap().set_modified(long_ago).unwrap();
+        }
+        fs::create_dir(files.path("new")).unwrap();
+        write("second/0").await;
+        assert!(matches!(files.read("old/0", 10).await, Outcome::Absent), "it had to make room");
+        fs::File::open(files.path("old")).unwrap().set_modified(long_ago).unwrap();
+        write("third/0").await;
+        assert!(!files.path("old").exists() && files.path("new").exists());
+        assert!(matches!(files.read("third/0", 10).await, Outcome::Found(bytes) if bytes == "123456"));
+    }
 }

@@ -4,8 +4,8 @@
 //! file    the content | BLAKE3 of it, 32 bytes
 //! ```
 //!
-//! Who reads the content can tell whether it is right, but not mend it: so a file that is not whole is no file, and
-//! is fetched again.
+//! A reader of the content can tell whether it is right, but cannot mend it: so a file that is not whole
+//! counts as no file, and is fetched again.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
@@ -53,22 +53,22 @@ struct Progress {
     end: Option<Result<(), HostError>>,
 }
 
-/// Where it came from.
 #[derive(PartialEq, Eq)]
-enum Origin {
+enum CameFrom {
     File,
     Fetch,
 }
 
 impl Streams {
-    /// Streams of so many bytes at the most, kept in files if there are any, and the latest in so much memory.
+    /// Streams of at most `max_len` bytes, kept in files if there are any, and the latest in `memory_bytes`
+    /// of memory.
     pub(in crate::host) fn new(files: Option<Files>, max_len: u64, memory_bytes: u64) -> Self {
         let table = Table { memory_bytes, state: Mutex::default() };
         Self { files, max_len, table: Arc::new(table) }
     }
 
-    /// A part of the content of this file; of what is fetched if it is not there. The fetch goes on to its end even
-    /// if nobody waits for it any more.
+    /// A part of this file's content, which is fetched if the file is not there. The fetch goes on to its end
+    /// even if nobody waits for it any more.
     pub(in crate::host) fn join(
         &self,
         file: String,
@@ -99,12 +99,12 @@ async fn bring(
 ) {
     let brought = read_or_fetch(files.as_ref(), &entry.file, max_len, fetch, &coming).await;
     entry.len = brought.is_ok().then(|| coming.borrow().pieces.iter().map(|piece| piece.len() as u64).sum());
-    let is_new = brought.as_ref().is_ok_and(|from| *from == Origin::Fetch);
+    let is_new = brought.as_ref().is_ok_and(|from| *from == CameFrom::Fetch);
     coming.send_modify(|progress| progress.end = Some(brought.map(|_| ())));
     if let Some(files) = files.filter(|_| is_new) {
         // Until it is kept, whoever asks finds it under way.
-        let whole = with_hash(&coming.borrow().pieces);
-        files.write(&entry.file, whole).await;
+        let pieces = coming.borrow().pieces.clone();
+        files.write_parts(&entry.file, move || with_hash(pieces)).await;
     }
 }
 
@@ -114,14 +114,14 @@ async fn read_or_fetch(
     max_len: u64,
     fetch: impl Future<Output = Result<BundleBytes, HostError>>,
     coming: &watch::Sender<Progress>,
-) -> Result<Origin, HostError> {
+) -> Result<CameFrom, HostError> {
     let hand_on = |piece| coming.send_modify(|progress: &mut Progress| progress.pieces.push(piece));
     if let Some(files) = files
         && let Outcome::Found(bytes) = files.read(file, max_len.saturating_add(HASH_LEN as u64)).await
         && let Some(content) = without_hash(bytes)
     {
         hand_on(content);
-        return Ok(Origin::File);
+        return Ok(CameFrom::File);
     }
     let (mut pieces, mut came) = (fetch.await?, 0_u64);
     while let Some(piece) = pieces.try_next().await? {
@@ -134,14 +134,16 @@ async fn read_or_fetch(
     if came == 0 {
         return Err(broken_off("nothing came"));
     }
-    Ok(Origin::Fetch)
+    Ok(CameFrom::Fetch)
 }
 
-fn with_hash(pieces: &[Bytes]) -> Bytes {
-    let mut content = pieces.concat();
-    let hash = blake3::hash(&content);
-    content.extend_from_slice(hash.as_bytes());
-    content.into()
+fn with_hash(mut pieces: Vec<Bytes>) -> Vec<Bytes> {
+    let mut hasher = blake3::Hasher::new();
+    for piece in &pieces {
+        hasher.update(piece);
+    }
+    pieces.push(Bytes::copy_from_slice(hasher.finalize().as_bytes()));
+    pieces
 }
 
 fn without_hash(mut bytes: Bytes) -> Option<Bytes> {
@@ -183,7 +185,7 @@ fn handed_on(progress: watch::Receiver<Progress>, part: Range<u64>) -> BundleByt
     .boxed()
 }
 
-/// What of a piece that starts there belongs to the part.
+/// The bytes of a piece, which starts at `start`, that belong to the part.
 fn within(piece: &Bytes, start: u64, part: &Range<u64>) -> Bytes {
     let len = piece.len() as u64;
     let [from, to] = [part.start, part.end].map(|edge| edge.saturating_sub(start).min(len) as usize);

@@ -1,19 +1,22 @@
-//! Opening ahead: what came sealed is decrypted and decompressed before its reader comes, one chunk at a time, in
-//! the order in which it came.
+//! Opening ahead: what came sealed is decrypted and decompressed before its reader comes, in the order in
+//! which it came, by as many threads as there are cores but for one, which is left to the readers.
 //!
 //! A start reads tens of chunks, one after the other; opened when they are read, they would make it wait for all of
 //! that work. Invariant: what is opened ahead has a budget of its own, waits there until it is read, and is pushed out
 //! by nothing: its sealed chunk may be gone by then.
 
 use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::lent;
 use crate::reader::decoded::Opened;
 use crate::reader::{ChunkIndex, Image};
 
 /// The chunks that are opened ahead of their readers.
 pub(in crate::reader) struct OpenedAhead {
     budget_bytes: u64,
+    threads_max: usize,
     state: Mutex<State>,
 }
 
@@ -24,7 +27,8 @@ struct State {
     /// Opened, or being opened, and not read yet.
     unread: HashMap<ChunkIndex, Unread>,
     unread_bytes: u64,
-    is_running: bool,
+    /// Threads that open.
+    threads: usize,
 }
 
 struct Unread {
@@ -34,9 +38,9 @@ struct Unread {
 }
 
 impl OpenedAhead {
-    /// At most so many bytes of opened chunks.
-    pub(in crate::reader) fn new(budget_bytes: u64) -> Self {
-        Self { budget_bytes, state: Mutex::default() }
+    /// At most `budget_bytes` of opened chunks, which `threads_max` threads open.
+    pub(in crate::reader) fn new(budget_bytes: u64, threads_max: usize) -> Self {
+        Self { budget_bytes, threads_max, state: Mutex::default() }
     }
 
     /// Whether a chunk waits here, or is being opened.
@@ -51,7 +55,7 @@ impl OpenedAhead {
         state.remove(index)?.chunk
     }
 
-    /// Lets go of all that is opened; gives what was.
+    /// Lets go of all that is opened, and says which chunks that was.
     pub(in crate::reader) fn clear(&self) -> Vec<ChunkIndex> {
         let mut state = self.lock();
         state.unread_bytes = 0;
@@ -75,21 +79,21 @@ impl Image {
     /// A chunk was kept sealed for its reader.
     pub(super) fn open_ahead(&self, index: ChunkIndex) {
         let mut state = self.opened_ahead.lock();
-        // A chunk that was thrown away may come again; more than all of them do not wait.
+        // A chunk that was thrown away may come again; no more wait than the image has chunks.
         if state.waiting.len() < self.table.len() {
             state.waiting.push_back(index);
         }
         self.go_on_opening(state);
     }
 
-    /// The reader of a chunk that was ahead of him has come: there is room for others.
+    /// The reader of a chunk that was ahead of it has come: there is room for others.
     pub(in crate::reader) fn no_longer_ahead(&self, index: ChunkIndex) {
         let mut state = self.opened_ahead.lock();
         state.remove(index);
         self.go_on_opening(state);
     }
 
-    /// A chunk that was opened ahead waits for its reader, or is for him if he has come.
+    /// A chunk that was opened ahead waits for its reader, or goes to the reader if that has come.
     pub(in crate::reader) fn keep_opened_ahead(&self, index: ChunkIndex, chunk: &Arc<Opened>) {
         let mut state = self.opened_ahead.lock();
         match state.unread.get_mut(&index) {
@@ -102,17 +106,21 @@ impl Image {
     }
 
     fn go_on_opening(&self, mut state: MutexGuard<'_, State>) {
-        if state.waiting.is_empty() || std::mem::replace(&mut state.is_running, true) {
+        if state.waiting.is_empty() || state.threads >= self.opened_ahead.threads_max {
             return;
         }
+        state.threads += 1;
         drop(state);
-        let image = self.me.clone();
-        self.runtime.spawn(async move {
+        let (image, runtime) = (self.me.clone(), self.runtime.clone());
+        // A thread of its own: handed from one to another, a chunk would take twice as long.
+        self.runtime.spawn_blocking(move || {
             // Held for a chunk at a time: the image goes when its last user does.
             while let Some(image) = image.upgrade()
                 && let Some(index) = image.next_to_open()
             {
-                if !image.open_ahead_of_reader(index).await {
+                // A panic costs the chunk, and not those behind it.
+                let open = || lent::wholly(|| runtime.block_on(image.open_ahead_of_reader(index)));
+                if !catch_unwind(AssertUnwindSafe(open)).unwrap_or_default() {
                     image.no_longer_ahead(index);
                 }
             }
@@ -125,6 +133,7 @@ impl Image {
             let is_of_use = self.marks.ahead_for(index).is_some()
                 && self.sealed.contains(index)
                 && !self.decoded.contains(index)
+                && !self.openings.contains(index)
                 && !state.unread.contains_key(&index);
             let len = self.table.len_of(index.as_usize());
             if is_of_use && state.unread_bytes.saturating_add(len) > self.opened_ahead.budget_bytes {
@@ -137,7 +146,7 @@ impl Image {
                 return Some(index);
             }
         }
-        state.is_running = false;
+        state.threads -= 1;
         None
     }
 }

@@ -14,8 +14,8 @@ use super::queue::Queue;
 use super::run::{Landing, Run};
 use super::source::{Keep, Source};
 use super::{PrefetchCounts, PrefetchHandle};
+use crate::reader::chunk_cache::Worth;
 use crate::reader::chunk_table::Come;
-use crate::reader::shelf::Worth;
 use crate::reader::{ChunkIndex, Image};
 
 /// The pump looks again after this time even if nobody told it of anything.
@@ -60,7 +60,7 @@ impl Prefetches {
         Reader(&self.0)
     }
 
-    /// This level answered after so long.
+    /// This level answered after `latency`.
     pub(in crate::reader) fn answered(&self, began: Priority, by: Level, latency: Duration) {
         self.lock().pace.answered(Instant::now(), began, by, latency);
     }
@@ -75,7 +75,7 @@ impl Prefetches {
         self.lock().pace.failed(Instant::now());
     }
 
-    /// Begins nothing any more.
+    /// Begins no prefetches from now on.
     pub(in crate::reader) fn stop(&self) {
         let mut state = self.lock();
         state.is_stopped = true;
@@ -157,8 +157,8 @@ impl Image {
         PrefetchHandle::new(run)
     }
 
-    /// Ends all prefetching, for good, and waits until what is under way has landed, or for so long: then the
-    /// counters stand still.
+    /// Ends all prefetching, for good, and waits until what is under way has landed, or until `patience` is
+    /// over: then the counters stand still.
     pub async fn stop_prefetching(&self, patience: Duration) {
         self.prefetches.stop();
         // What has not landed by then is given up when the process ends.

@@ -18,7 +18,7 @@ pub(super) enum Worth {
     Spare,
 }
 
-/// How much a shelf holds, in bytes.
+/// How much a cache holds, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(super) struct Occupancy {
     pub(super) dear: u64,
@@ -26,7 +26,7 @@ pub(super) struct Occupancy {
 }
 
 /// Chunks of one kind, by their index.
-pub(super) struct Shelf<V> {
+pub(super) struct ChunkCache<V> {
     budget: u64,
     spare_budget: u64,
     state: RwLock<State<V>>,
@@ -54,8 +54,8 @@ struct Class {
     bytes: u64,
 }
 
-impl<V: Clone> Shelf<V> {
-    /// A shelf for so many bytes, of which so many may be spare.
+impl<V: Clone> ChunkCache<V> {
+    /// A cache for `budget` bytes, of which `spare_budget` may be spare.
     pub(super) fn new(budget: u64, spare_budget: u64) -> Self {
         let state =
             State { kept: HashMap::new(), dear: Class::default(), spare: Class::default(), next_place: 0 };
@@ -82,7 +82,7 @@ impl<V: Clone> Shelf<V> {
         Occupancy { dear: state.dear.bytes, spare: state.spare.bytes }
     }
 
-    /// Keeps a chunk of so many bytes in the place of any before it; gives those that had to go.
+    /// Keeps a chunk of `len` bytes in the place of any before it; gives those that had to go.
     #[must_use]
     pub(super) fn insert(&self, index: ChunkIndex, value: V, len: u64, worth: Worth) -> Vec<ChunkIndex> {
         let mut state = self.write();
@@ -105,7 +105,7 @@ impl<V: Clone> Shelf<V> {
         }
     }
 
-    /// What was dear has served.
+    /// A dear chunk has served: it is spare now.
     pub(super) fn spare(&self, index: ChunkIndex) {
         let mut state = self.write();
         if let Some(kept) = state.remove(index) {
@@ -118,7 +118,7 @@ impl<V: Clone> Shelf<V> {
         self.write().remove(index).map(|kept| kept.value)
     }
 
-    /// Keeps none of this worth any more that has to go; gives those that had.
+    /// Stops keeping the chunks of this worth that have to go; gives those that had to.
     pub(super) fn clear(&self, worth: Worth, has_to_go: impl Fn(ChunkIndex) -> bool) -> Vec<ChunkIndex> {
         let mut state = self.write();
         let mut gone = Vec::new();
@@ -216,33 +216,33 @@ mod tests {
 
     #[test]
     fn what_has_served_goes_first_and_what_was_asked_for_goes_last() {
-        let shelf = Shelf::new(4, 4);
-        (0..4).for_each(|n| assert_eq!(shelf.insert(index(n), n, 1, Worth::Dear), []));
-        shelf.spare(index(3));
-        assert_eq!(shelf.get(index(0)), Some(0));
-        assert_eq!(shelf.insert(index(4), 4, 1, Worth::Dear), [index(3)], "the spare one had to go");
-        assert!(!shelf.contains(index(3)));
-        assert_eq!(shelf.insert(index(5), 5, 1, Worth::Dear), [index(1)]);
-        assert_eq!(shelf.insert(index(6), 6, 2, Worth::Dear), [index(2), index(4)]);
-        assert!(shelf.contains(index(0)));
+        let cache = ChunkCache::new(4, 4);
+        (0..4).for_each(|n| assert_eq!(cache.insert(index(n), n, 1, Worth::Dear), []));
+        cache.spare(index(3));
+        assert_eq!(cache.get(index(0)), Some(0));
+        assert_eq!(cache.insert(index(4), 4, 1, Worth::Dear), [index(3)], "the spare one had to go");
+        assert!(!cache.contains(index(3)));
+        assert_eq!(cache.insert(index(5), 5, 1, Worth::Dear), [index(1)]);
+        assert_eq!(cache.insert(index(6), 6, 2, Worth::Dear), [index(2), index(4)]);
+        assert!(cache.contains(index(0)));
     }
 
     #[test]
     fn the_budgets_are_kept_whatever_happens() {
-        let shelf = Shelf::new(100, 30);
+        let cache = ChunkCache::new(100, 30);
         let mut dice = fastrand::Rng::with_seed(7);
         for _ in 0..20_000 {
             let at = index(dice.usize(..60));
             match dice.u8(..5) {
-                0 => drop(shelf.insert(at, (), dice.u64(1..120), Worth::Dear)),
-                1 => drop(shelf.insert_spare(at, (), dice.u64(1..120))),
-                2 => shelf.spare(at),
-                3 => drop(shelf.remove(at)),
-                _ => drop(shelf.get(at)),
+                0 => drop(cache.insert(at, (), dice.u64(1..120), Worth::Dear)),
+                1 => drop(cache.insert_spare(at, (), dice.u64(1..120))),
+                2 => cache.spare(at),
+                3 => drop(cache.remove(at)),
+                _ => drop(cache.get(at)),
             }
-            let Occupancy { dear, spare } = shelf.occupancy();
+            let Occupancy { dear, spare } = cache.occupancy();
             assert!(spare <= 30 && dear + spare <= 100);
-            let state = shelf.read();
+            let state = cache.read();
             assert_eq!(state.kept.values().map(|kept| kept.len).sum::<u64>(), dear + spare);
             assert!(state.dear.order.len() + state.spare.order.len() <= 4 * state.kept.len() + 200);
         }
@@ -250,24 +250,24 @@ mod tests {
 
     #[test]
     fn what_is_cleared_is_gone_and_the_rest_stays() {
-        let shelf = Shelf::new(4, 4);
-        (0..4).for_each(|n| drop(shelf.insert(index(n), n, 1, Worth::Dear)));
-        shelf.spare(index(1));
-        shelf.spare(index(2));
-        assert_eq!(shelf.clear(Worth::Spare, |_| true), [index(1), index(2)]);
-        assert_eq!(shelf.occupancy(), Occupancy { dear: 2, spare: 0 });
-        assert_eq!(shelf.clear(Worth::Dear, |at| at == index(3)), [index(3)]);
-        assert_eq!(shelf.insert(index(4), 4, 4, Worth::Dear), [index(0)], "it stayed in its place");
-        assert_eq!(shelf.clear(Worth::Dear, |_| true), [index(4)]);
-        assert_eq!(shelf.insert(index(5), 5, 4, Worth::Dear), []);
+        let cache = ChunkCache::new(4, 4);
+        (0..4).for_each(|n| drop(cache.insert(index(n), n, 1, Worth::Dear)));
+        cache.spare(index(1));
+        cache.spare(index(2));
+        assert_eq!(cache.clear(Worth::Spare, |_| true), [index(1), index(2)]);
+        assert_eq!(cache.occupancy(), Occupancy { dear: 2, spare: 0 });
+        assert_eq!(cache.clear(Worth::Dear, |at| at == index(3)), [index(3)]);
+        assert_eq!(cache.insert(index(4), 4, 4, Worth::Dear), [index(0)], "it stayed in its place");
+        assert_eq!(cache.clear(Worth::Dear, |_| true), [index(4)]);
+        assert_eq!(cache.insert(index(5), 5, 4, Worth::Dear), []);
     }
 
     #[test]
     fn a_spare_chunk_pushes_nothing_dear_out() {
-        let shelf = Shelf::new(3, 3);
-        (0..3).for_each(|n| drop(shelf.insert(index(n), n, 1, Worth::Dear)));
-        assert_eq!(shelf.insert_spare(index(9), 9, 1), [index(9)], "dear ones have all the room");
-        assert!(!shelf.contains(index(9)));
-        assert_eq!(shelf.occupancy(), Occupancy { dear: 3, spare: 0 });
+        let cache = ChunkCache::new(3, 3);
+        (0..3).for_each(|n| drop(cache.insert(index(n), n, 1, Worth::Dear)));
+        assert_eq!(cache.insert_spare(index(9), 9, 1), [index(9)], "dear ones have all the room");
+        assert!(!cache.contains(index(9)));
+        assert_eq!(cache.occupancy(), Occupancy { dear: 3, spare: 0 });
     }
 }
