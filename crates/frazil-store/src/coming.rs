@@ -1,7 +1,7 @@
-//! A manifest on its way: what it begins with is here before the rest has come.
+//! An object on its way: what it begins with is here before the rest has come.
 //!
-//! One request brings all of it, for a mount needs only the beginning: whoever reads goes on with what has come, and
-//! takes the rest as it comes. Nothing is verified here.
+//! One request brings all of a manifest, although a mount needs only the beginning: the reader goes on with what has
+//! come, and takes the rest as it comes. Nothing is verified here.
 
 use std::fmt;
 
@@ -18,16 +18,16 @@ use crate::{ErrorClass, Store, StoreError, layout};
 /// of an image of any size, and all of the manifest up to three thousand chunks.
 pub const MANIFEST_FRONT_LEN: u64 = 256 << 10;
 
-/// A manifest's bytes from some place on, as they come.
-pub struct ComingManifest {
-    /// The length of the whole manifest, in bytes.
+/// An object's bytes from some place on, as they come.
+pub struct Coming {
+    /// The length of the whole object, in bytes.
     pub len: u64,
-    /// What follows; the whole manifest if it was asked for from its beginning.
+    /// What follows; the whole object if it was asked for from its beginning.
     pub bytes: Pieces,
 }
 
-impl ComingManifest {
-    /// Waits until so many bytes have come, or all that there are; they stay in front of those that follow.
+impl Coming {
+    /// Waits until `len` bytes have come, or all that there are; they stay in front of those that follow.
     ///
     /// # Errors
     /// What the store says.
@@ -38,9 +38,9 @@ impl ComingManifest {
     }
 }
 
-impl fmt::Debug for ComingManifest {
+impl fmt::Debug for Coming {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ComingManifest").field("len", &self.len).finish_non_exhaustive()
+        f.debug_struct("Coming").field("len", &self.len).finish_non_exhaustive()
     }
 }
 
@@ -54,31 +54,31 @@ impl Store {
         root: RootId,
         id: &ManifestId,
         from: u64,
-    ) -> Result<ComingManifest, StoreError> {
+    ) -> Result<Coming, StoreError> {
         self.noticed(root, Access::Manifest, self.unnoticed_manifest_from(root, id, from)).await
     }
 
-    /// The same for who looks at the root by himself.
+    /// As [`Store::manifest_from`], for a caller that looks at the root itself.
     pub(crate) async fn unnoticed_manifest_from(
         &self,
         root: RootId,
         id: &ManifestId,
         from: u64,
-    ) -> Result<ComingManifest, StoreError> {
+    ) -> Result<Coming, StoreError> {
         let path = layout::manifest(root, id);
         match self.objects().stream_from(&path, from, MAX_MANIFEST_BYTES).await {
-            // A server that knows no ranges says so in its own words: then the beginning comes again.
+            // A server that does not know ranges says so in its own words: then the manifest is asked for
+            // from its beginning.
             Err(error) if from > 0 && error.class() != ErrorClass::NotFound => {
-                let ComingManifest { len, bytes } =
-                    self.objects().stream_from(&path, 0, MAX_MANIFEST_BYTES).await?;
-                Ok(ComingManifest { len, bytes: without_first(bytes, from) })
+                let Coming { len, bytes } = self.objects().stream_from(&path, 0, MAX_MANIFEST_BYTES).await?;
+                Ok(Coming { len, bytes: without_first(bytes, from) })
             }
             answer => answer,
         }
     }
 }
 
-/// The pieces without so many bytes at their beginning.
+/// The pieces without their first `unwanted` bytes.
 fn without_first(pieces: Pieces, mut unwanted: u64) -> Pieces {
     let wanted = pieces.filter_map(move |piece| {
         let wanted = piece.map(|mut piece: Bytes| {

@@ -16,34 +16,38 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::StoreError;
 use crate::key_file::{self, Key, KeyKind};
-use crate::name::Label;
+use crate::name::PlainName;
 
 /// The most retired keys of one name that are listed.
 const MAX_RETIRED: usize = 10_000;
 
 /// Where the retired keys of a name are.
-pub(crate) fn directory(keyring: &Path, kind: KeyKind, label: &Label<'_>) -> PathBuf {
-    keyring.join("retired").join(kind.directory()).join(label.as_str())
+pub(crate) fn directory(keyring: &Path, kind: KeyKind, name: &PlainName<'_>) -> PathBuf {
+    keyring.join("retired").join(kind.directory()).join(name.as_str())
 }
 
 /// A retired key by its id; `None` if there is no such key.
 pub(crate) fn read(
     keyring: &Path,
     kind: KeyKind,
-    label: &Label<'_>,
+    name: &PlainName<'_>,
     id: &str,
 ) -> Result<Option<Key>, StoreError> {
     // Ids come out of manifests, and this one becomes a part of a path.
     if id.is_empty() || id.len() > 64 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(None);
     }
-    let key = key_file::read(&directory(keyring, kind, label).join(format!("{id}.key")), kind)?;
+    let key = key_file::read(&directory(keyring, kind, name).join(format!("{id}.key")), kind)?;
     Ok(key.filter(|key| key.id == id))
 }
 
 /// The ids of a name's retired keys, sorted.
-pub(crate) fn retired(keyring: &Path, kind: KeyKind, label: &Label<'_>) -> Result<Vec<String>, StoreError> {
-    let directory = directory(keyring, kind, label);
+pub(crate) fn retired(
+    keyring: &Path,
+    kind: KeyKind,
+    name: &PlainName<'_>,
+) -> Result<Vec<String>, StoreError> {
+    let directory = directory(keyring, kind, name);
     let failed = |source| StoreError::io("list", directory.display(), source);
     let entries = match fs::read_dir(&directory) {
         Ok(entries) => entries,
@@ -63,11 +67,11 @@ pub(crate) fn retired(keyring: &Path, kind: KeyKind, label: &Label<'_>) -> Resul
 pub(crate) fn rotate(
     keyring: &Path,
     kind: KeyKind,
-    label: &Label<'_>,
+    name: &PlainName<'_>,
     generate: impl FnOnce(&Key) -> Result<Option<Key>, StoreError>,
 ) -> Result<Key, StoreError> {
     let keys = keyring.join(kind.directory());
-    let path = keys.join(format!("{}.key", label.as_str()));
+    let path = keys.join(format!("{}.key", name.as_str()));
     let failed = |source| StoreError::io("rotate", path.display(), source);
     let lock = File::open(&keys).map_err(failed)?;
     flock(&lock, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
@@ -75,7 +79,7 @@ pub(crate) fn rotate(
     let not_found = || StoreError::KeyNotFound { path: path.display().to_string() };
     let current = key_file::read(&path, kind)?.ok_or_else(not_found)?;
     let Some(new) = generate(&current)? else { return Ok(current) };
-    let retired = directory(keyring, kind, label);
+    let retired = directory(keyring, kind, name);
     key_file::make_directory(&retired)?;
     match fs::hard_link(&path, retired.join(format!("{}.key", current.id))) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(failed(error)),

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::key_file::{self, Key, KeyKind};
 use crate::leftovers::{self, MIN_AGE};
-use crate::name::Label;
+use crate::name::PlainName;
 use crate::{KeyProvider, StoreError, key_rotation, layout};
 
 /// What manifests call this provider.
@@ -65,27 +65,27 @@ impl Keyring {
 
     /// The secret of a scope.
     pub fn scope(&self, name: &str) -> Result<ScopeSecret, StoreError> {
-        let label = Label::scope(name)?;
-        let key = self.key(KeyKind::Scope, &label, new_scope)?;
-        self.secret_in(&label, &key)
+        let name = PlainName::scope(name)?;
+        let key = self.key(KeyKind::Scope, &name, new_scope)?;
+        self.secret_in(&name, &key)
     }
 
     /// The secret of a scope by its id, current or retired.
     fn scope_of_id(&self, name: &str, id: &ScopeId) -> Result<ScopeSecret, StoreError> {
-        let (label, digits) = (Label::scope(name)?, id.to_string());
-        let current = key_file::read(&self.path(KeyKind::Scope, &label), KeyKind::Scope)?;
+        let (name, digits) = (PlainName::scope(name)?, id.to_string());
+        let current = key_file::read(&self.path(KeyKind::Scope, &name), KeyKind::Scope)?;
         let key = match current.filter(|key| key.id == digits) {
             Some(key) => Some(key),
-            None => key_rotation::read(&self.directory, KeyKind::Scope, &label, &digits)?,
+            None => key_rotation::read(&self.directory, KeyKind::Scope, &name, &digits)?,
         };
-        let mismatch = || StoreError::ScopeMismatch { scope: name.to_owned(), wanted: *id };
-        self.secret_in(&label, &key.ok_or_else(mismatch)?)
+        let mismatch = || StoreError::ScopeMismatch { scope: name.as_str().to_owned(), wanted: *id };
+        self.secret_in(&name, &key.ok_or_else(mismatch)?)
     }
 
-    fn secret_in(&self, label: &Label<'_>, key: &Key) -> Result<ScopeSecret, StoreError> {
+    fn secret_in(&self, name: &PlainName<'_>, key: &Key) -> Result<ScopeSecret, StoreError> {
         let secret = ScopeSecret::from_bytes(*key.secret);
         if secret.id().to_string() != key.id {
-            let path = self.path(KeyKind::Scope, label).display().to_string();
+            let path = self.path(KeyKind::Scope, name).display().to_string();
             return Err(StoreError::KeyDamaged { path, reason: "its secret is not that of its id" });
         }
         Ok(secret)
@@ -98,12 +98,12 @@ impl Keyring {
 
     /// The ids of a tenant's keys that were rotated away.
     pub fn retired(&self, tenant: &str) -> Result<Vec<String>, StoreError> {
-        let ids = key_rotation::retired(&self.directory, KeyKind::Tenant, &Label::tenant(tenant)?)?;
+        let ids = key_rotation::retired(&self.directory, KeyKind::Tenant, &PlainName::tenant(tenant)?)?;
         Ok(ids.iter().map(|id| key_id(tenant, id)).collect())
     }
 
     fn wrapping_key(&self, tenant: &str) -> Result<(String, WrappingKey), StoreError> {
-        let key = self.key(KeyKind::Tenant, &Label::tenant(tenant)?, new_wrapping_key)?;
+        let key = self.key(KeyKind::Tenant, &PlainName::tenant(tenant)?, new_wrapping_key)?;
         Ok((key_id(tenant, &key.id), WrappingKey::from_bytes(*key.secret)))
     }
 
@@ -115,10 +115,10 @@ impl Keyring {
         if (wrapped.provider.as_str(), wrapped.key_id.as_str()) == (PROVIDER, present.as_str()) {
             return Ok(current);
         }
-        let label = Label::tenant(tenant)?;
+        let name = PlainName::tenant(tenant)?;
         let id = wrapped.key_id.rsplit_once('/').filter(|(owner, _)| *owner == tenant).map(|(_, id)| id);
         let retired = match id.filter(|_| wrapped.provider == PROVIDER) {
-            Some(id) => key_rotation::read(&self.directory, KeyKind::Tenant, &label, id)?,
+            Some(id) => key_rotation::read(&self.directory, KeyKind::Tenant, &name, id)?,
             None => None,
         };
         let mismatch = || StoreError::KeyMismatch {
@@ -131,10 +131,10 @@ impl Keyring {
     fn key(
         &self,
         kind: KeyKind,
-        label: &Label<'_>,
+        name: &PlainName<'_>,
         generate: impl Fn() -> Result<Key, StoreError>,
     ) -> Result<Key, StoreError> {
-        let path = self.path(kind, label);
+        let path = self.path(kind, name);
         match (key_file::read(&path, kind)?, self.missing) {
             (Some(key), _) => return Ok(key),
             (None, Missing::Refuse) => {}
@@ -147,8 +147,8 @@ impl Keyring {
         key_file::read(&path, kind)?.ok_or_else(not_found)
     }
 
-    fn path(&self, kind: KeyKind, label: &Label<'_>) -> PathBuf {
-        self.directory.join(kind.directory()).join(format!("{}.key", label.as_str()))
+    fn path(&self, kind: KeyKind, name: &PlainName<'_>) -> PathBuf {
+        self.directory.join(kind.directory()).join(format!("{}.key", name.as_str()))
     }
 }
 
@@ -181,9 +181,9 @@ impl KeyProvider for Keyring {
     }
 
     async fn rotate(&self, tenant: &str) -> Result<String, StoreError> {
-        let label = Label::tenant(tenant)?;
+        let name = PlainName::tenant(tenant)?;
         let new = |_: &Key| new_wrapping_key().map(Some);
-        let key = key_rotation::rotate(&self.directory, KeyKind::Tenant, &label, new)?;
+        let key = key_rotation::rotate(&self.directory, KeyKind::Tenant, &name, new)?;
         Ok(key_id(tenant, &key.id))
     }
 
@@ -205,14 +205,14 @@ impl KeyProvider for Keyring {
         scope: &str,
         old: &ScopeId,
     ) -> Result<(ScopeSecret, Option<WrappedKey>), StoreError> {
-        let label = Label::scope(scope)?;
-        // A current secret that the record does not name yet is what a rotation that was broken off has made.
+        let name = PlainName::scope(scope)?;
+        // A current secret that the record does not name yet was made by a rotation that was broken off.
         let unless_new = |current: &Key| match current.id == old.to_string() {
             true => new_scope().map(Some),
             false => Ok(None),
         };
-        let key = key_rotation::rotate(&self.directory, KeyKind::Scope, &label, unless_new)?;
-        Ok((self.secret_in(&label, &key)?, None))
+        let key = key_rotation::rotate(&self.directory, KeyKind::Scope, &name, unless_new)?;
+        Ok((self.secret_in(&name, &key)?, None))
     }
 }
 

@@ -16,16 +16,16 @@ const MAX_NAME_BYTES: usize = 255;
 const MAX_FILE_NAME_BYTES: usize = 240;
 
 /// The longest name of a tenant or a scope, in bytes.
-const MAX_LABEL_BYTES: usize = 64;
+const MAX_PLAIN_NAME_BYTES: usize = 64;
 
-/// The name of a tenant, if the text can be one: its keys, scope and references are called so.
+/// The name of a tenant, if the text can be one: its keys, scope and references go by it.
 ///
 /// # Errors
-/// [`StoreError::BadLabel`], also for the name of the scope that all tenants share.
+/// [`StoreError::BadPlainName`], also for the name of the scope that all tenants share.
 pub fn tenant_name(text: &str) -> Result<String, StoreError> {
-    let label = Label::tenant(text)?;
-    match label.as_str() {
-        SHARED_SCOPE => Err(StoreError::BadLabel { kind: "tenant", text: text.to_owned() }),
+    let name = PlainName::tenant(text)?;
+    match name.as_str() {
+        SHARED_SCOPE => Err(StoreError::BadPlainName { kind: "tenant", text: text.to_owned() }),
         name => Ok(name.to_owned()),
     }
 }
@@ -81,9 +81,9 @@ impl fmt::Display for ImageName {
 }
 
 /// A name that is a file name as it stands.
-pub(crate) struct Label<'a>(&'a str);
+pub(crate) struct PlainName<'a>(&'a str);
 
-impl<'a> Label<'a> {
+impl<'a> PlainName<'a> {
     pub(crate) fn tenant(text: &'a str) -> Result<Self, StoreError> {
         Self::parse("tenant", text)
     }
@@ -99,9 +99,13 @@ impl<'a> Label<'a> {
     fn parse(kind: &'static str, text: &'a str) -> Result<Self, StoreError> {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         let well_formed = text.starts_with(|c: char| c.is_ascii_alphanumeric())
-            && text.len() <= MAX_LABEL_BYTES
+            && text.len() <= MAX_PLAIN_NAME_BYTES
             && text.bytes().all(allowed);
-        if well_formed { Ok(Self(text)) } else { Err(StoreError::BadLabel { kind, text: text.to_owned() }) }
+        if well_formed {
+            Ok(Self(text))
+        } else {
+            Err(StoreError::BadPlainName { kind, text: text.to_owned() })
+        }
     }
 }
 
@@ -163,10 +167,10 @@ mod tests {
     #[test]
     fn a_label_cannot_leave_its_directory() {
         for text in ["", ".", "..", "a/b", "-x", ".key", "a b", "é", &"x".repeat(65)] {
-            assert!(Label::tenant(text).is_err(), "{text:?}");
+            assert!(PlainName::tenant(text).is_err(), "{text:?}");
         }
         for text in ["default", "team-7.eu_1", "7"] {
-            assert_eq!(Label::scope(text).map(|label| label.as_str()).ok(), Some(text));
+            assert_eq!(PlainName::scope(text).map(|name| name.as_str()).ok(), Some(text));
         }
     }
 }

@@ -7,16 +7,16 @@
 //! The hash is BLAKE3(root ‖ manifest id ‖ length ‖ the manifest's first 256 KiB); the head start ([`HeadStart`]) is
 //! missing if there was none.
 //!
-//! Both are asked for at once, the name and its starter, and the starter is used if it is for what the name stands for:
-//! so the name alone says which image it is, and a start has the manifest, and its first chunks, a round trip sooner.
-//! One that is missing, damaged or of an earlier version costs a start that round trip, and nothing else. It is written
-//! when the name has changed, and when profiles have that were learnt through a store which found the image by its name;
-//! failing to do so is no failure.
+//! The name and its starter are asked for at once, and the starter is used if it is for what the name stands
+//! for. So the name alone says which image it is, and a start has the manifest and its first chunks a round
+//! trip sooner. A starter that is missing, damaged or of an earlier version costs a start that round trip,
+//! and nothing else. It is written when the name has changed, and when the profiles have, if they were learnt
+//! through a store that found the image by its name; failing to write it is no failure.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use frazil_format::{ManifestId, RootId};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use object_store::path::Path;
@@ -27,34 +27,32 @@ use crate::images::{MAX_MANIFEST_BYTES, PROFILES_BEHIND, optional};
 use crate::objects::Durability;
 use crate::pieces::Gathering;
 use crate::{
-    Beside, ComingManifest, ErrorClass, MANIFEST_FRONT_LEN, Published, Reference, Store, StoreError, layout,
+    Beside, Coming, ErrorClass, MANIFEST_FRONT_LEN, Published, Reference, Store, StoreError, layout,
 };
 
-/// In front of the manifest: whose it is, its length, and the hash.
+/// In front of the manifest: root, manifest id and length, and the hash.
 const HEADER_LEN: usize = ABOUT_LEN + blake3::OUT_LEN;
 
 const ABOUT_LEN: usize = size_of::<u32>() + size_of::<ManifestId>() + size_of::<u64>();
 
 const MAX_LEN: u64 = HEADER_LEN as u64 + MANIFEST_FRONT_LEN + head_start::MAX_LEN;
 
-/// What is read by who has chunks already, in bytes: the manifest, and profiles of a usual length.
+/// How much is read for a start that has chunks already, in bytes: the manifest, and profiles of a usual
+/// length.
 const WITHOUT_BUNDLE_LEN: u64 = HEADER_LEN as u64 + MANIFEST_FRONT_LEN + (64 << 10);
 
 /// A starter of which the header has come.
 pub(crate) struct Starter {
-    /// What the name stood for when it was written.
-    pub(crate) reference: Reference,
-    manifest_len: u64,
-    hash: [u8; blake3::OUT_LEN],
+    header: Header,
     coming: Gathering,
     path: Path,
 }
 
-/// The names that images were found by through a store, for who learns something of an image later.
+/// The names by which images were found through a store, for when something is learnt of an image later.
 #[derive(Default, Debug)]
 pub(crate) struct LatelyNamed(Mutex<HashMap<Reference, Path>>);
 
-/// So many names are remembered at the most, before all of them are forgotten.
+/// The most names that are remembered; when there are more, all of them are forgotten.
 const NAMES_MAX: usize = 4096;
 
 impl LatelyNamed {
@@ -71,31 +69,76 @@ impl LatelyNamed {
     }
 }
 
-fn front_len(manifest_len: u64) -> u64 {
-    manifest_len.min(MANIFEST_FRONT_LEN)
+/// What a starter begins with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Header {
+    /// What the name stood for when it was written.
+    reference: Reference,
+    manifest_len: u64,
+    hash: [u8; blake3::OUT_LEN],
 }
 
-/// What the hash covers in front of the manifest.
-fn about(reference: &Reference, manifest_len: u64) -> [u8; ABOUT_LEN] {
-    let mut about = [0; ABOUT_LEN];
-    let mut rest = about.as_mut_slice();
-    rest.put_u32_le(reference.root.number());
-    rest.put_slice(reference.manifest.as_bytes());
-    rest.put_u64_le(manifest_len);
-    about
-}
+impl Header {
+    /// The header of a starter with this front of a manifest.
+    fn new(reference: Reference, manifest_len: u64, front: &[u8]) -> Self {
+        let mut header = Self { reference, manifest_len, hash: [0; blake3::OUT_LEN] };
+        header.hash = header.hash_with(front);
+        header
+    }
 
-fn hash(about: &[u8; ABOUT_LEN], front: &[u8]) -> [u8; blake3::OUT_LEN] {
-    *blake3::Hasher::new().update(about).update(front).finalize().as_bytes()
+    fn hash_with(&self, front: &[u8]) -> [u8; blake3::OUT_LEN] {
+        *blake3::Hasher::new().update(&self.about()).update(front).finalize().as_bytes()
+    }
+
+    /// What the hash covers in front of the manifest.
+    fn about(&self) -> [u8; ABOUT_LEN] {
+        let mut about = [0; ABOUT_LEN];
+        let mut rest = about.as_mut_slice();
+        rest.put_u32_le(self.reference.root.number());
+        rest.put_slice(self.reference.manifest.as_bytes());
+        rest.put_u64_le(self.manifest_len);
+        about
+    }
+
+    fn encode(&self, bytes: &mut BytesMut) {
+        bytes.put_slice(&self.about());
+        bytes.put_slice(&self.hash);
+    }
+
+    /// Reads [`HEADER_LEN`] bytes.
+    fn decode(bytes: &[u8], path: &Path) -> Result<Self, StoreError> {
+        let cut_off = || StoreError::damaged(path, "its header is cut off");
+        let (root, rest) = bytes.split_first_chunk().ok_or_else(cut_off)?;
+        let (manifest, rest) = rest.split_first_chunk().ok_or_else(cut_off)?;
+        let (manifest_len, rest) = rest.split_first_chunk().ok_or_else(cut_off)?;
+        let (hash, _) = rest.split_first_chunk().ok_or_else(cut_off)?;
+        let manifest_len = u64::from_le_bytes(*manifest_len);
+        if manifest_len > MAX_MANIFEST_BYTES {
+            return Err(StoreError::damaged(path, "no manifest is so long"));
+        }
+        let root = RootId::from_number(u32::from_le_bytes(*root));
+        let reference = Reference { root, manifest: ManifestId::from_bytes(*manifest) };
+        Ok(Self { reference, manifest_len, hash: *hash })
+    }
+
+    fn front_len(&self) -> usize {
+        self.manifest_len.min(MANIFEST_FRONT_LEN) as usize
+    }
 }
 
 impl Starter {
-    /// What it has of the image, whose manifest goes on in the store.
+    /// What the name stood for when it was written.
+    pub(crate) fn reference(&self) -> Reference {
+        self.header.reference
+    }
+
+    /// What the starter has of the image; the rest of the manifest is read from the store.
     pub(crate) async fn published(self, store: &Store, beside: Beside) -> Result<Published, StoreError> {
-        let Self { reference, manifest_len, hash: expected, mut coming, path } = self;
-        let front = coming.take(front_len(manifest_len) as usize).await?;
+        let Self { header, mut coming, path } = self;
+        let Header { reference, manifest_len, hash } = header;
+        let front = coming.take(header.front_len()).await?;
         let front = front.ok_or_else(|| StoreError::damaged(&path, "its manifest is cut off"))?;
-        if hash(&about(&reference, manifest_len), &front) != expected {
+        if header.hash_with(&front) != hash {
             return Err(StoreError::damaged(&path, "it does not match its hash"));
         }
         let manifest = continued(store.clone(), reference, manifest_len, front);
@@ -110,17 +153,17 @@ impl Starter {
     }
 }
 
-/// A manifest whose front is here; what follows is asked for when that was taken.
-fn continued(store: Store, of: Reference, len: u64, front: Bytes) -> ComingManifest {
+/// A manifest whose front is here; the rest is asked for when the front was taken.
+fn continued(store: Store, of: Reference, len: u64, front: Bytes) -> Coming {
     let begin = stream::once(std::future::ready(Ok(front)));
     if len <= MANIFEST_FRONT_LEN {
-        return ComingManifest { len, bytes: begin.boxed() };
+        return Coming { len, bytes: begin.boxed() };
     }
     let rest = async move {
         let rest = store.unnoticed_manifest_from(of.root, &of.manifest, MANIFEST_FRONT_LEN).await;
         rest.map(|rest| rest.bytes)
     };
-    ComingManifest { len, bytes: begin.chain(stream::once(rest).try_flatten()).boxed() }
+    Coming { len, bytes: begin.chain(stream::once(rest).try_flatten()).boxed() }
 }
 
 impl Store {
@@ -133,19 +176,9 @@ impl Store {
         };
         let Some(coming) = optional(coming)? else { return Ok(None) };
         let mut coming = Gathering::of(coming.bytes);
-        let header = coming.take(HEADER_LEN).await?;
-        let mut header = header.ok_or_else(|| StoreError::damaged(&path, "its header is cut off"))?;
-        let root = RootId::from_number(header.get_u32_le());
-        let mut manifest = [0; size_of::<ManifestId>()];
-        header.copy_to_slice(&mut manifest);
-        let manifest_len = header.get_u64_le();
-        if manifest_len > MAX_MANIFEST_BYTES {
-            return Err(StoreError::damaged(&path, "no manifest is so long"));
-        }
-        let mut hash = [0; blake3::OUT_LEN];
-        header.copy_to_slice(&mut hash);
-        let reference = Reference { root, manifest: ManifestId::from_bytes(manifest) };
-        Ok(Some(Starter { reference, manifest_len, hash, coming, path }))
+        let header = coming.take(HEADER_LEN).await?.unwrap_or_default();
+        let header = Header::decode(&header, &path)?;
+        Ok(Some(Starter { header, coming, path }))
     }
 
     /// Writes the starter of a name that stands for this now, if it can.
@@ -169,7 +202,7 @@ impl Store {
         }
     }
 
-    /// Writes the starter of the name that a manifest was found by, whose head start is this now.
+    /// Writes the starter of the name that a manifest was found by, now that this is its head start.
     pub(crate) async fn renew_starter(&self, root: RootId, manifest: &ManifestId, head_start: Bytes) {
         let reference = Reference { root, manifest: *manifest };
         let Some(name) = self.lately_named().of(&reference) else { return };
@@ -183,7 +216,7 @@ impl Store {
     async fn head_start_bytes(&self, of: &Reference) -> Result<Bytes, StoreError> {
         let path = layout::head_start(of.root, &of.manifest);
         match self.objects().read_once(&path, head_start::MAX_LEN).await {
-            // A bucket that may not be listed says "forbidden" of what is not there.
+            // A bucket that may not be listed answers "forbidden" for what is not there.
             Err(error) if matches!(error.class(), ErrorClass::NotFound | ErrorClass::Denied) => {
                 Ok(Bytes::new())
             }
@@ -202,15 +235,13 @@ impl Store {
             let begin =
                 self.objects().stream_begin_once(&manifest, MANIFEST_FRONT_LEN, MAX_MANIFEST_BYTES).await?;
             let mut coming = Gathering::of(begin.bytes);
-            let front = coming.take(front_len(begin.len) as usize).await?;
+            let front = coming.take(begin.len.min(MANIFEST_FRONT_LEN) as usize).await?;
             let front = front.ok_or_else(|| StoreError::damaged(&manifest, "it is shorter than it says"))?;
             Ok::<_, StoreError>((begin.len, front))
         };
         let ((manifest_len, front), head_start) = futures::try_join!(front, head_start)?;
-        let about = about(of, manifest_len);
         let mut bytes = BytesMut::with_capacity(HEADER_LEN + front.len() + head_start.len());
-        bytes.put_slice(&about);
-        bytes.put_slice(&hash(&about, &front));
+        Header::new(*of, manifest_len, &front).encode(&mut bytes);
         bytes.put_slice(&front);
         bytes.put_slice(&head_start);
         self.objects().put(&layout::starter(name), bytes.freeze(), Durability::AtBarrier).await
@@ -221,5 +252,27 @@ impl Store {
         if let Err(error) = self.objects().delete(&layout::starter(name)).await {
             tracing::debug!(%name, %error, "its starter stays until it is swept");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_read_as_it_was_written_and_belongs_to_its_front() {
+        let reference = Reference { root: RootId::FIRST, manifest: ManifestId::from_bytes([0xab; 32]) };
+        let (header, path) = (Header::new(reference, 9, b"the front"), Path::from("starters/t/n"));
+        let mut bytes = BytesMut::new();
+        header.encode(&mut bytes);
+        assert_eq!(bytes.len(), HEADER_LEN);
+        assert_eq!(Header::decode(&bytes, &path).unwrap(), header);
+        assert_eq!(header.hash_with(b"the front"), header.hash);
+        assert_ne!(header.hash_with(b"the fronT"), header.hash);
+        for len in 0..HEADER_LEN {
+            assert!(Header::decode(&bytes[..len], &path).is_err(), "{len}");
+        }
+        bytes[ABOUT_LEN - 8..ABOUT_LEN].copy_from_slice(&(MAX_MANIFEST_BYTES + 1).to_le_bytes());
+        assert!(Header::decode(&bytes, &path).is_err());
     }
 }

@@ -13,11 +13,11 @@ use frazil_format::{MAX_SEALED_LEN, SealedChunk};
 use super::directory::{Directory, TMP};
 use super::file_name::{FAN_OUT, chunk_file, fan_out_directory, parse};
 use super::fills::Work;
-use super::shelf::Shelf;
+use super::state::DiskState;
 use super::weight_of;
 use crate::policy::residents::Key;
 
-/// The directory, its free space and the retries are looked after so often, at the least.
+/// How often, at least, the directory, its free space and the retries are looked after.
 const TEND_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A file that the directory held when the process took it.
@@ -28,117 +28,117 @@ struct Found {
 }
 
 /// Works until the queue is closed.
-pub(super) fn run(shelf: &Shelf) {
-    index(shelf);
+pub(super) fn run(state: &DiskState) {
+    index(state);
     let mut tended = Instant::now();
     loop {
-        match shelf.fills.next(TEND_INTERVAL.min(shelf.options.retry_after)) {
-            Work::End => return shelf.set_directory(None),
-            Work::Tend => tend(shelf),
+        match state.fills.next(TEND_INTERVAL.min(state.options.retry_after)) {
+            Work::End => return state.set_directory(None),
+            Work::Tend => tend(state),
             Work::Fill(key, chunk) => {
                 if tended.elapsed() >= TEND_INTERVAL {
-                    tend(shelf);
+                    tend(state);
                     tended = Instant::now();
                 }
-                fill(shelf, &key, &chunk);
-                shelf.fills.done(&key);
+                fill(state, &key, &chunk);
+                state.fills.done(&key);
             }
         }
     }
 }
 
 /// Takes the directory for this process.
-pub(super) fn attach(shelf: &Shelf) {
-    let path = &shelf.options.directory;
+pub(super) fn attach(state: &DiskState) {
+    let path = &state.options.directory;
     let taken = Directory::take(path);
     let why_not = taken.as_ref().err().map(ToString::to_string);
-    *shelf.why_not.lock().unwrap_or_else(PoisonError::into_inner) = why_not;
+    *state.why_not.lock().unwrap_or_else(PoisonError::into_inner) = why_not;
     match taken {
-        Ok(directory) => shelf.set_directory(Some(directory)),
+        Ok(directory) => state.set_directory(Some(directory)),
         Err(error) => {
-            shelf.attachments.failed();
-            shelf.attach_warnings.warn(path, "the directory cannot be used", &error);
+            state.attachments.failed();
+            state.attach_warnings.warn(path, "the directory cannot be used", &error);
         }
     }
 }
 
-fn detach(shelf: &Shelf) {
-    shelf.set_directory(None);
-    shelf.index.clear();
-    shelf.quarantine.forget();
-    shelf.indexed.store(false, Ordering::Release);
-    shelf.attachments.failed();
-    shelf.attach_warnings.warn(
-        &shelf.options.directory,
+fn detach(state: &DiskState) {
+    state.set_directory(None);
+    state.index.clear();
+    state.quarantine.forget();
+    state.indexed.store(false, Ordering::Release);
+    state.attachments.failed();
+    state.attach_warnings.warn(
+        &state.options.directory,
         "the directory is gone",
         &io::Error::from(io::ErrorKind::NotFound),
     );
 }
 
-fn tend(shelf: &Shelf) {
-    match shelf.directory() {
-        Some(directory) if directory.is_gone() => detach(shelf),
+fn tend(state: &DiskState) {
+    match state.directory() {
+        Some(directory) if directory.is_gone() => detach(state),
         Some(directory) => {
-            let allowance = allowance(shelf, &directory, shelf.index.occupancy().bytes);
-            evict(shelf, &directory, &shelf.index.resize(allowance));
+            let allowance = allowance(state, &directory, state.index.occupancy().bytes);
+            evict(state, &directory, &state.index.resize(allowance));
         }
-        None if shelf.attachments.is_open() => {
-            attach(shelf);
-            index(shelf);
+        None if state.attachments.is_open() => {
+            attach(state);
+            index(state);
         }
         None => {}
     }
 }
 
 /// What chunks may take, when they take `resident` bytes now.
-fn allowance(shelf: &Shelf, directory: &Directory, resident: u64) -> u64 {
-    let quota = shelf.options.quota_bytes.saturating_sub(shelf.quarantine.bytes());
+fn allowance(state: &DiskState, directory: &Directory, resident: u64) -> u64 {
+    let quota = state.options.quota_bytes.saturating_sub(state.quarantine.bytes());
     // A disk that does not say how full it is will say so when it is written to.
     let free = directory.free_bytes().unwrap_or(u64::MAX);
-    quota.min(resident.saturating_add(free).saturating_sub(shelf.options.free_floor_bytes))
+    quota.min(resident.saturating_add(free).saturating_sub(state.options.free_floor_bytes))
 }
 
-fn evict(shelf: &Shelf, directory: &Directory, evicted: &[Key]) {
+fn evict(state: &DiskState, directory: &Directory, evicted: &[Key]) {
     for key in evicted {
         // What cannot be removed now is found, and counted again, by the next process.
         let _ = directory.remove(&chunk_file(key));
     }
-    shelf.counters.evictions.add(evicted.len() as u64);
+    state.counters.evictions.add(evicted.len() as u64);
 }
 
 /// Learns what is in the directory, the oldest first: it is the first to go where the quota shrank.
-fn index(shelf: &Shelf) {
-    let Some(directory) = shelf.directory() else { return };
-    if let Err(error) = clean(shelf, &directory) {
-        shelf.attach_warnings.warn(&shelf.options.directory, "leftovers cannot be listed", &error);
+fn index(state: &DiskState) {
+    let Some(directory) = state.directory() else { return };
+    if let Err(error) = clean(state, &directory) {
+        state.attach_warnings.warn(&state.options.directory, "leftovers cannot be listed", &error);
     }
     let mut found = Vec::new();
     for number in 0..FAN_OUT {
-        if shelf.fills.is_closed() {
+        if state.fills.is_closed() {
             return;
         }
         if let Err(error) = index_fan_out(&directory, number, &mut found) {
-            shelf.attach_warnings.warn(&shelf.options.directory, "chunks cannot be listed", &error);
+            state.attach_warnings.warn(&state.options.directory, "chunks cannot be listed", &error);
         }
     }
     found.sort_unstable_by_key(|file: &Found| file.written);
     let bytes = found.iter().fold(0_u64, |sum, file| sum.saturating_add(file.weight));
-    evict(shelf, &directory, &shelf.index.resize(allowance(shelf, &directory, bytes)));
+    evict(state, &directory, &state.index.resize(allowance(state, &directory, bytes)));
     for Found { key, weight, .. } in found {
-        evict(shelf, &directory, &shelf.index.restore(key, weight, ()));
-        if !shelf.index.contains(&key) {
+        evict(state, &directory, &state.index.restore(key, weight, ()));
+        if !state.index.contains(&key) {
             // It alone is more than the allowance.
-            evict(shelf, &directory, &[key]);
+            evict(state, &directory, &[key]);
         }
     }
-    shelf.indexed.store(true, Ordering::Release);
+    state.indexed.store(true, Ordering::Release);
 }
 
-fn clean(shelf: &Shelf, directory: &Directory) -> io::Result<()> {
+fn clean(state: &DiskState, directory: &Directory) -> io::Result<()> {
     for file in directory.list(TMP)? {
         directory.remove(&format!("{TMP}/{}", file.name))?;
     }
-    shelf.quarantine.recover(directory)
+    state.quarantine.recover(directory)
 }
 
 fn index_fan_out(directory: &Directory, number: usize, found: &mut Vec<Found>) -> io::Result<()> {
@@ -155,33 +155,33 @@ fn index_fan_out(directory: &Directory, number: usize, found: &mut Vec<Found>) -
     Ok(())
 }
 
-fn fill(shelf: &Shelf, key: &Key, chunk: &SealedChunk) {
-    let Some(directory) = shelf.directory().filter(|_| shelf.writes.is_open()) else {
-        return shelf.counters.bypassed.add(1);
+fn fill(state: &DiskState, key: &Key, chunk: &SealedChunk) {
+    let Some(directory) = state.directory().filter(|_| state.writes.is_open()) else {
+        return state.counters.bypassed.add(1);
     };
-    if shelf.index.contains(key) {
+    if state.index.contains(key) {
         return;
     }
     let weight = weight_of(chunk.len() as u64);
-    let allowance = allowance(shelf, &directory, shelf.index.occupancy().bytes);
-    evict(shelf, &directory, &shelf.index.resize(allowance));
-    let Some(evicted) = shelf.index.make_room(weight) else {
-        return shelf.counters.bypassed.add(1);
+    let allowance = allowance(state, &directory, state.index.occupancy().bytes);
+    evict(state, &directory, &state.index.resize(allowance));
+    let Some(evicted) = state.index.make_room(weight) else {
+        return state.counters.bypassed.add(1);
     };
-    evict(shelf, &directory, &evicted);
+    evict(state, &directory, &evicted);
     match write(&directory, key, chunk) {
         Ok(()) => {
-            shelf.counters.fills.add(1);
-            evict(shelf, &directory, &shelf.index.insert(*key, weight, ()));
+            state.counters.fills.add(1);
+            evict(state, &directory, &state.index.insert(*key, weight, ()));
         }
         Err(_) if directory.is_gone() => {
-            shelf.counters.bypassed.add(1);
-            detach(shelf);
+            state.counters.bypassed.add(1);
+            detach(state);
         }
         Err(error) => {
-            shelf.counters.bypassed.add(1);
-            shelf.writes.failed();
-            shelf.write_warnings.warn(&shelf.options.directory, "a chunk cannot be written", &error);
+            state.counters.bypassed.add(1);
+            state.writes.failed();
+            state.write_warnings.warn(&state.options.directory, "a chunk cannot be written", &error);
         }
     }
 }

@@ -13,7 +13,7 @@ mod health;
 mod keeper;
 mod options;
 mod quarantine;
-mod shelf;
+mod state;
 
 use std::fmt;
 use std::sync::{Arc, PoisonError};
@@ -31,11 +31,11 @@ use crate::{Level, Served, Tier, TierError, Wanted};
 pub use counts::DiskCounts;
 use fills::Offer;
 pub use options::DiskOptions;
-use shelf::{LookUp, Shelf};
+use state::{DiskState, LookUp};
 
 /// What file systems hand out, in bytes.
 const PAGE_BYTES: u64 = 4096;
-/// A tier that is dropped waits so long for its last write. One on a disk that hangs is left behind.
+/// How long a tier that is dropped waits for its last write. A write to a disk that hangs is left behind.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// A tier that keeps chunks on disk.
@@ -43,51 +43,51 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub struct Disk {
     below: Arc<dyn Tier>,
     flights: Arc<Flights>,
-    shelf: Arc<Shelf>,
+    state: Arc<DiskState>,
     keeper: Option<JoinHandle<()>>,
 }
 
 impl Disk {
     /// A disk tier over another. What is in the directory from before is found again, in the background.
     ///
-    /// A directory that cannot be used, because another process has it, it cannot be made or written, is a tier that
-    /// asks below: [`Disk::bypass_reason`] says why, the log too, and it is tried again every
-    /// [`DiskOptions::retry_after`].
+    /// If the directory cannot be used, because another process has it or because it cannot be made or
+    /// written, the tier asks below: [`Disk::bypass_reason`] and the log say why, and the directory is tried
+    /// again every [`DiskOptions::retry_after`].
     pub fn new(below: Arc<dyn Tier>, options: DiskOptions) -> Self {
-        let shelf = Arc::new(Shelf::new(options));
-        keeper::attach(&shelf);
-        let kept = Arc::clone(&shelf);
+        let state = Arc::new(DiskState::new(options));
+        keeper::attach(&state);
+        let kept = Arc::clone(&state);
         let keeper =
             std::thread::Builder::new().name("frazil-disk".to_owned()).spawn(move || keeper::run(&kept));
         // Without a thread no fill is ever written; reads go on.
-        Self { below, flights: Arc::default(), shelf, keeper: keeper.ok() }
+        Self { below, flights: Arc::default(), state, keeper: keeper.ok() }
     }
 
     /// Why the directory is not used now; none while it is.
     pub fn bypass_reason(&self) -> Option<String> {
-        self.shelf.why_not.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.state.why_not.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether it has this chunk now. One look at a directory, and no read.
     pub fn has(&self, wanted: &Wanted) -> bool {
         let key = Key::from(wanted);
-        self.shelf.fills.contains(&key)
-            || self.shelf.directory().is_some_and(|directory| directory.has(&file_name::chunk_file(&key)))
+        self.state.fills.contains(&key)
+            || self.state.directory().is_some_and(|directory| directory.has(&file_name::chunk_file(&key)))
     }
 
     /// What happened so far, and how much is kept now.
     pub fn counts(&self) -> DiskCounts {
-        self.shelf.counts()
+        self.state.counts()
     }
 
     /// Waits until the index is complete and nothing waits to be written; false if that takes longer than `patience`.
     pub async fn settle(&self, patience: Duration) -> bool {
-        let shelf = Arc::clone(&self.shelf);
-        tokio::task::spawn_blocking(move || shelf.fills.settle(patience)).await.unwrap_or(false)
+        let state = Arc::clone(&self.state);
+        tokio::task::spawn_blocking(move || state.fills.settle(patience)).await.unwrap_or(false)
     }
 }
 
-/// What a file of so many bytes takes from the quota.
+/// What a file of `len` bytes takes from the quota.
 fn weight_of(len: u64) -> u64 {
     len.checked_next_multiple_of(PAGE_BYTES).unwrap_or(u64::MAX)
 }
@@ -96,8 +96,8 @@ fn weight_of(len: u64) -> u64 {
 impl Tier for Disk {
     async fn get(&self, wanted: &Wanted) -> Result<Served, TierError> {
         let fetch = || {
-            let (shelf, below, wanted) = (Arc::clone(&self.shelf), Arc::clone(&self.below), *wanted);
-            async move { answer(&shelf, below.as_ref(), &wanted).await }
+            let (state, below, wanted) = (Arc::clone(&self.state), Arc::clone(&self.below), *wanted);
+            async move { answer(&state, below.as_ref(), &wanted).await }
         };
         let flight = self.flights.join(wanted, || self.to_string(), || None, fetch);
         let served = trace::tier_get("disk", wanted, flight).await?;
@@ -109,9 +109,9 @@ impl Tier for Disk {
     }
 }
 
-async fn answer(shelf: &Arc<Shelf>, below: &dyn Tier, wanted: &Wanted) -> Answer {
-    let counters = &shelf.counters;
-    match shelf.look_up(wanted).await {
+async fn answer(state: &Arc<DiskState>, below: &dyn Tier, wanted: &Wanted) -> Answer {
+    let counters = &state.counters;
+    match state.look_up(wanted).await {
         LookUp::Hit(chunk) => {
             counters.hits.add(1);
             return Ok(Served::by(Level::Disk, chunk));
@@ -123,7 +123,7 @@ async fn answer(shelf: &Arc<Shelf>, below: &dyn Tier, wanted: &Wanted) -> Answer
         LookUp::Miss => counters.misses.add(1),
     }
     let served = below.get(wanted).await?;
-    if shelf.fills.offer(Key::from(wanted), served.chunk.clone()) == Offer::Dropped {
+    if state.fills.offer(Key::from(wanted), served.chunk.clone()) == Offer::Dropped {
         counters.dropped_fills.add(1);
     }
     Ok(served)
@@ -131,18 +131,18 @@ async fn answer(shelf: &Arc<Shelf>, below: &dyn Tier, wanted: &Wanted) -> Answer
 
 impl fmt::Display for Disk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let DiskOptions { directory, quota_bytes, .. } = &self.shelf.options;
+        let DiskOptions { directory, quota_bytes, .. } = &self.state.options;
         write!(f, "disk({}, {}) → {}", directory.display(), Size(*quota_bytes), self.below)
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        self.shelf.fills.close();
-        if self.shelf.fills.settle(FAREWELL)
+        self.state.fills.close();
+        if self.state.fills.settle(FAREWELL)
             && let Some(keeper) = self.keeper.take()
         {
-            // It has nothing left to do; a panic of it would have been printed.
+            // The keeper has nothing left to do; if it panicked, that was printed.
             let _ = keeper.join();
         }
     }

@@ -5,7 +5,7 @@ use std::fmt::{Debug, Display};
 use async_trait::async_trait;
 use bytes::Bytes;
 use frazil_format::{ManifestId, RootId, SealedManifest};
-use frazil_store::{ComingManifest, ErrorClass, ImageName, Reference, Store};
+use frazil_store::{Coming, ErrorClass, ImageName, Reference, Store};
 use futures::stream::{BoxStream, StreamExt, TryStreamExt};
 
 use super::HostError;
@@ -28,8 +28,8 @@ pub struct Named {
     pub freshness: Freshness,
 }
 
-/// A manifest's bytes from some place on, as they come: not verified, for only whoever reads them can do it before all
-/// of them are here.
+/// A manifest's bytes from some offset on, as they come. They are not verified: before all of them are here,
+/// only their reader can do that.
 pub struct ManifestBytes {
     /// The length of the whole manifest, in bytes.
     pub len: u64,
@@ -39,9 +39,9 @@ pub struct ManifestBytes {
 
 impl ManifestBytes {
     /// What follows of a manifest that is on its way from a store.
-    pub fn coming(id: &ManifestId, coming: ComingManifest) -> Self {
+    pub fn coming(id: &ManifestId, coming: Coming) -> Self {
         let id = *id;
-        let ComingManifest { len, bytes } = coming;
+        let Coming { len, bytes } = coming;
         Self { len, bytes: bytes.map_err(move |error| HostError::from_store(about(&id), error)).boxed() }
     }
 
@@ -62,13 +62,14 @@ impl Debug for ManifestBytes {
 /// What knows names and manifests: a store, or what stands before one.
 #[async_trait]
 pub trait Catalog: Debug + Display + Send + Sync {
-    /// What a tenant's name stands for; none if it is nobody's.
+    /// What a tenant's name stands for; none if it stands for nothing.
     async fn reference(&self, tenant: &str, name: &ImageName) -> Result<Option<Named>, HostError>;
 
     /// A manifest's bytes, which are those that the id names.
     async fn manifest(&self, root: RootId, id: &ManifestId) -> Result<Bytes, HostError>;
 
-    /// A manifest's bytes from this one on, as they come; as a whole from a catalog that has nothing else.
+    /// A manifest's bytes from this one on, as they come; in one piece from a catalog that can give them no
+    /// other way.
     async fn manifest_from(
         &self,
         root: RootId,
@@ -78,8 +79,9 @@ pub trait Catalog: Debug + Display + Send + Sync {
         Ok(ManifestBytes::of_whole(&self.manifest(root, id).await?, from))
     }
 
-    /// Says that an image is mounted, so that the store learns of it if its root is about to be deleted. To be said
-    /// at least once in every [`frazil_store::ROOT_WATCH_WINDOW`]. A catalog without a store has nobody to tell.
+    /// Says that an image is mounted, so that the store learns of it if its root is about to be deleted. Must
+    /// be called at least once in every [`frazil_store::ROOT_WATCH_WINDOW`]. A catalog without a store has
+    /// nobody to tell.
     async fn in_use(&self, _root: RootId, _id: &ManifestId) {}
 }
 

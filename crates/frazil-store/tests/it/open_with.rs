@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use frazil_format::{ManifestId, RootId};
 use frazil_store::{
-    Beside, ComingManifest, ErrorClass, MANIFEST_FRONT_LEN, Published, Reference, Store, StoreError,
-    StoreLocation, StoreOptions,
+    Beside, Coming, ErrorClass, MANIFEST_FRONT_LEN, Published, Reference, Store, StoreError, StoreLocation,
+    StoreOptions,
 };
 use futures::TryStreamExt;
 
@@ -38,7 +38,7 @@ async fn a_store_is_opened_with_what_a_name_stands_for_in_three_requests() {
     assert!(nobodys.unwrap().is_none());
 }
 
-async fn whole(coming: ComingManifest) -> Vec<u8> {
+async fn whole(coming: Coming) -> Vec<u8> {
     coming.bytes.try_collect::<Vec<_>>().await.unwrap().concat()
 }
 

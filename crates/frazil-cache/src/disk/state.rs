@@ -24,11 +24,12 @@ use super::{DiskCounts, DiskOptions};
 use crate::Wanted;
 use crate::policy::residents::{Key, Residents};
 
-/// So many reads are under way at once, stuck ones included: a disk that hangs takes no more threads than these.
+/// At most this many reads are under way at once, stuck ones included: a disk that hangs takes no more
+/// threads than these.
 const MAX_READS: usize = 64;
 
 #[derive(Debug)]
-pub(super) struct Shelf {
+pub(super) struct DiskState {
     pub(super) options: DiskOptions,
     directory: RwLock<Option<Arc<Directory>>>,
     pub(super) why_not: Mutex<Option<String>>,
@@ -57,7 +58,7 @@ pub(super) enum LookUp {
     Bypass,
 }
 
-impl Shelf {
+impl DiskState {
     pub(super) fn new(options: DiskOptions) -> Self {
         let retry_after = options.retry_after;
         Self {
@@ -104,10 +105,10 @@ impl Shelf {
         }
         let read = async {
             let permit = Arc::clone(&self.permits).acquire_owned().await.ok()?;
-            let shelf = Arc::clone(self);
+            let state = Arc::clone(self);
             let read = spawn_blocking(move || {
                 let _permit = permit;
-                shelf.read(&directory, &key)
+                state.read(&directory, &key)
             });
             read.await.ok()
         };
