@@ -1,5 +1,5 @@
-//! Which file lies at an offset of the image: for a log line that says more than a number, and for who asks what was
-//! read.
+//! Which file lies at an offset of the image: for a log line that says more than a number, and for whoever
+//! asks what was read.
 //!
 //! Asked seldom, so it may walk the tree; bounded, since what broke may be the tree.
 
@@ -10,12 +10,13 @@ use frazil_erofs::{FileType, ReadError as AttemptError, WalkEntry, WalkLimits};
 
 use crate::ReadError;
 use crate::reader::Image;
-use crate::tree::Files;
+use crate::tree::{Files, fetch};
 
 /// A log line waits this long for its file's name.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Entries that are looked at; and between two pauses for others, so that the reactor goes on.
+/// The most entries that are looked at; and how many between two pauses for others, so that the reactor goes
+/// on.
 const LIMITS: WalkLimits = WalkLimits { depth: 4096, entries: 2_000_000 };
 const ENTRIES_AT_ONCE: usize = 512;
 
@@ -58,7 +59,7 @@ pub(crate) async fn each_entry(
                     }
                 }
                 Some(Err(AttemptError::Source(missing))) => {
-                    image.read(missing.offset, missing.len).await?;
+                    fetch(image, missing).await?;
                 }
                 Some(Err(AttemptError::Image(error))) => return Err(error.into()),
             }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 pub use detached::{Detached, HandedOn};
 pub use face::{Face, FaceChoice, Shown};
 pub use mounted::Mounted;
-pub use unmount::unmount;
+pub use unmount::{unmount, unmount_or_detach};
 
 use crate::block::{Backing, ErofsMount, look_for_erofs, mount_erofs};
 use crate::reader::Image;
@@ -76,8 +76,8 @@ async fn look(root: PathBuf) -> Result<(), MountError> {
     blocking(|| visit(&[], look).map_err(step("visit the mount"))?).await
 }
 
-/// Mounts an image nowhere, and serves it in the background: for whoever attaches it in another mount namespace than
-/// that of this process.
+/// Mounts an image nowhere, and serves it in the background: for whoever attaches it in another mount
+/// namespace than this process's.
 ///
 /// # Errors
 ///
@@ -98,7 +98,7 @@ pub async fn mount_detached(image: &Arc<Image>, options: &MountOptions) -> Resul
     }
 }
 
-/// Whether it says that this kernel, or this user, cannot mount EROFS.
+/// Whether the error says that this kernel, or this user, cannot mount EROFS.
 fn is_the_kernels(error: &MountError) -> bool {
     matches!(error, MountError::Kernel { source, .. } if errno_of(source) != Some(libc::EIO))
 }
@@ -109,7 +109,7 @@ fn is_forbidden(error: &MountError) -> bool {
 }
 
 async fn mount_tree(image: &Arc<Image>, name: &str, shown: Shown) -> Result<Detached, MountError> {
-    // First: who may not do that goes another way, and reads the metadata there.
+    // This comes first: a user that may not do it goes another way, and reads the metadata there.
     let name = name.to_owned();
     let fuse = blocking(move || FuseMount::new(&name).map_err(step("create a FUSE superblock"))).await?;
     let files = Arc::new(Files::open(image).await?);

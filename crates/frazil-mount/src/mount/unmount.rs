@@ -11,9 +11,7 @@ use super::holders::{NAMED_MAX, holders};
 use super::mountinfo::{mount_at, mounts};
 use super::resolve;
 use crate::MountError;
-
-/// What ordinary users unmount with.
-const FUSERMOUNT: &str = "fusermount3";
+use crate::session::FUSERMOUNT;
 
 const BUSY_ATTEMPTS: usize = 5;
 const BUSY_PAUSE: Duration = Duration::from_millis(40);
@@ -47,7 +45,7 @@ pub fn unmount(dir: &Path) -> Result<(), MountError> {
     })
 }
 
-/// Who uses a mount: processes, and mounts inside it.
+/// What uses a mount: processes, and mounts inside it.
 fn users(dir: &Path) -> Vec<String> {
     let inside = mounts()
         .unwrap_or_default()
@@ -58,8 +56,21 @@ fn users(dir: &Path) -> Vec<String> {
     users
 }
 
-/// Somebody who only lists open files (as [`holders`] does) holds each for a moment; so busy is believed when it
-/// lasts.
+/// Unmounts the image at a directory, or takes it out of the tree if it is in use: it goes when its last user does.
+///
+/// # Errors
+///
+/// As [`unmount`], but for [`MountError::Busy`].
+pub fn unmount_or_detach(dir: &Path) -> Result<(), MountError> {
+    match unmount(dir) {
+        Err(MountError::Busy { dir, .. }) => detach(&dir, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)
+            .map_err(|source| MountError::Kernel { step: "detach", source }),
+        outcome => outcome,
+    }
+}
+
+/// A process that only lists open files (as [`holders`] does) holds each for a moment; so busy is believed
+/// only when it lasts.
 fn detach_unless_busy(dir: &Path) -> io::Result<()> {
     for _ in 1..BUSY_ATTEMPTS {
         match detach(dir, UnmountFlags::NOFOLLOW) {

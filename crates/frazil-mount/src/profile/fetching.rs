@@ -10,7 +10,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::timeout;
 
 /// How long an image waits for its profiles once its manifest is there: both were asked for at the same time.
-const HEAD_START: Duration = Duration::from_millis(10);
+const PROFILES_BEHIND: Duration = Duration::from_millis(10);
 
 /// How long profiles may take to come: later, the start is over.
 pub(super) const FETCH_MAX: Duration = Duration::from_secs(5);
@@ -37,7 +37,7 @@ impl Fetching {
 
     /// What came of it, if it comes beside the manifest; what is still on its way otherwise.
     pub(super) async fn soon(mut self) -> Result<Option<Bytes>, Self> {
-        timeout(HEAD_START, &mut self.0).await.map(outcome).map_err(|_| self)
+        timeout(PROFILES_BEHIND, &mut self.0).await.map(outcome).map_err(|_| self)
     }
 }
 

@@ -8,7 +8,7 @@ mod requester;
 mod serve;
 mod superblock;
 
-pub(crate) use fusermount::mount_with_fusermount;
+pub(crate) use fusermount::{FUSERMOUNT, mount_with_fusermount};
 pub(crate) use later::Later;
 pub(crate) use negotiate::{Negotiated, negotiate};
 pub(crate) use serve::{Serving, serve};

@@ -202,12 +202,16 @@ async fn until_answered<T>(
             Err(AttemptError::Image(error)) => return Err(error.into()),
             Err(AttemptError::Source(missing)) => missing,
         };
-        let fetched = image.read(missing.offset, missing.len).await?;
-        if fetched.len() < missing.len {
-            let Missing { offset, len } = missing;
-            let outside = ErofsError::OutsideImage { offset, len: len as u64, image_len: image.len() };
-            return Err(outside.into());
-        }
+        fetch(image, missing).await?;
     }
     Err(ReadError::Stopped)
+}
+
+/// Has what is missing fetched; an error if the image ends before it.
+pub(crate) async fn fetch(image: &Arc<Image>, Missing { offset, len }: Missing) -> Result<(), ReadError> {
+    if image.read(offset, len).await?.len() < len {
+        let outside = ErofsError::OutsideImage { offset, len: len as u64, image_len: image.len() };
+        return Err(outside.into());
+    }
+    Ok(())
 }

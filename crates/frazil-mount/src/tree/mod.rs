@@ -9,5 +9,5 @@ mod fuse;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use files::Files;
+pub(crate) use files::{Files, fetch};
 pub(crate) use fuse::TreeFs;

@@ -1,20 +1,18 @@
 //! The process that stays outside for an agent that has closed itself in, and does two things for it: it connects to
 //! the host cache, when the connection breaks, and unmounts.
 //!
-//! It is forked before the agent holds any key, and knows from then on which socket and which directory: whoever takes
-//! the agent over can ask for these two things and no others. It ends with the agent.
+//! It is forked before the agent holds any key, and is told then which socket and which directory: an
+//! attacker who takes the agent over can ask for these two things and no others. It ends with the agent.
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use frazil_cache::host::Dial;
 use frazil_mount::{MountError, passing};
-use rustix::mount::UnmountFlags;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::{Pid, Signal, WaitOptions, set_parent_process_death_signal, waitpid};
 
@@ -78,7 +76,7 @@ impl Attendant {
 impl Drop for Attendant {
     fn drop(&mut self) {
         let _ = self.line.hold().shutdown(Shutdown::Both);
-        // Or it would be left to whoever adopts orphans, and not everybody does.
+        // It would otherwise be left to a process that adopts orphans, and not every such process reaps them.
         let _ = waitpid(Some(self.process), WaitOptions::empty());
     }
 }
@@ -147,7 +145,7 @@ fn serve(mut line: UnixStream, duties: &Duties) -> io::Result<()> {
     }
 }
 
-/// A connection that waits for nothing: who asks is the one who tries again.
+/// A connection, without waiting: the agent that asks is the one that tries again.
 fn connected(path: &Path) -> io::Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
@@ -155,21 +153,10 @@ fn connected(path: &Path) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// The mount goes at once, whoever still has a file open: whoever asks wants the agent gone.
 fn unmount(directory: &Path) -> Result<(), String> {
-    match frazil_mount::unmount(directory) {
+    match frazil_mount::unmount_or_detach(directory) {
         Ok(()) | Err(MountError::NotMounted { .. }) => Ok(()),
-        // Who asks wants the agent gone: the mount goes at once, whoever still has a file open.
-        Err(MountError::Busy { .. }) => detach(directory).map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-fn detach(directory: &Path) -> io::Result<()> {
-    match rustix::mount::unmount(directory, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
-        Err(rustix::io::Errno::PERM) => {
-            let ended = Command::new("fusermount3").arg("-uz").arg("--").arg(directory).status()?;
-            if ended.success() { Ok(()) } else { Err(io::Error::other("fusermount3 cannot unmount it")) }
-        }
-        outcome => Ok(outcome?),
+        Err(error) => Err(crate::failure::chain(&error.into())),
     }
 }
