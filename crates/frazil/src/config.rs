@@ -37,7 +37,7 @@ const FILE_VARIABLE: &str = "FRAZIL_CONFIG";
 /// The file of the whole system.
 const SYSTEM_FILE: &str = "/etc/frazil/config.toml";
 
-/// Who said a value.
+/// Where a value was said.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Source {
     /// Nobody.
@@ -67,13 +67,13 @@ pub(crate) struct Config {
     path: Option<PathBuf>,
     file: BTreeMap<&'static str, Text>,
     flags: Flags,
-    /// Where this process began, which is what relative paths mean; it may go elsewhere.
+    /// Where this process began, which relative paths start from; the process may go elsewhere.
     directory: PathBuf,
 }
 
 impl Config {
-    /// Reads the file that is meant: the one that was named, `$FRAZIL_CONFIG`, or the first that is there of the
-    /// user's and the system's. None of the latter two is no error.
+    /// Reads the configuration file: the one that was named, `$FRAZIL_CONFIG`, or the first of the user's and
+    /// the system's that is there. If neither of those two is there, that is no error.
     pub(crate) fn load(named: Option<&Path>, flags: Flags) -> Result<Self> {
         let Some(path) = place(named)? else {
             return Ok(Self { flags, directory: here(), ..Self::default() });
@@ -82,7 +82,7 @@ impl Config {
             Ok(config) => Ok(config),
             Err(problems) => {
                 let lines: Vec<String> = problems.iter().map(|problem| problem.at(&path)).collect();
-                Err(anyhow!("the configuration does not hold: {}", lines.join("; ")))
+                Err(anyhow!("the configuration is not valid: {}", lines.join("; ")))
                     .hint("frazil config check says all that is wrong; docs/CONFIGURATION.md lists the keys")
             }
         }

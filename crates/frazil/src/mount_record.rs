@@ -1,12 +1,13 @@
 //! What the host remembers of a mount: which process serves it.
 //!
-//! Invariant: an agent holds the lock on its record until its process is gone, so whoever can take the lock knows
-//! that it has ended, however it did. Process ids are shown to people and trusted by nobody.
+//! Invariant: an agent holds the lock on its record until its process is gone, so a process that can take the
+//! lock knows that the agent has ended, whatever ended it. Process ids are shown to people and trusted by
+//! nobody.
 
 use std::fs::{self, File, OpenOptions};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{Read, Write};
 use std::mem::ManuallyDrop;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -22,13 +23,13 @@ use crate::places;
 /// How often a lock is tried while an agent ends.
 const POLL: Duration = Duration::from_millis(10);
 
-/// How long an agent whose mount is gone is waited for by whoever wants to mount there next.
+/// How long a process that wants to mount next at a directory waits for an agent whose mount there is gone.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// A record is short: a path, a name and a number.
 const MAX_RECORD_BYTES: u64 = 64 << 10;
 
-/// How often a record is made anew that somebody removes before it is locked.
+/// How often a record is made anew if somebody removes it before it is locked.
 const MAX_ATTEMPTS: usize = 16;
 
 /// A mounted directory's record.
@@ -61,7 +62,7 @@ pub(crate) struct Served {
     pub(crate) image: String,
 }
 
-/// Who serves the directory, if anybody does.
+/// The process that serves the directory, if one does.
 pub(crate) fn served_at(directory: &Path) -> Result<Option<Served>> {
     let path = path(directory, "json")?;
     let Ok(file) = OpenOptions::new().read(true).open(&path) else { return Ok(None) };
@@ -73,7 +74,7 @@ pub(crate) fn served_at(directory: &Path) -> Result<Option<Served>> {
     }
     let mut text = String::new();
     file.take(MAX_RECORD_BYTES).read_to_string(&mut text).context("cannot read the record")?;
-    // One that is being written is of a mount that is not there yet.
+    // A record that is still being written belongs to a mount that is not there yet.
     Ok(serde_json::from_str(&text).ok())
 }
 
@@ -84,14 +85,14 @@ impl MountRecord {
         for _ in 0..MAX_ATTEMPTS {
             let file = open(&path)?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                // Whoever waited for the agent before may have removed it since it was opened.
+                // A process that waited for the earlier agent may have removed it since it was opened.
                 Ok(()) if is_at(&file, &path) => return Ok(Self { path, file: ManuallyDrop::new(file) }),
                 Ok(()) => {}
                 Err(Errno::WOULDBLOCK) => return Err(served(directory)),
                 Err(error) => return Err(error).with_context(|| format!("cannot lock {}", path.display())),
             }
         }
-        Err(anyhow!("the record {} is removed again and again", path.display()))
+        Err(anyhow!("the record {} keeps being removed by others", path.display()))
     }
 
     /// Writes what the record says.
@@ -123,15 +124,16 @@ fn discard(path: &Path) {
     discard_empty(&path.with_extension("log"));
 }
 
-/// Fails if the directory has a living agent, whose log is not to be touched. One whose mount is gone has a moment to
-/// end: it may still be keeping what the mount taught it.
+/// Fails if the directory has a living agent, whose log must not be touched. An agent whose mount is gone has
+/// a moment to end: it may still be writing down what the mount taught it.
 pub(crate) fn refuse_if_served(directory: &Path) -> Result<()> {
     let Some(agent) = Agent::of(directory)? else { return Ok(()) };
     let patience = if is_mount_point(directory) { Duration::ZERO } else { LAST_WORDS };
     agent.await_end(directory, patience).map_err(|_| served(directory))
 }
 
-/// Whether something is mounted at the directory, or it cannot be looked at, as a mount whose agent was killed cannot.
+/// Whether something is mounted at the directory, or it cannot be looked at: a mount whose agent was killed
+/// cannot be.
 fn is_mount_point(directory: &Path) -> bool {
     let device = |path: &Path| path.metadata().map(|metadata| metadata.dev()).ok();
     match (device(directory), directory.parent().and_then(device)) {
@@ -160,7 +162,8 @@ impl Agent {
         Ok(OpenOptions::new().read(true).open(&path).ok().map(|file| Self { path, file }))
     }
 
-    /// Waits until it has ended, `patience` at the most, and removes what it could not if it was killed.
+    /// Waits until it has ended, for at most `patience`, and removes what it could not remove itself if it
+    /// was killed.
     pub(crate) fn await_end(self, directory: &Path, patience: Duration) -> Result<()> {
         let deadline = Instant::now() + patience;
         loop {
@@ -217,9 +220,8 @@ fn open(path: &Path) -> Result<File> {
 fn path(directory: &Path, extension: &str) -> Result<PathBuf> {
     let mounts = places::runtime()?.join("mounts");
     places::private_directory(&mounts)?;
-    let mut hasher = DefaultHasher::new();
-    directory.hash(&mut hasher);
-    Ok(mounts.join(format!("{:016x}.{extension}", hasher.finish())))
+    let hash = blake3::hash(directory.as_os_str().as_bytes()).to_hex();
+    Ok(mounts.join(format!("{}.{extension}", &hash[..16])))
 }
 
 /// The directory's one name, although it may be a mount that cannot be looked at.

@@ -31,9 +31,9 @@ pub(crate) fn listener() -> Result<Option<UnixListener>> {
 }
 
 /// The service manager, if there is one, found while this process can still make sockets.
-pub(crate) struct Manager(Option<UnixDatagram>);
+pub(crate) struct ServiceManager(Option<UnixDatagram>);
 
-impl Manager {
+impl ServiceManager {
     pub(crate) fn find() -> Self {
         let Some(place) = env::var_os("NOTIFY_SOCKET") else { return Self(None) };
         let found = || -> io::Result<UnixDatagram> {

@@ -10,6 +10,7 @@ use frazil_format::{Chunk, ChunkId, ScopeId};
 use frazil_store::{ImageName, Store};
 use serde::Serialize;
 
+use crate::failure::chain;
 use crate::wiring;
 
 /// The chunks of all other images of a store.
@@ -38,15 +39,14 @@ pub(crate) struct Figures {
 }
 
 impl Others {
-    /// All images but this one; a second name of the same image shares everything. A store that cannot be listed,
-    /// another tenant's image that is hidden, or one that is broken, is not this image's trouble: it is warned of, and
-    /// what it hides is not known.
+    /// All images but this one; a second name of the same image shares everything. A store that cannot be
+    /// listed, another tenant's image that is hidden, and a broken one do not fail the command for this
+    /// image: there is a warning, and what they hide is not known.
     pub(crate) async fn than(store: &Store, tenant: &str, name: &ImageName) -> Self {
         let tenants = match store.tenants().await {
             Ok(tenants) => tenants,
             Err(error) => {
-                let error = anyhow::Error::from(error);
-                tracing::warn!("it is not known what other images share: {error:#}");
+                tracing::warn!("it is not known what other images share: {}", chain(&error.into()));
                 return Self { own: None, foreign: None };
             }
         };
@@ -61,7 +61,7 @@ impl Others {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(tenant = %of, "it is not known what its images share: {error:#}");
+                    tracing::warn!(tenant = %of, "it is not known what its images share: {}", chain(&error));
                     *into = None;
                 }
             }
@@ -119,10 +119,11 @@ fn count(chunks: &[Chunk], is_counted: impl Fn(&ChunkId) -> bool) -> Count {
 pub(crate) struct ScopeNames(HashMap<ScopeId, String>);
 
 impl ScopeNames {
-    /// All of them, with the ids that they had. If the store cannot tell, that is warned of, and a scope is its id.
+    /// The names of all scopes, with the ids that they had. If the store cannot tell, there is a warning, and
+    /// a scope goes by its id.
     pub(crate) async fn of(store: &Store) -> Self {
         let scopes = store.scopes().await.unwrap_or_else(|error| {
-            tracing::warn!("it is not known what scopes are called: {:#}", anyhow::Error::from(error));
+            tracing::warn!("it is not known what scopes are called: {}", chain(&error.into()));
             Vec::new()
         });
         let mut names = HashMap::new();

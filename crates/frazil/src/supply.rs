@@ -16,7 +16,7 @@ use frazil_cache::resilience::stack::OriginOptions;
 use frazil_cache::{Disk, Tier};
 use frazil_mount::SealedArrival;
 use frazil_mount::profile::Sharing;
-use frazil_store::{Beside, ComingManifest, ImageName, Published, Reference, Store};
+use frazil_store::{Beside, Coming, ImageName, Published, Reference, Store};
 
 use crate::cli::Global;
 use crate::config::keys;
@@ -49,7 +49,7 @@ struct First {
     name: ImageName,
     reference: Reference,
     /// What its manifest's first reader takes: it comes once.
-    manifest: Mutex<Option<ComingManifest>>,
+    manifest: Mutex<Option<Coming>>,
     profiles: Option<Option<Bytes>>,
     /// How a bundle begins, for whoever stacks the tiers.
     head: Mutex<Option<BundleHead>>,
@@ -96,8 +96,8 @@ fn taken<T>(once: &Mutex<Option<T>>) -> Option<T> {
 }
 
 impl Supply {
-    /// The host cache at this socket, perhaps reached through somebody else, or the store if there is none, of which
-    /// this image will be wanted, and perhaps what earlier starts of it read.
+    /// The host cache at this socket, perhaps reached through another process; if there is none, the store,
+    /// of which this image will be wanted, and perhaps what earlier starts of it read.
     pub(crate) async fn open(
         global: &Global,
         host_cache: Option<&Path>,
@@ -149,7 +149,7 @@ impl Supply {
         Ok((name, named.reference))
     }
 
-    /// The image's manifest, of which the front is here.
+    /// The image's manifest, as soon as its front is here.
     pub(crate) async fn manifest(&self, reference: &Reference, deadline: Duration) -> Result<SealedArrival> {
         let coming = match self {
             Self::Store(embedded) => embedded.manifest(reference).await?,

@@ -1,7 +1,9 @@
 //! `frazil agent`: the process that serves one mounted image. Started by `frazil mount`; not for people.
 //!
-//! It ends when the image is unmounted, by whomever, or by a signal that asks for it ([`End`]), upon which it unmounts.
+//! It ends when the image is unmounted, by whomever, or by a signal that asks it to end ([`End`]); then it
+//! unmounts.
 
+use std::convert::Infallible;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,11 +28,11 @@ use crate::mount_record::{Mount, MountRecord};
 use crate::places;
 use crate::run::spec;
 use crate::sandbox::{Attendant, Duties, Sandbox};
-use crate::service::Manager;
+use crate::service::ServiceManager;
 use crate::supply::Supply;
 use crate::tiers::TierArgs;
 use crate::via::Via;
-use crate::wiring::{self, Absent};
+use crate::wiring::{self, Absent, OpenImage};
 
 /// Serve a mounted image (started by `frazil mount`)
 #[derive(clap::Args, Debug)]
@@ -83,7 +85,7 @@ impl Extent {
     }
 }
 
-/// Who is told that the tree is readable.
+/// Where to report that the tree is readable.
 pub(crate) enum Readiness {
     /// The person who watches.
     Terminal,
@@ -102,12 +104,12 @@ impl Readiness {
             tokio::net::UnixStream::from_std(socket)
         };
         let watched = watched().context("cannot watch the mounting process")?;
-        // It says nothing, so what can be read is that it is gone.
+        // The other process says nothing, so the socket becomes readable only when that process is gone.
         watched.readable().await.context("cannot watch the mounting process")
     }
 
     /// Tells of the mount.
-    fn tell(self, announcement: Announcement, manager: &Manager) -> Result<()> {
+    fn tell(self, announcement: Announcement, manager: &ServiceManager) -> Result<()> {
         match self {
             Self::Terminal => {
                 mount::say(&announcement);
@@ -154,32 +156,37 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
     std::env::set_current_dir("/").context("cannot leave the directory")?;
     let served = config.and_then(|_| {
         let (extent, ready) = (Extent::of(args.eager), Readiness::Parent(socket));
-        serve(&args.name, &args.directory, &args.recording, extent, global, ready)
+        let (name, directory) = (args.name.as_str(), args.directory.as_path());
+        serve(&Order { name, directory, recording: &args.recording, extent }, global, ready)
     });
     served.or_else(|error| {
         match spec::send(&answer, &Err::<Announcement, _>(Refusal::of(&error))) {
             Ok(()) => Ok(Exit::FAILURE),
-            // Nobody listens: the tree was readable before. The log is for this.
+            // Nobody is listening: the tree was readable before. The error is for the log.
             Err(_) => Err(error),
         }
     })
 }
 
+/// What an agent serves, and how.
+pub(crate) struct Order<'a> {
+    /// The image's name.
+    pub(crate) name: &'a str,
+    /// Where it is to be mounted.
+    pub(crate) directory: &'a Path,
+    pub(crate) recording: &'a RecordingArgs,
+    pub(crate) extent: Extent,
+}
+
 /// Mounts, tells, and serves until the end.
-pub(crate) fn serve(
-    name: &str,
-    directory: &Path,
-    recording: &RecordingArgs,
-    extent: Extent,
-    global: &Global,
-    ready: Readiness,
-) -> Result<Exit> {
+pub(crate) fn serve(order: &Order<'_>, global: &Global, ready: Readiness) -> Result<Exit> {
+    let &Order { name, directory, extent, .. } = order;
     let config = global.config()?;
     let (host_cache, via) = (Choice::find(config)?, config.value(&keys::VIA)?);
     // Before there are threads: with a host cache this process will need nothing else.
     let duties = |socket: &PathBuf| Duties { socket: socket.clone(), directory: Some(directory.to_owned()) };
     let sandbox = host_cache.as_ref().map(|socket| Sandbox::prepare(&duties(socket))).transpose()?;
-    let manager = Manager::find();
+    let manager = ServiceManager::find();
     // One that leaves its network could send spans nowhere.
     #[cfg(feature = "otlp")]
     if sandbox.is_none() {
@@ -187,37 +194,23 @@ pub(crate) fn serve(
     }
     wiring::serving_runtime()?.block_on(async {
         let mut end = End::new()?;
-        let labelled = |_: &[u8]| Ok(Label::mount(&recording.label));
-        let label = (!recording.no_profile).then_some(&labelled as _);
-        let opening = async {
-            let dial = sandbox.as_ref().map(|sandbox| sandbox.attendant().dial());
-            let supply = Supply::open(global, host_cache.as_deref(), dial, name, label.is_some()).await?;
-            let keys = wiring::keys(global, Absent::Refuse)?;
-            wiring::image(global, &supply, &keys, name, label).await
-        };
         let open = tokio::select! {
-            open = opening => open?,
+            open = order.image(global, host_cache.as_deref(), sandbox.as_ref()) => open?,
             gone = ready.is_awaited_no_more() => {
                 gone?;
                 bail!("the mounting process is gone");
             }
+            () = end.asked() => bail!("it was asked to end before the image was here"),
         };
         let mut record = MountRecord::take(directory)?;
         let options = MountOptions { face: via.face(), name: open.name.to_string() };
         let mounted = frazil_mount::mount(&open.image, directory, &options).await?;
         let Shown { face, reason } = mounted.shown().clone();
         let face = face.to_string();
-        // Before there is a record: who sees that finds somebody to ask.
+        // Made before there is a record: a process that sees the record finds somebody to ask.
         let control = Control::bind(directory)?;
         record.write(&Mount { pid: std::process::id(), directory, image: name, face: face.clone() })?;
-        let subject = Subject {
-            image: Arc::clone(&open.image),
-            name: open.name.to_string(),
-            directory: directory.to_owned(),
-            face: face.clone(),
-            mounted: Instant::now(),
-            profiling: open.profiling.clone(),
-        };
+        let subject = order.subject(&open, face.clone());
         let records = places::runtime()?.join("mounts");
         let attendant = sandbox.map(|sandbox| sandbox.close(Some(&records))).transpose()?;
         let announcement =
@@ -230,19 +223,9 @@ pub(crate) fn serve(
         if extent == Extent::Whole {
             wiring::complete(&open.image);
         }
-        // A mount that nobody can be asked about any more is a mount still.
-        let answering = async {
-            if let Err(error) = control.serve(subject).await {
-                tracing::warn!(
-                    error = crate::failure::chain(&error),
-                    "questions about the mount have no answer any more"
-                );
-            }
-            std::future::pending().await
-        };
         let ended = tokio::select! {
             ended = until_the_end(mounted, attendant.as_ref(), &mut end, &manager) => ended,
-            never = answering => never,
+            never = answer(control, subject) => match never {},
         };
         if let Some(profiling) = &open.profiling {
             profiling.ready();
@@ -253,11 +236,48 @@ pub(crate) fn serve(
     })
 }
 
+impl Order<'_> {
+    async fn image(
+        &self,
+        global: &Global,
+        host_cache: Option<&Path>,
+        sandbox: Option<&Sandbox>,
+    ) -> Result<OpenImage> {
+        let labelled = |_: &[u8]| Ok(Label::mount(&self.recording.label));
+        let label = (!self.recording.no_profile).then_some(&labelled as _);
+        let dial = sandbox.map(|sandbox| sandbox.attendant().dial());
+        let supply = Supply::open(global, host_cache, dial, self.name, label.is_some()).await?;
+        let keys = wiring::keys(global, Absent::Refuse)?;
+        wiring::image(global, &supply, &keys, self.name, label).await
+    }
+
+    /// What the mount can be asked about from now on.
+    fn subject(&self, open: &OpenImage, face: String) -> Subject {
+        Subject {
+            image: Arc::clone(&open.image),
+            name: open.name.to_string(),
+            directory: self.directory.to_owned(),
+            face,
+            mounted: Instant::now(),
+            profiling: open.profiling.clone(),
+        }
+    }
+}
+
+/// Answers questions about the mount. A mount that cannot be asked about any more is still a mount.
+async fn answer(control: Control, subject: Subject) -> Infallible {
+    if let Err(error) = control.serve(subject).await {
+        let error = crate::failure::chain(&error);
+        tracing::warn!(error, "questions about the mount are no longer answered");
+    }
+    std::future::pending().await
+}
+
 async fn until_the_end(
     mut mounted: Mounted,
     attendant: Option<&Attendant>,
     end: &mut End,
-    manager: &Manager,
+    manager: &ServiceManager,
 ) -> Result<Exit> {
     tokio::select! {
         ended = mounted.wait() => return Ok(ended.map(|()| Exit::SUCCESS)?),
@@ -266,7 +286,7 @@ async fn until_the_end(
     take_down(mounted, attendant).await.map(|()| Exit::SUCCESS)
 }
 
-/// Unmounts, whoever still has a file open: who asks wants this process gone.
+/// Unmounts, even if somebody still has a file open: whoever asks wants this process gone.
 async fn take_down(mut mounted: Mounted, attendant: Option<&Attendant>) -> Result<()> {
     let unmounted = match attendant {
         None => mounted.try_unmount().await,

@@ -88,7 +88,7 @@ pub(crate) fn execute(global: &Global) -> Result<Exit> {
         if global.quiet == 0 {
             note(format!("serving {place}"));
         }
-        let manager = service::Manager::find();
+        let manager = service::ServiceManager::find();
         manager.tell("READY=1");
         let stop = async {
             end.asked().await;
@@ -122,7 +122,7 @@ fn peers(config: &Config) -> Result<Peers> {
     if only_own {
         return Ok(peers);
     }
-    // There is one tenant yet: who is let in is let in for it.
+    // There is only one tenant so far: a peer that is let in is let in for that one.
     Ok(Peers { tenants: Arc::new(AnyTenant), ..peers })
 }
 

@@ -25,7 +25,7 @@ use crate::wiring::{self, Absent};
 /// How often the terminal is told how far it is, and a rate is kept.
 const TICK: Duration = Duration::from_millis(250);
 
-/// So many chunks that could not be had, and none that could since, end it: the store is away.
+/// This many chunks that could not be fetched, and none since that could, end it: the store is away.
 const FAILURES_MAX: u64 = 16;
 
 /// Complete an image on this host
@@ -38,7 +38,7 @@ pub(crate) struct Args {
     #[arg(value_name = "NAME|DIR")]
     target: String,
 
-    /// At most so many bytes a second
+    /// Fetch at most this many bytes per second
     #[arg(long, value_name = "SIZE")]
     rate: Option<Size>,
 
@@ -70,14 +70,14 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
 /// The tiers of a mount without a host cache are its agent's.
 fn ask(directory: &Path, served: &Served, args: &Args, global: &Global) -> Result<Exit> {
     if args.rate.is_some() {
-        return Err(anyhow!("{} is read without a host cache: its agent knows no rate", args.target))
+        return Err(anyhow!("{} is read without a host cache: its agent cannot limit its rate", args.target))
             .hint("leave --rate out: its readers go first in any case");
     }
     control::ask::<()>(directory, Question::Complete)?;
     if args.json {
         output::json(&serde_json::json!({ "image": served.image, "asked_pid": served.pid }))?;
     } else if global.quiet == 0 {
-        note(format!("{}: the process that serves {} completes it", served.image, args.target));
+        note(format!("{}: the process that serves {} fetches the rest", served.image, args.target));
     }
     Ok(Exit::SUCCESS)
 }
@@ -121,7 +121,7 @@ async fn complete(image: &Image, rate: Option<Size>, bar: &Share) -> Result<RunC
                     now.failed_chunks,
                     bytes(here)
                 ))
-                .hint("once the store answers, again: what is here is not fetched twice");
+                .hint("run it again once the store answers: what is here is not fetched twice");
             }
             if ended {
                 total = now;
@@ -163,7 +163,7 @@ fn parts(image: &Image, rate: Option<Size>) -> Vec<Vec<ChunkIndex>> {
     parts
 }
 
-/// Chunks that could not be had since the last one that could.
+/// The chunks that could not be fetched since the last one that could.
 #[derive(Default)]
 struct Failures {
     fetched: u64,
@@ -203,7 +203,7 @@ fn report(
     }
     if failed_chunks > 0 {
         return Err(anyhow!("{failed_chunks} chunks could not be had"))
-            .hint("again: what is here is not fetched twice");
+            .hint("run it again: what is here is not fetched twice");
     }
     Ok(Exit::SUCCESS)
 }

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, anyhow};
 
-use super::agent::{self, Announcement, Extent, Readiness};
+use super::agent::{self, Announcement, Extent, Order, Readiness};
 use crate::cli::Global;
 use crate::config::{Entry, keys};
 use crate::exit::Exit;
@@ -71,7 +71,7 @@ pub(crate) struct RecordingArgs {
 }
 
 impl RecordingArgs {
-    /// The same, as arguments for a process of frazil.
+    /// These flags, as arguments for a process of frazil.
     fn arguments(&self) -> Vec<OsString> {
         match self {
             Self { no_profile: true, .. } => vec!["--no-profile".into()],
@@ -81,7 +81,7 @@ impl RecordingArgs {
     }
 }
 
-/// What is said of the agent's tiers.
+/// The keys of the agent's tiers, which are handed on to it.
 const HANDED_ON: [&dyn Entry; 5] =
     [&keys::CACHE, &keys::EMBEDDED_MEMORY, &keys::EMBEDDED_DIRECTORY, &keys::EMBEDDED_QUOTA, &keys::REMOTE];
 
@@ -90,7 +90,8 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
     let directory = mount_record::canonical(&args.directory)?;
     if args.foreground {
         let extent = Extent::of(args.eager);
-        return agent::serve(&args.name, &directory, &args.recording, extent, global, Readiness::Terminal);
+        let order = Order { name: &args.name, directory: &directory, recording: &args.recording, extent };
+        return agent::serve(&order, global, Readiness::Terminal);
     }
     let announcement = start_agent(args, &directory, global)?;
     if global.quiet == 0 {
@@ -118,7 +119,7 @@ fn start_agent(args: &Args, directory: &Path, global: &Global) -> Result<Announc
         .arg("--")
         .arg(&args.name)
         .arg(directory)
-        // The word to a service manager is that of who it started.
+        // Only the process that a service manager started may notify it.
         .env_remove("NOTIFY_SOCKET")
         .stdin(Stdio::null())
         .stdout(Stdio::null())

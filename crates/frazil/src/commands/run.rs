@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use frazil_cache::host::Dial;
@@ -24,8 +24,8 @@ use crate::run::config::{self as container_config, Overrides};
 use crate::run::console::WindowSize;
 use crate::run::container::{Addressee, Waiting};
 use crate::run::first_output::FirstOutput;
-use crate::run::helper::{Helper, Line};
 use crate::run::namespaces;
+use crate::run::side_process::{Line, SideProcess};
 use crate::run::signals::Signals;
 use crate::run::spec::{Network, Privilege, Spec};
 use crate::run::stage::Stage;
@@ -41,10 +41,10 @@ use crate::via::Via;
 use crate::wiring::{self, Absent, OpenImage};
 
 /// How long a command's end waits until what its start taught is written down.
-const PROFILE_SAVED: std::time::Duration = std::time::Duration::from_secs(5);
+const PROFILE_SAVED: Duration = Duration::from_secs(5);
 
 /// How long a summary waits for prefetches under way, so that it counts them.
-const PREFETCHES_LAND: std::time::Duration = std::time::Duration::from_millis(200);
+const PREFETCHES_LAND: Duration = Duration::from_millis(200);
 
 /// The kind of terminal that a command is told it has, as Docker does it; most images know this one.
 const DEFAULT_TERM: &str = "TERM=xterm";
@@ -77,7 +77,7 @@ pub(crate) struct Args {
     #[arg(short, long)]
     tty: bool,
 
-    /// Pass the standard input on, which always happens (for those who type -it)
+    /// Accepted for -it; the standard input is always passed on
     #[arg(short, long)]
     interactive: bool,
 
@@ -174,15 +174,18 @@ fn run(args: Args, global: &Global) -> Result<Exit> {
     let privilege = namespaces::enter_private()?;
     let stage = Stage::mount(directory, writable_bytes)?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable).context("cannot forbid memory dumps")?;
-    // What has keys, or the network, is no part of this process, which the container's processes descend from.
+    // Whatever has keys or the network must not be in this process, from which the container's processes
+    // descend.
     let converter = source
-        .map(|source| Helper::start(|line| line.begin(&Ok::<_, Refusal>(convert(&source, &args, global)?))))
+        .map(|source| {
+            SideProcess::start(|line| line.begin(&Ok::<_, Refusal>(convert(&source, &args, global)?)))
+        })
         .transpose()?;
     let server =
         Served { args: &args, global, host_cache: host_cache.as_deref(), stage: &stage, privilege, window };
     let parent = getpid().as_raw_nonzero().get();
     let (mount, their_mount) = UnixStream::pair().context("cannot make a socket")?;
-    let helper = Helper::start(move |line| server.serve(line, &their_mount, parent))?;
+    let agent = SideProcess::start(move |line| server.serve(line, &their_mount, parent))?;
     let addressee = Addressee::follow(signals)?;
     let container = Waiting::start(terminal)?;
 
@@ -194,15 +197,15 @@ fn run(args: Args, global: &Global) -> Result<Exit> {
         }
         None => args.image.clone(),
     };
-    helper.line.begin(&name)?;
-    let spec: Spec = helper.outcome()?;
+    agent.line.begin(&name)?;
+    let spec: Spec = agent.outcome()?;
     stage.show(&passing::receive(&mount).context("cannot take over the mount")?)?;
     let mounted = started.elapsed();
     let exit = container.launch(&spec, &addressee)?.wait()?;
 
     // The command's code is the result; what goes wrong from here on is only worth a remark.
     let times = Times { mounted, exited: started.elapsed() };
-    if let Err(error) = farewell(helper, &args, global, &stage, exit, times) {
+    if let Err(error) = farewell(agent, &args, global, &stage, exit, times) {
         note(format!("warning: {}", crate::failure::chain(&error)));
     }
     Ok(exit)
@@ -210,20 +213,20 @@ fn run(args: Args, global: &Global) -> Result<Exit> {
 
 /// Hears what the run cost, takes the mount away, and tells.
 fn farewell(
-    helper: Helper,
+    agent: SideProcess,
     args: &Args,
     global: &Global,
     stage: &Stage,
     exit: Exit,
     times: Times,
 ) -> Result<()> {
-    helper.line.end(&(exit, times))?;
-    let summary = helper.line.hear_end::<Summary>()?;
+    agent.line.end(&(exit, times))?;
+    let summary = agent.line.hear_end::<Summary>()?;
     match frazil_mount::unmount(&stage.image()) {
-        Ok(()) => helper.wait(),
+        Ok(()) => agent.wait(),
         Err(error) => {
             tracing::warn!(%error, "cannot unmount");
-            helper.kill();
+            agent.kill();
         }
     }
     let summary =
@@ -259,7 +262,7 @@ impl Served<'_> {
     /// Mounts the image that it is told, hands the mount over the socket, describes the container of `parent`, and
     /// serves until it is unmounted.
     fn serve(&self, line: &Line, socket: &UnixStream, parent: i32) -> Result<()> {
-        let Self { args, global, .. } = *self;
+        let Self { global, .. } = *self;
         let config = global.config()?;
         let _ = rustix::thread::set_name(c"frazil-agent");
         namespaces::part()?;
@@ -290,23 +293,13 @@ impl Served<'_> {
             open.profiling.clone().and_then(|profiling| FirstOutput::watch(move || profiling.alive()));
         line.begin(&Ok::<_, Refusal>(spec))?;
 
-        // Who started this process dies with it: then nobody wants to know.
+        // If the process that started this one is gone, nobody wants to know.
         let Some((exit, times)) = line.hear_end::<(Exit, Times)>()? else { return Ok(()) };
         drop(output);
         if let Some(profiling) = &open.profiling {
             profiling.ready();
         }
-        if args.summary_json.is_some() || !args.no_summary {
-            runtime.block_on(open.image.stop_prefetching(PREFETCHES_LAND));
-            // Of a chunk table that does not come, what there is is counted.
-            let table = async { tokio::time::timeout(PREFETCHES_LAND, open.image.complete_table()).await };
-            let _ = runtime.block_on(table);
-        }
-        let (counters, face) = (open.image.counters(), face.to_string());
-        let summary =
-            Summary::new(open.name.as_str(), face, exit, times, open.image.sealed_bytes(), &counters)
-                .with_profile(open.profiling.as_ref(), &open.image);
-        line.end(&summary)?;
+        line.end(&runtime.block_on(self.summary(&open, face.to_string(), exit, times)))?;
         if let Err(error) = runtime.block_on(mounted.wait()) {
             tracing::warn!(%error, "cannot unmount");
         }
@@ -315,6 +308,18 @@ impl Served<'_> {
         }
         runtime.block_on(open.settle());
         Ok(())
+    }
+
+    /// What the run cost.
+    async fn summary(&self, open: &OpenImage, face: String, exit: Exit, times: Times) -> Summary {
+        if self.args.summary_json.is_some() || !self.args.no_summary {
+            open.image.stop_prefetching(PREFETCHES_LAND).await;
+            // Of a chunk table that does not come, what there is is counted.
+            let _ = tokio::time::timeout(PREFETCHES_LAND, open.image.complete_table()).await;
+        }
+        let counters = open.image.counters();
+        Summary::new(open.name.as_str(), face, exit, times, open.image.sealed_bytes(), &counters)
+            .with_profile(open.profiling.as_ref(), &open.image)
     }
 
     async fn image(&self, name: &str, dial: Option<Dial>) -> Result<OpenImage> {
@@ -336,7 +341,7 @@ impl Served<'_> {
         let id = open.reference.manifest.to_string();
         let mut process = container_config::process(&open.config, args.overrides())?;
         if window.is_some() {
-            // In front: whatever the image or the caller say holds.
+            // Put in front, so that what the image or the caller says wins.
             process.environment.insert(0, DEFAULT_TERM.into());
         }
         Ok(Spec {

@@ -1,6 +1,6 @@
 //! An image's command in a container.
 //!
-//! `frazil run` moves into a mount namespace of its own ([`namespaces`]). A [`helper`] in yet another one serves the
+//! `frazil run` moves into a mount namespace of its own ([`namespaces`]). A [`side_process`] in yet another one serves the
 //! image and hands the mount over, which is attached on a [`stage`]; and a third process ([`container`])
 //! makes the rest of the container ([`init`]) out of a [`spec`]; a [`terminal`] of its own is made there and joined to
 //! the caller's. Everything dies with `frazil run`.
@@ -13,10 +13,10 @@ pub(crate) mod container;
 mod devices;
 mod filter;
 pub(crate) mod first_output;
-pub(crate) mod helper;
 pub(crate) mod init;
 pub(crate) mod namespaces;
 mod rootfs;
+pub(crate) mod side_process;
 pub(crate) mod signals;
 pub(crate) mod spec;
 pub(crate) mod stage;

@@ -2,6 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::{Command, Stdio};
 
@@ -342,6 +343,23 @@ fn a_mount_in_the_foreground_ends_by_a_signal_and_unmounts() {
         stderr.read_to_string(&mut rest).unwrap();
         assert_eq!(rest, "");
     }
+}
+
+#[test]
+fn a_mount_that_waits_for_its_store_ends_by_a_signal() {
+    let store = TcpListener::bind("127.0.0.1:0").unwrap();
+    let home = Home::new().with_its_store_at(&format!("http://{}", store.local_addr().unwrap()));
+    let mut mount = home.frazil(["--allow-http", "mount", "--foreground", "app"]);
+    let mut child = mount.arg(home.mountpoint()).stderr(Stdio::piped()).spawn().unwrap();
+    // It is asked, and says nothing.
+    let (_asked, _) = store.accept().unwrap();
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(
+        (child.wait().unwrap().code(), said.as_str()),
+        (Some(1), "error: it was asked to end before the image was here\n")
+    );
 }
 
 #[test]

@@ -68,7 +68,11 @@ fn a_mount_without_a_host_cache_is_completed_by_its_own_agent() {
     let options = ["--cache", "none", "--disk-quota", "1G", "--disk-dir", disk.to_str().unwrap()];
     let mounted = Mount::with(&home, "python", &options);
     let directory = mounted.root().to_str().unwrap().to_owned();
-    home.refuses(["hydrate", &directory, "--cache", "none", "--rate", "1M"]).is(1, "knows no rate", "--rate");
+    home.refuses(["hydrate", &directory, "--cache", "none", "--rate", "1M"]).is(
+        1,
+        "cannot limit its rate",
+        "--rate",
+    );
     let asked = home.tells(["hydrate", &directory, "--json", "--cache", "none"]);
     assert_eq!(asked["image"], "python");
     let whole = Objects::of(home.store()).of_kind("chunks").bytes();

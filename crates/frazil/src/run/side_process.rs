@@ -1,4 +1,5 @@
-//! A process that does a part of `frazil run` and has what the rest has no need of: keys, the store, a network.
+//! A process that does a part of `frazil run` and holds what the other parts do not need: keys, the store, a
+//! network.
 //!
 //! Invariants: it dies with the process that started it; and the two say one message each way on each of two sockets,
 //! so neither waits for a word that the other never says.
@@ -31,7 +32,7 @@ impl Line {
         spec::send(&self.first, message).context("the other process is gone")
     }
 
-    /// Hears it; none if the other is gone.
+    /// Hears what to do, or that it is done; none if the other is gone.
     pub(crate) fn hear_begin<T: DeserializeOwned>(&self) -> Result<Option<T>> {
         spec::receive(&self.first).context("cannot hear from the other process")
     }
@@ -41,7 +42,7 @@ impl Line {
         spec::send(&self.last, message).context("the other process is gone")
     }
 
-    /// Hears it; none if the other is gone.
+    /// Hears that it has ended, or what there is to say of it; none if the other is gone.
     pub(crate) fn hear_end<T: DeserializeOwned>(&self) -> Result<Option<T>> {
         spec::receive(&self.last).context("cannot hear from the other process")
     }
@@ -49,13 +50,13 @@ impl Line {
 
 /// The process, as the one that started it sees it.
 #[derive(Debug)]
-pub(crate) struct Helper {
+pub(crate) struct SideProcess {
     pid: Pid,
     /// The way to it.
     pub(crate) line: Line,
 }
 
-impl Helper {
+impl SideProcess {
     /// Starts it. This process must have one thread; the other one ends when `work` does.
     pub(crate) fn start(work: impl FnOnce(&Line) -> Result<()>) -> Result<Self> {
         let pair = || UnixStream::pair().context("cannot make a socket");
@@ -71,7 +72,7 @@ impl Helper {
                     && getppid() == Some(parent)
                     && let Err(error) = work(&line)
                 {
-                    // Nobody listens when it was done before; then it is for the log.
+                    // If the work was done before, nobody is listening; then the error goes to the log.
                     if line.begin(&Err::<(), _>(Refusal::of(&error))).is_err() {
                         tracing::error!("the process that serves the image ends: {}", chain(&error));
                     }
