@@ -1,7 +1,7 @@
-//! A FUSE thread that is lent to the reader of its request.
+//! A thread that is lent to whoever opens a chunk: a FUSE thread to the reader of its request, or one that opens ahead.
 //!
 //! What a request needs may be here already, sealed: then the request's own thread opens it, without the way
-//! to another thread and back, which would take a third as long again. The thread is lent for little: other
+//! to another thread and back, which would take a third as long again. A FUSE thread is lent for little: other
 //! requests wait for the same threads, and several chunks are better opened at once.
 
 use std::cell::Cell;

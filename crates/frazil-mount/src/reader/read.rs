@@ -7,7 +7,7 @@
 //! 4. which takes the sealed chunk that was fetched ahead, or shares the one fetch of it;
 //! 5. a fetch asks the tier, within the deadline;
 //! 6. the chunk is opened (decrypted, decompressed) on a thread that may take its time, not on the reactor: the reader's
-//!    own, if that is a FUSE thread, which has the sealed chunk at once or goes away;
+//!    own, if that is a FUSE thread, which has the sealed chunk at once or goes away; or one that opens ahead of readers;
 //! 7. it is kept decoded;
 //! 8. every reader copies its part, and what reads front to back is fetched ahead of.
 //!
@@ -16,6 +16,7 @@
 
 use std::cell::RefCell;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -413,8 +414,9 @@ impl Image {
             Some(opened)
         };
         let opened = match lent::take(chunk.len) {
-            true => Ok(opening()),
-            false => self.runtime.spawn_blocking(opening).await,
+            // A panic in here would leave those who share this flight waiting for ever.
+            true => catch_unwind(AssertUnwindSafe(opening)).map_err(drop),
+            false => self.runtime.spawn_blocking(opening).await.map_err(drop),
         };
         match opened {
             Ok(Some(Ok(bytes))) => {
@@ -425,7 +427,7 @@ impl Image {
             Ok(Some(Err(source))) => {
                 Err(ReadError::Open { chunk: chunk.id, offset: chunk.offset, source: Arc::new(source) })
             }
-            Ok(None) | Err(_) => Err(ReadError::Stopped),
+            Ok(None) | Err(()) => Err(ReadError::Stopped),
         }
     }
 }

@@ -130,8 +130,10 @@ impl Directory {
             return Ok(());
         }
         let parent = path.parent().unwrap_or(&self.path);
-        fs::create_dir_all(parent)?;
+        fs::create_dir_all(&self.path)?;
         self.make_room(len)?;
+        // After room was made: a directory without a file may have gone with that.
+        fs::create_dir_all(parent)?;
         let number = self.number.fetch_add(1, Relaxed);
         let unfinished = parent.join(format!(".{}-{number}.unfinished", std::process::id()));
         let written = fs::File::create(&unfinished)
@@ -191,7 +193,11 @@ fn list(directory: &Path, levels: u32, files: &mut Vec<Listed>) -> io::Result<()
         let Ok(metadata) = entry.metadata() else { continue };
         if metadata.is_dir() && levels > 1 {
             let before = files.len();
-            list(&entry.path(), levels - 1, files)?;
+            match list(&entry.path(), levels - 1, files) {
+                // Somebody else makes room too.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                listed => listed?,
+            }
             let is_old =
                 metadata.modified().is_ok_and(|changed| changed.elapsed().is_ok_and(|age| age > FILLED));
             if files.len() == before && is_old {
@@ -227,6 +233,11 @@ mod tests {
         fs::File::open(files.path("old")).unwrap().set_modified(long_ago).unwrap();
         write("third/0").await;
         assert!(!files.path("old").exists() && files.path("new").exists());
+        fs::create_dir(files.path("old")).unwrap();
+        fs::File::open(files.path("old")).unwrap().set_modified(long_ago).unwrap();
+        write("old/1").await;
+        assert!(matches!(files.read("old/1", 10).await, Outcome::Found(_)), "it goes where nothing was left");
+        write("third/0").await;
         assert!(matches!(files.read("third/0", 10).await, Outcome::Found(bytes) if bytes == "123456"));
     }
 }

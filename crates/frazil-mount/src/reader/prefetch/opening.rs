@@ -6,7 +6,6 @@
 //! by nothing: its sealed chunk may be gone by then.
 
 use std::collections::{HashMap, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::lent;
@@ -118,9 +117,7 @@ impl Image {
             while let Some(image) = image.upgrade()
                 && let Some(index) = image.next_to_open()
             {
-                // A panic costs the chunk, and not those behind it.
-                let open = || lent::wholly(|| runtime.block_on(image.open_ahead_of_reader(index)));
-                if !catch_unwind(AssertUnwindSafe(open)).unwrap_or_default() {
+                if !lent::wholly(|| runtime.block_on(image.open_ahead_of_reader(index))) {
                     image.no_longer_ahead(index);
                 }
             }
@@ -128,7 +125,12 @@ impl Image {
     }
 
     fn next_to_open(&self) -> Option<ChunkIndex> {
+        // Looked at first: the pump looks at what is opened ahead while it holds its own lock.
+        let is_stopped = self.prefetches.is_stopped();
         let mut state = self.opened_ahead.lock();
+        if is_stopped {
+            state.waiting.clear();
+        }
         while let Some(&index) = state.waiting.front() {
             let is_of_use = self.marks.ahead_for(index).is_some()
                 && self.sealed.contains(index)

@@ -76,6 +76,11 @@ impl Prefetches {
     }
 
     /// Begins no prefetches from now on.
+    /// Whether nobody is going to read any more.
+    pub(in crate::reader) fn is_stopped(&self) -> bool {
+        self.lock().is_stopped
+    }
+
     pub(in crate::reader) fn stop(&self) {
         let mut state = self.lock();
         state.is_stopped = true;
