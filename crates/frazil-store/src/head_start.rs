@@ -217,7 +217,8 @@ fn held_against(hash: [u8; blake3::OUT_LEN], hasher: blake3::Hasher, bytes: Piec
             match bytes.try_next().await? {
                 Some(piece) => {
                     hasher.update(&piece);
-                    let missing = missing.saturating_sub(piece.len() as u64);
+                    let more = || StoreError::damaged(&path, "more follows than how a bundle begins");
+                    let missing = missing.checked_sub(piece.len() as u64).ok_or_else(more)?;
                     Ok(Some((piece, (bytes, hasher, missing))))
                 }
                 // What is cut off is seen by its length.

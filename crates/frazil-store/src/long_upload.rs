@@ -26,10 +26,9 @@ impl LongUpload {
 
     /// All of it is there now.
     pub(crate) async fn finish(mut self) -> Result<(), Error> {
-        match self.0.take() {
-            Some(upload) => upload.finish().await.map(drop),
-            None => Ok(()),
-        }
+        let Some(upload) = self.0.take() else { return Ok(()) };
+        // A task of its own, which takes the parts back if it fails: so it does for a caller that has given up, too.
+        tokio::spawn(upload.finish()).await?.map(drop)
     }
 }
 
