@@ -13,7 +13,7 @@ use frazil_format::{ManifestId, SealedManifest, wrap_context};
 
 use crate::name::PlainName;
 use crate::publication::Moved;
-use crate::{ImageName, KeyProvider, Reference, Store, StoreError, layout};
+use crate::{ErrorClass, ImageName, KeyProvider, Reference, Store, StoreError, layout};
 
 /// How often a name that others keep changing is looked at.
 const MAX_SWAPS: usize = 16;
@@ -65,7 +65,11 @@ impl Store {
     /// re-wrapping says so.
     async fn is_wrapped_by(&self, key: &str, tenant: &str) -> Result<bool, StoreError> {
         for (_, reference) in self.each_name(tenant).await? {
-            let Ok(reference) = reference else { continue };
+            let reference = match reference {
+                Ok(reference) => reference,
+                Err(error) if error.class() == ErrorClass::Transient => return Err(error),
+                Err(_) => continue,
+            };
             match self.verified_manifest(&reference).await {
                 Ok(manifest) if manifest.wrapped_key().key_id != key => return Ok(false),
                 Ok(_) | Err(_) => {}

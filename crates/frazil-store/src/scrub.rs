@@ -138,7 +138,7 @@ pub async fn scrub(store: &Store, root: RootId, options: &ScrubOptions) -> Resul
             keep(store, root, &done).await?;
         }
     }
-    let damaged_records = records(store, root).await?;
+    let damaged_records = damaged_records(store, root).await?;
     let broken = broken_images(store, root, &damaged.keys().copied().collect()).await?;
     // The next scrub begins anew.
     keep(store, root, &ScrubJournal::default()).await?;
@@ -223,7 +223,10 @@ async fn check(store: &Store, root: RootId, id: &ChunkId) -> Result<Result<(), S
 }
 
 /// The manifests and layer indexes of a root that are damaged.
-async fn records(store: &Store, root: RootId) -> Result<Vec<Fault>, StoreError> {
+///
+/// # Errors
+/// Those of the store.
+pub async fn damaged_records(store: &Store, root: RootId) -> Result<Vec<Fault>, StoreError> {
     let objects = store.objects();
     let mut all: Vec<(Listed, bool)> =
         objects.all_below(&layout::manifests(root), |listed| Some((listed, true))).await?;

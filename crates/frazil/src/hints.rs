@@ -95,7 +95,7 @@ fn of_store(error: &StoreError) -> Option<String> {
         StoreError::LastActiveRoot { .. } => "make another one first: frazil root new".to_owned(),
         StoreError::RootInUse { .. } => "frazil gc run copies what they need to the active root".to_owned(),
         StoreError::UnreadableName { .. } => {
-            "convert the image again under that name, or take the name away: frazil rm".to_owned()
+            "take the name away (frazil rm), and convert the image again; a newer Frazil may be able to read it".to_owned()
         }
         StoreError::AlarmStands { .. } => {
             "find who reads the root and let it start again from its name, then: frazil gc clear-alarm".to_owned()

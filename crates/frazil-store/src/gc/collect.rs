@@ -229,7 +229,9 @@ impl Collection<'_> {
             Err(
                 error @ (StoreError::AlarmStands { .. }
                 | StoreError::RootInUse { .. }
-                | StoreError::UnreadableName { .. }),
+                | StoreError::UnreadableName { .. }
+                // Of the alarm's record.
+                | StoreError::Damaged { .. }),
             ) => {
                 self.blocked(root, "delete", &error);
                 return Ok(());

@@ -272,6 +272,21 @@ async fn a_name_that_cannot_be_read_may_refer_to_any_root() {
 }
 
 #[tokio::test]
+async fn an_alarm_that_cannot_be_read_stops_deletion_and_nothing_else() {
+    let scene = Scene::new().await;
+    publish(&scene.store, "app", &[1]).await;
+    scene.store.new_root().await.unwrap();
+    for _ in 0..3 {
+        gc::collect(&scene.store, &EXPIRE_ONLY, Intent::Run).await.unwrap();
+    }
+    assert_eq!(scene.store.root_state(ROOT).await.unwrap(), RootState::Expired);
+    std::fs::write(scene.path("gc/alarm.json"), "torn").unwrap();
+    let report = gc::collect(&scene.store, &AT_ONCE, Intent::Run).await.unwrap();
+    assert!(report.problems.iter().any(|problem| problem.contains("gc/alarm.json is damaged")), "{report:?}");
+    assert_eq!(scene.store.root_state(ROOT).await.unwrap(), RootState::Expired);
+}
+
+#[tokio::test]
 async fn eight_machines_collect_at_once() {
     let scene = Scene::new().await;
     for name in 0..20 {

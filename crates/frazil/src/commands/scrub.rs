@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use anyhow::{Result, anyhow};
 use frazil_convert::source::SourceSpec;
 use frazil_format::{ChunkId, RootId};
-use frazil_store::scrub::{self, BrokenImage, Scrub, ScrubOptions};
+use frazil_store::scrub::{self, BrokenImage, Fault, Scrub, ScrubOptions};
 use frazil_store::{ImageName, Store};
 use serde::Serialize;
 
@@ -67,6 +67,8 @@ struct Mended {
     chunks_mended: u64,
     /// Damaged chunks that still are; perhaps no image needs them.
     chunks_damaged: u64,
+    /// Manifests and layer indexes that still are damaged.
+    damaged_records: Vec<Fault>,
     still_broken: Vec<BrokenImage>,
 }
 
@@ -92,10 +94,8 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
             None => None,
         };
         let sound = match &mended {
-            Some(mended) => {
-                mended.still_broken.is_empty()
-                    && mended.chunks_damaged == 0
-                    && scrubs.iter().all(|scrub| scrub.damaged_records.is_empty())
+            Some(Mended { chunks_damaged, damaged_records, still_broken, .. }) => {
+                *chunks_damaged == 0 && damaged_records.is_empty() && still_broken.is_empty()
             }
             None => scrubs.iter().all(Scrub::is_sound),
         };
@@ -123,12 +123,14 @@ async fn mend(
     let keys = wiring::keys(global, Absent::Refuse)?;
     let damaged: HashSet<ChunkId> = scrubs.iter().flat_map(Scrub::damaged_chunks).collect();
     let conversion = convert::mend(source, &name, store, &keys, &args.conversion, global, damaged).await?;
-    let (mut chunks_mended, mut chunks_damaged, mut still_broken) = (0_u64, 0_u64, Vec::new());
+    let (mut chunks_mended, mut chunks_damaged) = (0_u64, 0_u64);
+    let (mut damaged_records, mut still_broken) = (Vec::new(), Vec::new());
     for scrub in scrubs {
         let before: HashSet<ChunkId> = scrub.damaged_chunks().collect();
         let after = scrub::check_again(store, scrub.root, before.iter().copied()).await?;
         chunks_mended += before.len().saturating_sub(after.len()) as u64;
         chunks_damaged += after.len() as u64;
+        damaged_records.extend(scrub::damaged_records(store, scrub.root).await?);
         still_broken.extend(scrub::broken_images(store, scrub.root, &after).await?);
     }
     Ok(Mended {
@@ -137,6 +139,7 @@ async fn mend(
         chunks_written: conversion.chunks_new,
         chunks_mended,
         chunks_damaged,
+        damaged_records,
         still_broken,
     })
 }
@@ -167,6 +170,9 @@ impl Document {
                 "mended {}: {} chunks written, {} of the damaged ones are sound now, {} are not",
                 mended.name, mended.chunks_written, mended.chunks_mended, mended.chunks_damaged
             );
+            for fault in &mended.damaged_records {
+                let _ = writeln!(text, "{}: {}", fault.what, fault.reason);
+            }
             for image in &mended.still_broken {
                 text += &broken_in_words(image);
             }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use crate::support::home::Home;
 use crate::support::tool::output;
 
@@ -65,5 +67,28 @@ fn a_damaged_chunk_is_found_and_mended_from_the_source() {
     assert!(said.contains("broken: hello of tenant default: "), "{said}");
     let said = home.says(["scrub", "--from", HELLO, "--name", "hello"]);
     assert!(said.contains("mended hello: "), "{said}");
+    home.verify("hello");
+}
+
+#[test]
+fn a_store_is_sound_when_nothing_damaged_is_left_and_not_before() {
+    let home = Home::new();
+    home.convert(HELLO, "hello");
+    let layer = files(&home.store().join("roots/00000001/layers")).remove(0);
+    let whole = fs::read(&layer).unwrap();
+    fs::write(&layer, &whole[..whole.len() - 1]).unwrap();
+    let mended = home.tells(["scrub", "--json", "--from", HELLO, "--name", "hello"]);
+    assert_eq!(mended["roots"][0]["damaged_records"].as_array().map(Vec::len), Some(1), "{mended:#}");
+    assert_eq!((&mended["sound"], fs::read(&layer).unwrap().len()), (&Value::Bool(true), whole.len()));
+
+    // A chunk that no image needs, and no source brings back.
+    let chunk = home.store().join("roots/00000001/chunks/ab").join("ab".repeat(32));
+    fs::create_dir_all(chunk.parent().unwrap()).unwrap();
+    fs::write(&chunk, "nobody's").unwrap();
+    let scrub = output(&mut home.frazil(["scrub", "--json", "--from", HELLO, "--name", "hello"]));
+    assert_eq!(scrub.status.code(), Some(1), "{scrub:?}");
+    let document: Value = serde_json::from_slice(&scrub.stdout).unwrap();
+    let (sound, mended) = (&document["sound"], &document["mended"]);
+    assert_eq!((sound, &mended["chunks_damaged"]), (&Value::Bool(false), &Value::from(1)), "{document:#}");
     home.verify("hello");
 }
