@@ -1,14 +1,14 @@
 //! A store in a bucket, behind a real HTTP server that speaks S3.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use frazil_format::{BundleId, ChunkId, ManifestId};
-use frazil_store::{ErrorClass, Put, Store, StoreError, StoreOptions};
+use frazil_store::{ErrorClass, Put, Store, StoreError, StoreLocation, StoreOptions};
 
 use crate::namespace::block_on;
 use crate::scene::{ROOT, image, publish, sealed};
@@ -69,6 +69,32 @@ impl S3Server {
     }
 }
 
+/// The store that a test is to use, which runs in a process that has a server's address in its environment; `None` in the
+/// process that has started that one, and has seen it pass.
+pub(crate) fn in_a_bucket(test: &str, store: &str) -> Option<StoreLocation> {
+    if let Some(location) = std::env::var_os(BUCKET) {
+        return Some(location.to_str().unwrap().parse().unwrap());
+    }
+    let server = S3Server::start();
+    server.make_bucket("images");
+    server.run(test, store);
+    None
+}
+
+/// Passes connections on to a server; returns where to connect to. It ends with the process.
+fn pass_on_to(upstream: &str, pass_on: impl Fn(TcpStream, TcpStream) + Send + Sync + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (upstream, pass_on) = (upstream.to_owned(), Arc::new(pass_on));
+    std::thread::spawn(move || {
+        for client in listener.incoming().map_while(Result::ok) {
+            let (server, pass_on) = (TcpStream::connect(&upstream).unwrap(), Arc::clone(&pass_on));
+            std::thread::spawn(move || pass_on(client, server));
+        }
+    });
+    address
+}
+
 /// What a server answers to a request without a body.
 fn asked(host: &str, method: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(host).unwrap();
@@ -91,13 +117,11 @@ impl Drop for S3Server {
 
 #[test]
 fn a_bucket_keeps_what_a_directory_keeps() {
-    let Some(location) = std::env::var_os(BUCKET) else {
-        let server = S3Server::start();
-        server.make_bucket("images");
-        server.run("buckets::a_bucket_keeps_what_a_directory_keeps", "s3://images/some/prefix");
+    let Some(location) =
+        in_a_bucket("buckets::a_bucket_keeps_what_a_directory_keeps", "s3://images/some/prefix")
+    else {
         return;
     };
-    let location = location.to_str().unwrap().parse().unwrap();
     block_on(async {
         let options = StoreOptions::default();
         let error = Store::open(&location, &options).await.unwrap_err();
@@ -174,14 +198,11 @@ fn a_key_that_is_rotated_in_the_shared_file_is_used_without_opening_the_store_ag
 
 #[test]
 fn a_chunk_is_put_although_a_connection_breaks() {
-    let Some(location) = std::env::var_os(BUCKET) else {
-        let server = S3Server::start();
-        server.make_bucket("images");
-        server.run("buckets::a_chunk_is_put_although_a_connection_breaks", "s3://images");
+    let Some(location) = in_a_bucket("buckets::a_chunk_is_put_although_a_connection_breaks", "s3://images")
+    else {
         return;
     };
     let upstream = std::env::var("AWS_ENDPOINT_URL").unwrap();
-    let location = location.to_str().unwrap().parse().unwrap();
     for (seed, breaks) in [(1, Breaks::BeforeTheServer), (2, Breaks::BeforeTheAnswer)] {
         let breaker = Breaker::start(upstream.strip_prefix("http://").unwrap(), breaks);
         // SAFETY: this process runs this test alone, and no other thread looks at the environment meanwhile.
@@ -198,13 +219,11 @@ fn a_chunk_is_put_although_a_connection_breaks() {
 
 #[test]
 fn a_bundle_that_is_given_up_leaves_no_parts_in_a_bucket() {
-    let Some(location) = std::env::var_os(BUCKET) else {
-        let server = S3Server::start();
-        server.make_bucket("images");
-        server.run("buckets::a_bundle_that_is_given_up_leaves_no_parts_in_a_bucket", "s3://images");
+    let Some(location) =
+        in_a_bucket("buckets::a_bundle_that_is_given_up_leaves_no_parts_in_a_bucket", "s3://images")
+    else {
         return;
     };
-    let location = location.to_str().unwrap().parse().unwrap();
     let uploads = || {
         let endpoint = std::env::var("AWS_ENDPOINT_URL").unwrap();
         let answer = asked(endpoint.strip_prefix("http://").unwrap(), "GET", "/images?uploads");
@@ -234,31 +253,23 @@ fn write_key(file: &std::path::Path, key: &str) {
     std::fs::write(file, content).unwrap();
 }
 
-/// Passes requests on to a server, and remembers what they said. It ends with the process.
+/// Passes requests on to a server, and remembers what they said.
 struct Witness {
-    address: std::net::SocketAddr,
-    seen: std::sync::Arc<std::sync::Mutex<Vec<u8>>>,
+    address: SocketAddr,
+    seen: Arc<Mutex<Vec<u8>>>,
 }
 
 impl Witness {
     fn start(upstream: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let (upstream, seen) = (upstream.to_owned(), std::sync::Arc::<std::sync::Mutex<Vec<u8>>>::default());
+        let seen = Arc::<Mutex<Vec<u8>>>::default();
         let written = seen.clone();
-        std::thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                let server = TcpStream::connect(&upstream).unwrap();
-                let (mut questions, mut answers) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-                let (mut client, mut server, written) = (client, server, written.clone());
-                std::thread::spawn(move || std::io::copy(&mut answers, &mut client));
-                std::thread::spawn(move || {
-                    let mut piece = [0; 8192];
-                    while let Ok(len @ 1..) = questions.read(&mut piece) {
-                        written.lock().unwrap().extend_from_slice(&piece[..len]);
-                        server.write_all(&piece[..len]).unwrap();
-                    }
-                });
+        let address = pass_on_to(upstream, move |mut client, mut server| {
+            let (mut questions, mut answers) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut answers, &mut client));
+            let mut piece = [0; 8192];
+            while let Ok(len @ 1..) = questions.read(&mut piece) {
+                written.lock().unwrap().extend_from_slice(&piece[..len]);
+                server.write_all(&piece[..len]).unwrap();
             }
         });
         Self { address, seen }
@@ -276,31 +287,24 @@ enum Breaks {
     BeforeTheAnswer,
 }
 
-/// Passes requests on to a server, but for the first that puts a chunk, whose connection it resets. It ends with the
-/// process.
+/// Passes requests on to a server, but for the first that puts a chunk, whose connection it resets.
 struct Breaker {
-    address: std::net::SocketAddr,
+    address: SocketAddr,
     has_broken: Arc<AtomicBool>,
 }
 
 impl Breaker {
     fn start(upstream: &str, breaks: Breaks) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let (upstream, has_broken) = (upstream.to_owned(), Arc::new(AtomicBool::new(false)));
+        let has_broken = Arc::new(AtomicBool::new(false));
         let broken = has_broken.clone();
-        std::thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                let (server, broken) = (TcpStream::connect(&upstream).unwrap(), broken.clone());
-                std::thread::spawn(move || pass_on(&client, &server, breaks, &broken));
-            }
-        });
+        let address =
+            pass_on_to(upstream, move |client, server| until_it_breaks(&client, &server, breaks, &broken));
         Self { address, has_broken }
     }
 }
 
 /// Passes on what both sides say in turns, until the connection has to break.
-fn pass_on(client: &TcpStream, server: &TcpStream, breaks: Breaks, broken: &AtomicBool) {
+fn until_it_breaks(client: &TcpStream, server: &TcpStream, breaks: Breaks, broken: &AtomicBool) {
     let mut answers = server.try_clone().unwrap();
     let (is_awaited, to_client) = (Arc::new(AtomicBool::new(false)), client.try_clone().unwrap());
     let to_break = is_awaited.clone();

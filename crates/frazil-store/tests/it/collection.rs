@@ -204,16 +204,8 @@ async fn a_deletion_that_is_cut_short_behind_its_last_object_is_finished_by_the_
 #[cfg(feature = "cloud")]
 #[test]
 fn roots_of_a_bucket_live_and_die_and_nothing_that_is_needed_is_lost() {
-    let Some(location) = std::env::var_os(crate::buckets::BUCKET) else {
-        let server = crate::buckets::S3Server::start();
-        server.make_bucket("images");
-        server.run(
-            "collection::roots_of_a_bucket_live_and_die_and_nothing_that_is_needed_is_lost",
-            "s3://images/some/prefix",
-        );
-        return;
-    };
-    let location = location.to_str().unwrap().parse().unwrap();
+    let test = "collection::roots_of_a_bucket_live_and_die_and_nothing_that_is_needed_is_lost";
+    let Some(location) = crate::buckets::in_a_bucket(test, "s3://images/some/prefix") else { return };
     block_on(async {
         let store = Store::open_or_create(&location, &Default::default()).await.unwrap();
         cycle(&store).await;
