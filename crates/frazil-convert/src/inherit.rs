@@ -8,15 +8,15 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use frazil_erofs::{FileType, WalkLimits};
 use frazil_format::bounds::{MAX_BUNDLE_LEN, MAX_PROFILE_CHUNKS};
 use frazil_format::{
     Bundle, BundleId, BundleSealer, Chunk, ChunkId, Manifest, Profile, ProfileKey, ProfiledChunk, Profiles,
-    RootId, SealedChunk, bundle_len, open_chunk,
+    bundle_len, open_chunk,
 };
-use frazil_store::{ErrorClass, Reference, Store, StoreError};
+use frazil_store::{Reference, Store};
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::ConvertError;
@@ -24,10 +24,6 @@ use crate::standing::Stands;
 
 /// Chunks that are read at once for a bundle or a metadata area.
 const READS: usize = 16;
-
-/// How often a chunk is asked for, and the first pause between two questions; it doubles.
-const READ_ATTEMPTS: u32 = 4;
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
 /// The most chunks that stand for an old one: the small files of a chunk may have scattered.
 const HEIRS_MAX: usize = 4;
@@ -160,7 +156,7 @@ async fn metadata_area(store: &Store, image: &Stands) -> Result<Vec<u8>, Convert
     let mut area = vec![0; usize::try_from(geometry.metadata_len).unwrap_or_default()];
     let wanted = chunks.iter().zip(keys).take_while(|(chunk, _)| chunk.offset < geometry.metadata_len);
     let reads = wanted.map(|(chunk, key)| async move {
-        let sealed = sealed_chunk(store, image.reference.root, &chunk.id).await?;
+        let sealed = store.get_chunk_patiently(image.reference.root, &chunk.id).await?;
         Ok::<_, ConvertError>((chunk.offset, open_chunk(&sealed, key, chunk.len)?))
     });
     let mut reads = stream::iter(reads).buffered(READS);
@@ -171,22 +167,6 @@ async fn metadata_area(store: &Store, image: &Stands) -> Result<Vec<u8>, Convert
         }
     }
     Ok(area)
-}
-
-/// A chunk of a store that may fail now and then: a conversion has no tiers above it that would ask again.
-async fn sealed_chunk(store: &Store, root: RootId, id: &ChunkId) -> Result<SealedChunk, StoreError> {
-    let mut pause = FIRST_PAUSE;
-    for _ in 1..READ_ATTEMPTS {
-        match store.get_chunk(root, id).await {
-            Err(error) if error.class() == ErrorClass::Transient => {
-                tracing::debug!(%id, %error, "reading it once more");
-                tokio::time::sleep(pause).await;
-                pause *= 2;
-            }
-            read => return read,
-        }
-    }
-    store.get_chunk(root, id).await
 }
 
 /// The regular files of a metadata area: paths, and where their data lie in the image.
@@ -219,7 +199,7 @@ async fn bundle(store: &Store, heir: &Heir<'_>, profile: &Profile) -> Result<Opt
     let id = BundleId::generate()?;
     let mut sealer = BundleSealer::new(heir.key.clone(), id);
     let mut writer = store.write_bundle(*root, manifest, &id);
-    let reads = ids.iter().map(|id| sealed_chunk(store, *root, id));
+    let reads = ids.iter().map(|id| store.get_chunk_patiently(*root, id));
     let mut reads = stream::iter(reads).buffered(READS);
     while let Some(sealed) = reads.try_next().await? {
         for segment in sealer.push(&sealed)? {

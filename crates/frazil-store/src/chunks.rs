@@ -38,6 +38,14 @@ impl Store {
         verify(root, id, self.noticed(root, Access::Chunk, read).await)
     }
 
+    /// Reads a sealed chunk, and verifies it, for a caller that has nobody above who would ask again: a store over a
+    /// network is asked a few times.
+    pub async fn get_chunk_patiently(&self, root: RootId, id: &ChunkId) -> Result<SealedChunk, StoreError> {
+        let path = layout::chunk(root, id);
+        let read = self.objects().read(&path, MAX_SEALED_LEN.into());
+        verify(root, id, self.noticed(root, Access::Chunk, read).await)
+    }
+
     /// The length in bytes of what lies under a chunk's name; `None` if nothing does. Nothing is verified.
     pub async fn contains_chunk(&self, root: RootId, id: &ChunkId) -> Result<Option<u64>, StoreError> {
         self.objects().len(&layout::chunk(root, id)).await
