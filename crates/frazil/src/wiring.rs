@@ -21,7 +21,9 @@ use tokio::runtime::{Handle, Runtime};
 
 use crate::cli::Global;
 use crate::config::{KeyPlace, Switch, keys};
-use crate::failure::Advise;
+use crate::exit::Exit;
+use crate::failure::{Advise, chain};
+use crate::output::note;
 use crate::plan::Plan;
 use crate::supply::{Sources, Supply};
 use crate::tiers::{OriginStore, Tiers};
@@ -164,6 +166,30 @@ pub(crate) async fn sealed_manifest(store: &Store, reference: &Reference) -> Res
     let bytes = store.manifest(reference.root, &reference.manifest).await?;
     SealedManifest::verify(&reference.manifest, bytes)
         .with_context(|| format!("manifest {}", reference.manifest))
+}
+
+/// Shows each of a tenant's images to `visit`. Those that cannot be read are told of and keep no other from being
+/// shown; the exit code says whether there are any.
+pub(crate) async fn each_image(
+    store: &Store,
+    tenant: &str,
+    mut visit: impl FnMut(&ImageName, &Reference, &SealedManifest),
+) -> Result<Exit> {
+    let mut exit = Exit::SUCCESS;
+    for (name, reference) in store.each_name(tenant).await? {
+        let read = async {
+            let reference = reference?;
+            Ok::<_, anyhow::Error>((reference, sealed_manifest(store, &reference).await?))
+        };
+        match read.await {
+            Ok((reference, manifest)) => visit(&name, &reference, &manifest),
+            Err(error) => {
+                note(format!("error: {name}: {}", chain(&error)));
+                exit = Exit::FAILURE;
+            }
+        }
+    }
+    Ok(exit)
 }
 
 /// Opens the manifest that `name` stands for, with the key that the tenant's key provider unwraps.

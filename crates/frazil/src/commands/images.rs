@@ -4,13 +4,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use frazil_format::SealedManifest;
-use frazil_store::{ImageName, Reference, Store, StoreError};
+use frazil_store::{ImageName, Reference};
 use serde::Serialize;
 
 use crate::cli::Global;
 use crate::exit::Exit;
-use crate::failure;
-use crate::output::{self, Table, bytes, note};
+use crate::output::{self, Table, bytes};
 use crate::wiring::{self, Absent};
 
 /// List the images in the store
@@ -54,17 +53,9 @@ impl Row {
 pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
     wiring::runtime()?.block_on(async {
         let store = wiring::store(global, Absent::Refuse).await?;
-        let (mut rows, mut exit) = (Vec::new(), Exit::SUCCESS);
-        for (name, reference) in store.each_name(&global.tenant()?).await? {
-            match read(&store, &name, reference).await {
-                Ok(row) => rows.push(row),
-                // The others are listed all the same: something is to be mended.
-                Err(error) => {
-                    note(format!("error: {name}: {}", failure::chain(&error)));
-                    exit = Exit::FAILURE;
-                }
-            }
-        }
+        let mut rows = Vec::new();
+        let visit = |name: &_, reference: &_, manifest: &_| rows.push(Row::new(name, reference, manifest));
+        let exit = wiring::each_image(&store, &global.tenant()?, visit).await?;
         if args.json {
             output::json(&rows)?
         } else {
@@ -72,12 +63,6 @@ pub(crate) fn execute(args: &Args, global: &Global) -> Result<Exit> {
         }
         Ok(exit)
     })
-}
-
-async fn read(store: &Store, name: &ImageName, reference: Result<Reference, StoreError>) -> Result<Row> {
-    let reference = reference?;
-    let manifest = wiring::sealed_manifest(store, &reference).await?;
-    Ok(Row::new(name, &reference, &manifest))
 }
 
 fn table(rows: &[Row]) -> String {

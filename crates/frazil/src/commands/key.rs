@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, anyhow};
-use frazil_store::{KeyRotation, Reference, Rewrapping, Store, StoreError};
+use frazil_store::{KeyRotation, Rewrapping, StoreError};
 use serde::Serialize;
 
 use crate::cli::Global;
@@ -102,16 +102,10 @@ async fn list(json: bool, global: &Global) -> Result<Exit> {
     let store = wiring::store(global, Absent::Refuse).await?;
     let Keys { tenant, provider, keyring } = wiring::keys(global, Absent::Refuse)?;
     let mut images: BTreeMap<String, usize> = BTreeMap::new();
-    let mut exit = Exit::SUCCESS;
-    for (name, reference) in store.each_name(&tenant).await? {
-        match key_of(&store, reference).await {
-            Ok(key) => *images.entry(key).or_default() += 1,
-            Err(error) => {
-                note(format!("error: {name}: {}", chain(&error)));
-                exit = Exit::FAILURE;
-            }
-        }
-    }
+    let exit = wiring::each_image(&store, &tenant, |_, _, manifest| {
+        *images.entry(manifest.wrapped_key().key_id.clone()).or_default() += 1;
+    });
+    let exit = exit.await?;
     let current = provider.current_key(&tenant).await?;
     let retired = keyring.map(|keyring| keyring.retired(&tenant)).transpose()?.unwrap_or_default();
     let states = std::iter::once((current, "current")).chain(retired.into_iter().map(|key| (key, "retired")));
@@ -131,9 +125,4 @@ async fn list(json: bool, global: &Global) -> Result<Exit> {
     }
     output::print(&table.render())?;
     Ok(exit)
-}
-
-/// The key that an image needs.
-async fn key_of(store: &Store, reference: Result<Reference, StoreError>) -> Result<String> {
-    Ok(wiring::sealed_manifest(store, &reference?).await?.wrapped_key().key_id.clone())
 }
