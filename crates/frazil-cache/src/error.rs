@@ -6,7 +6,7 @@ use std::error::Error;
 use std::sync::Arc;
 
 use frazil_format::{ChunkId, RootId};
-use frazil_store::{ErrorClass, StoreError};
+use frazil_store::{ErrorClass, StoreError, causes};
 
 /// What went wrong below, for people to read.
 type Cause = Arc<dyn Error + Send + Sync>;
@@ -100,10 +100,7 @@ impl TierError {
 
 /// An error and what caused it, in one line, nothing twice.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
-    /// No error nests deeper; a chain that loops must not hang.
-    const MAX_DEPTH: usize = 16;
-    let causes = std::iter::successors(Some(error), |error| (**error).source()).take(MAX_DEPTH);
-    causes.map(ToString::to_string).fold(String::new(), |line, cause| match line.as_str() {
+    causes(error).map(ToString::to_string).fold(String::new(), |line, cause| match line.as_str() {
         "" => cause,
         said if said.ends_with(&cause) => line,
         _ => format!("{line}: {cause}"),

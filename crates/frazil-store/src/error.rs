@@ -1,7 +1,7 @@
 //! What can go wrong with a store or a keyring.
 
 mod class;
-pub(crate) mod translate;
+mod translate;
 
 use std::io;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use frazil_format::{ChunkId, FormatError, ManifestId, RootId, ScopeId};
 
 pub use class::ErrorClass;
+pub use translate::causes;
 
 use crate::RootState;
 

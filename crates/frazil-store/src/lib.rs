@@ -64,7 +64,7 @@ pub use bases::Base;
 #[cfg(feature = "cloud")]
 pub use bucket::{BucketUrl, Provider};
 pub use coming::{Coming, MANIFEST_FRONT_LEN};
-pub use error::{ErrorClass, StoreError};
+pub use error::{ErrorClass, StoreError, causes};
 pub use head_start::{BUNDLE_HEAD_LEN, BundleHead, HeadStart};
 pub use images::{Beside, MAX_LAYER_INDEX_BYTES, MAX_MANIFEST_BYTES, Published};
 pub use key_provider::KeyProvider;

@@ -162,7 +162,7 @@ impl Store {
                 return Ok(());
             }
         }
-        Err(contended(name))
+        contended(name)
     }
 
     /// Gives a scope a new secret, and says its new id: what is sealed from now on has other keys, and shares
@@ -181,7 +181,7 @@ impl Store {
         earlier.extend(record.earlier.iter().take(MAX_EARLIER - 1));
         let new = ScopeRecord::new(name, &secret, record.compression, wrapped, earlier);
         if self.swap_scope(name, &version, new).await? == Swap::Conflict {
-            return Err(contended(name));
+            return contended(name);
         }
         for base in bases {
             self.add_base(&secret, &base.diff_id, &base.image).await?;
@@ -207,21 +207,19 @@ impl Store {
 }
 
 async fn open(name: &str, record: &ScopeRecord, keys: &dyn KeyProvider) -> Result<Scope, StoreError> {
-    let wrapped = record.wrapped.as_ref().map(|wrapped| wrapped.unwrapped().ok_or_else(|| damaged(name)));
+    let path = layout::scope(&PlainName::scope(name)?);
+    let reason = "its secret does not vouch for what it says: somebody changed it";
+    let damaged = || StoreError::damaged(&path, reason);
+    let wrapped = record.wrapped.as_ref().map(|wrapped| wrapped.unwrapped().ok_or_else(damaged));
     let secret = keys.scope_secret(name, &record.scope, wrapped.transpose()?.as_ref()).await?;
     if secret.id() != record.scope || !secret.vouches_for(&says(name, record.compression), &record.tag) {
-        return Err(damaged(name));
+        return Err(damaged());
     }
     Ok(Scope { secret, compression: record.compression })
 }
 
-fn damaged(name: &str) -> StoreError {
-    let reason = "its secret does not vouch for what it says: somebody changed it".to_owned();
-    StoreError::Damaged { path: format!("scopes/{name}.json"), reason }
-}
-
-fn contended(name: &str) -> StoreError {
-    StoreError::Contended { path: format!("scopes/{name}.json") }
+fn contended<T>(name: &str) -> Result<T, StoreError> {
+    Err(StoreError::Contended { path: layout::scope(&PlainName::scope(name)?).to_string() })
 }
 
 /// A scope id as hexadecimal.

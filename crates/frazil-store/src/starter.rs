@@ -120,10 +120,10 @@ impl Header {
         let reference = Reference { root, manifest: ManifestId::from_bytes(*manifest) };
         Ok(Self { reference, manifest_len, hash: *hash })
     }
+}
 
-    fn front_len(&self) -> usize {
-        self.manifest_len.min(MANIFEST_FRONT_LEN) as usize
-    }
+fn front_len(manifest_len: u64) -> usize {
+    manifest_len.min(MANIFEST_FRONT_LEN) as usize
 }
 
 impl Starter {
@@ -136,7 +136,7 @@ impl Starter {
     pub(crate) async fn published(self, store: &Store, beside: Beside) -> Result<Published, StoreError> {
         let Self { header, mut coming, path } = self;
         let Header { reference, manifest_len, hash } = header;
-        let front = coming.take(header.front_len()).await?;
+        let front = coming.take(front_len(manifest_len)).await?;
         let front = front.ok_or_else(|| StoreError::damaged(&path, "its manifest is cut off"))?;
         if header.hash_with(&front) != hash {
             return Err(StoreError::damaged(&path, "it does not match its hash"));
@@ -235,7 +235,7 @@ impl Store {
             let begin =
                 self.objects().stream_begin_once(&manifest, MANIFEST_FRONT_LEN, MAX_MANIFEST_BYTES).await?;
             let mut coming = Gathering::of(begin.bytes);
-            let front = coming.take(begin.len.min(MANIFEST_FRONT_LEN) as usize).await?;
+            let front = coming.take(front_len(begin.len)).await?;
             let front = front.ok_or_else(|| StoreError::damaged(&manifest, "it is shorter than it says"))?;
             Ok::<_, StoreError>((begin.len, front))
         };

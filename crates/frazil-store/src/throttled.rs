@@ -14,7 +14,7 @@ use object_store::client::{
     HttpService, ReqwestConnector,
 };
 
-use crate::error::translate::causes;
+use crate::causes;
 
 /// A store has too much to do, and says for how long.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]

@@ -65,9 +65,7 @@ fn raw_os_error(error: &(dyn Error + 'static)) -> Option<i32> {
 }
 
 /// An error and what caused it, from the outside to the inside.
-pub(crate) fn causes<'a>(
-    error: &'a (dyn Error + 'static),
-) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+pub fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     /// No crate nests deeper; a chain that loops must not hang.
     const MAX_DEPTH: usize = 16;
     std::iter::successors(Some(error), |&error| error.source()).take(MAX_DEPTH)
